@@ -1,0 +1,82 @@
+# Everything starts from a fresh clone: each target makes what it needs.
+#   make book    read it          make test    trust it          make help    the rest
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCK := constraints.txt
+# The first Python that the book supports; PYTHON=... overrides.
+PYTHON ?= $(shell for v in 3.11 3.12 3.13; do command -v python$$v >/dev/null 2>&1 && python$$v -c 'import ensurepip' >/dev/null 2>&1 && echo python$$v && exit; done; echo python3)
+PIP = $(PY) -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help book test test-matrix execute execute-all bench serve pdf lint types format coverage-pragmas clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- environments ---------------------------------------------------------------------
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { echo "make: $(PYTHON) is not a Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "make: creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+# Rendering needs neither framework: the outputs are stored in the chapters.
+$(VENV)/.book: pyproject.toml $(LOCK) | $(PY)
+	@echo "make: installing what renders the book (about 150 MB)"
+	@$(PIP) -c $(LOCK) -e '.[book]'
+	@touch $@
+
+# Running and testing needs both. MXNet's metadata asks for numpy<2, which Python 3.13
+# does not have: there it goes in beside NumPy 2.
+$(VENV)/.all: pyproject.toml requirements.txt $(LOCK) | $(VENV)/.book
+	@echo "make: installing both frameworks and the test tools (about 0.9 GB; 3.5 GB where PyPI serves the CUDA build of PyTorch)"
+	@$(PIP) -c $(LOCK) -r requirements.txt -e '.[test]'
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 13) or sys.platform != "linux")' || exit 0; $(PY) -c 'import importlib.util as u, sys; sys.exit(u.find_spec("mxnet") is not None)' || exit 0; $(PIP) --no-deps mxnet==1.9.1
+	@touch $@
+
+# --- the book -------------------------------------------------------------------------
+
+book: $(VENV)/.book  ## render _build/html from the stored outputs
+	@$(PY) tools/build.py
+
+serve: book  ## render, then serve on localhost
+	@$(PY) tools/serve.py
+
+pdf: $(VENV)/.all  ## the whole book as one PDF, through Chromium's print
+	@$(PY) tools/build.py
+	@$(PY) tools/pdf.py
+
+execute: $(VENV)/.all  ## re-run the chapters whose code changed and store their outputs
+	@$(PY) tools/execute.py
+
+execute-all: $(VENV)/.all  ## re-run all chapters
+	@$(PY) tools/execute.py --all
+
+# --- proof ----------------------------------------------------------------------------
+
+lint: $(VENV)/.all  ## ruff, formatting (notebooks too) and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(VENV)/.all  ## let ruff mend what it can
+	@$(VENV)/bin/ruff check --fix-only --quiet .
+	@$(VENV)/bin/ruff format .
+
+test: lint  ## everything that CI runs
+	@$(PY) tools/test.py
+
+test-matrix: $(VENV)/.all  ## the bridge on every installed Python and NumPy
+	@$(PY) tools/matrix.py
+
+bench: $(VENV)/.all  ## ratios on this machine, stored in benchmarks/results
+	@$(PY) -m benchmarks
+
+coverage-pragmas: ## list the lines that only a GPU machine can run
+	@grep -rn 'pragma: needs-gpu' d2lutils
+
+clean:  ## remove what was built, keep the environment
+	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,1 @@
+"""The Gluon (MXNet) half; its mirror has the same files and names."""

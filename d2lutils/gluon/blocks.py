@@ -1,0 +1,105 @@
+"""The chunk that everything in the book is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from d2lutils import checks
+from d2lutils.compat import mx
+from d2lutils.gluon.inputs import check_input
+from d2lutils.shapes import resolve_padding
+
+__all__ = ["ConvChunk"]
+
+nn: Any = mx.gluon.nn
+
+
+class _BatchNorm1D(nn.BatchNorm):
+    """Batch norm over (N, C, L) that survives training on a CPU.
+
+    MXNet 1.9.1 fails there, asynchronously, with "Check failed:
+    !is_view" when C is a multiple of 8. A fourth axis of size one
+    avoids it.
+    """
+
+    def hybrid_forward(self, F: Any, x: Any, **parameters: Any) -> Any:
+        x = F.expand_dims(x, axis=3)
+        x = super().hybrid_forward(F, x, **parameters)
+        return F.squeeze(x, axis=3)
+
+
+_CONV = {1: nn.Conv1D, 2: nn.Conv2D}
+_NORM = {1: _BatchNorm1D, 2: nn.BatchNorm}
+
+
+class ConvChunk(nn.HybridBlock):
+    """Convolution → batch norm → ReLU (Ioffe and Szegedy, 2015).
+
+    Shapes: (N, in_channels, L) → (N, channels, L') for rank 1,
+    (N, in_channels, H, W) → (N, channels, H', W') for rank 2, where
+    each spatial size follows `d2lutils.shapes.output_size`.
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the output.
+        kernel_size: taps along each spatial axis.
+        stride: step along each spatial axis.
+        padding: zeros on each side, or "same" for (kernel_size - 1) /
+            2.
+        bias: give the convolution a bias. The batch norm subtracts it
+            again, so its true gradient is zero.
+        relu: end in a ReLU; False leaves it out.
+        rank: number of spatial axes, 1 or 2.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named with its value; in
+            a call, an input whose shape, dtype or device does not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int | str = "same",
+        bias: bool = False,
+        relu: bool = True,
+        rank: int = 1,
+    ) -> None:
+        super().__init__()
+        owner = "ConvChunk"
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        channels = checks.positive(owner, "channels", channels)
+        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
+        stride = checks.positive(owner, "stride", stride)
+        padding = resolve_padding(owner, padding, kernel_size)
+        checks.boolean(owner, "bias", bias)
+        checks.boolean(owner, "relu", relu)
+        checks.choice(owner, "rank", rank, (1, 2))
+        self.in_channels, self.rank = in_channels, rank
+        self.conv = _CONV[rank](
+            channels,
+            kernel_size,
+            strides=stride,
+            padding=padding,
+            use_bias=bias,
+            in_channels=in_channels,
+        )
+        self.norm = _NORM[rank](in_channels=channels)
+        self.relu = nn.Activation("relu") if relu else None
+
+    def forward(self, x: Any) -> Any:
+        """(N, in_channels, …) → (N, channels, …)."""
+        check_input(
+            "ConvChunk",
+            x,
+            self.rank,
+            self.in_channels,
+            self.conv.weight,
+        )
+        return super().forward(x)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        x = self.norm(self.conv(x))
+        return x if self.relu is None else self.relu(x)

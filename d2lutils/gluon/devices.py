@@ -1,0 +1,71 @@
+"""Devices: a GPU is returned only after a real kernel ran on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from d2lutils import checks
+from d2lutils.compat import mx
+
+__all__ = ["try_all_gpus", "try_gpu", "why_no_gpu"]
+
+
+def _candidates() -> tuple[list[Any], str]:
+    """GPUs that MXNet lists, or none and the reason in words."""
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        return [], "this build of MXNet is for the CPU only"
+    count = mx.context.num_gpus()
+    return [
+        mx.gpu(i) for i in range(count)
+    ], "" if count else "no GPU was found"
+
+
+def _failure(device: Any) -> str:
+    """Run a kernel on `device`; the reason in words if it fails."""
+    # A listed GPU proves nothing: the wheels hold machine code up to
+    # sm_86 and no PTX, so on a newer card the first kernel fails.
+    try:
+        x = mx.nd.ones((2, 2), ctx=device)
+        total = float(mx.nd.dot(x, x).sum().asscalar())
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0]
+        return f"{device} is there, but a kernel failed: {first_line}"
+    return (
+        ""
+        if total == 8.0
+        else f"{device} computed {total} where 8.0 is right"
+    )
+
+
+def why_no_gpu(i: int = 0) -> str:
+    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not."""
+    i = checks.non_negative("why_no_gpu", "i", i)
+    devices, reason = _candidates()
+    if i < len(devices):
+        return _failure(devices[i])
+    if devices:
+        return f"GPU {i} was asked for, but there are {len(devices)}"
+    return reason
+
+
+def try_gpu(i: int = 0) -> Any:
+    """The i-th GPU if it works, else the CPU.
+
+    Args:
+        i: index of the GPU, from 0.
+
+    Raises:
+        TypeError, ValueError: `i` is not an integer ≥ 0.
+    """
+    i = checks.non_negative("try_gpu", "i", i)
+    if why_no_gpu(i):
+        return mx.cpu()
+    return _candidates()[0][i]
+
+
+def try_all_gpus() -> list[Any]:
+    """All GPUs on which a kernel runs, or else the CPU alone."""
+    working = [
+        device for device in _candidates()[0] if not _failure(device)
+    ]
+    return working or [mx.cpu()]

@@ -1,0 +1,65 @@
+"""The check that every block here makes on what it is called with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from d2lutils import checks
+from d2lutils.compat import mx
+
+__all__ = ["check_input"]
+
+
+def _device(context: Any) -> str:
+    """A context in PyTorch's spelling: "cpu", "cuda:0"."""
+    if context.device_type == "gpu":
+        return f"cuda:{context.device_id}"
+    return "cpu"
+
+
+def check_input(
+    owner: str,
+    x: Any,
+    rank: int | tuple[int, ...],
+    channels: int | None,
+    parameter: Any = None,
+) -> None:
+    """Raise at once if `x` does not fit a block, in words.
+
+    A block that is traced inside somebody else's hybridized net gets a
+    Symbol, which has no shape to look at: no check there.
+
+    Args:
+        owner: the block's name, for the message.
+        x: what the block was called with.
+        rank: number of spatial axes that `x` must have, 1 or 2 or
+            either.
+        channels: size that axis 1 must have; None for any.
+        parameter: one of the block's, for its dtype and device.
+
+    Raises:
+        TypeError: `x` is not a tensor.
+        ValueError: wrong shape, dtype or device.
+    """
+    if isinstance(x, mx.sym.Symbol):
+        return
+    if not isinstance(x, mx.nd.NDArray):
+        raise TypeError(
+            f"{owner}: x must be a tensor, got {type(x).__name__}"
+        )
+    ranks = (rank,) if isinstance(rank, int) else rank
+    axes = [rank + 2 for rank in ranks]
+    checks.tensor_shape(owner, "x", x.shape, axes, channels)
+    if parameter is None:
+        return
+    got, own = np.dtype(x.dtype).name, np.dtype(parameter.dtype).name
+    checks.same_kind(owner, "x", "dtype", got, own)
+    if parameter._data is None:
+        return  # not initialised: Gluon's own error says so
+    devices = [_device(context) for context in parameter.list_ctx()]
+    if _device(x.context) not in devices:
+        checks.same_kind(
+            owner, "x", "device", _device(x.context), ", ".join(devices)
+        )

@@ -1,0 +1,182 @@
+"""A training loop small enough to read, alike in both halves."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from d2lutils import checks
+from d2lutils.compat import mx
+from d2lutils.gluon.devices import try_gpu
+from d2lutils.history import (
+    History,
+    Schedule,
+    position,
+    progress_bar,
+    schedule_of,
+)
+
+__all__ = ["accuracy", "fit"]
+
+autograd = mx.autograd
+
+
+def fit(
+    net: Any,
+    train_data: Any,
+    test_data: Any = None,
+    epochs: int = 10,
+    learning_rate: float = 0.125,
+    optimizer: str = "sgd",
+    momentum: float = 0.875,
+    weight_decay: float = 0.0,
+    schedule: str | Schedule = "cosine",
+    seed: int = 0,
+    device: Any = None,
+    progress: bool | None = None,
+) -> History:
+    """Train a classifier with softmax cross-entropy.
+
+    Args:
+        net: its output are logits of shape (N, classes).
+        train_data: an iterable of (x, y) batches, gone through once an
+            epoch: arrays of shape (N, …) and integer labels (N,).
+        test_data: likewise, evaluated after each epoch; None for none.
+        epochs: times through `train_data`.
+        learning_rate: at the start; `schedule` multiplies it.
+        optimizer: "sgd" (with `momentum`) or "adam".
+        momentum: of SGD; 0 for none.
+        weight_decay: added to each gradient as weight_decay times
+            weight.
+        schedule: "constant", "cosine", or a function from progress (0
+            to 1, per batch) to a factor.
+        seed: of the framework's own random numbers (dropout).
+        device: where to train; `try_gpu()` by default. `net` stays
+            there.
+        progress: show a bar; by default wherever outputs are not
+            stored.
+
+    Returns:
+        A `History`. An interrupt (Ctrl-C) ends the run and keeps the
+        epochs so far, with `finished` False.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named with its value.
+        FloatingPointError: the loss is no longer finite.
+    """
+    owner = "fit"
+    if not isinstance(net, mx.gluon.Block):
+        raise TypeError(
+            f"{owner}: net must be a Gluon Block, got {net!r}"
+        )
+    checks.batches(owner, "train_data", train_data)
+    if test_data is not None:
+        checks.batches(owner, "test_data", test_data)
+    epochs = checks.positive(owner, "epochs", epochs)
+    rate = checks.number(owner, "learning_rate", learning_rate, 0)
+    checks.choice(owner, "optimizer", optimizer, ("sgd", "adam"))
+    momentum = checks.number(owner, "momentum", momentum, 0, 1)
+    weight_decay = checks.number(owner, "weight_decay", weight_decay, 0)
+    factor = schedule_of(owner, schedule)
+    seed = checks.non_negative(owner, "seed", seed)
+    device = try_gpu() if device is None else _device(owner, device)
+
+    mx.random.seed(seed)
+    net.collect_params().reset_ctx(device)
+    options = {"learning_rate": rate, "wd": weight_decay}
+    if optimizer == "sgd":
+        options["momentum"] = momentum
+    step = mx.gluon.Trainer(net.collect_params(), optimizer, options)
+    loss_function = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+    history = History(framework="gluon", device=str(device))
+    start = time.perf_counter()
+    try:
+        for epoch in progress_bar(range(epochs), "Gluon", progress):
+            total = right = count = 0.0
+            for i, (x, y) in enumerate(train_data):
+                x, y = _to(x, net, device), _labels(y, device)
+                at = position(epoch, i, train_data) / epochs
+                step.set_learning_rate(rate * factor(at))
+                with autograd.record():
+                    logits = net(x)
+                    loss = loss_function(logits, y).mean()
+                loss.backward()
+                step.step(1)  # the loss is a mean already
+                value = loss.asscalar().item()
+                checks.finite_loss(owner, value, epoch, i, rate)
+                total += value * len(y)
+                right += _hits(logits, y)
+                count += len(y)
+            history.train_loss.append(total / count)
+            history.train_accuracy.append(right / count)
+            if test_data is not None:
+                history.test_accuracy.append(
+                    accuracy(net, test_data, device)
+                )
+        history.finished = True
+    except KeyboardInterrupt:
+        history.trim()
+    history.seconds = time.perf_counter() - start
+    return history
+
+
+def accuracy(net: Any, data: Any, device: Any = None) -> float:
+    """The share of examples that `net`, in evaluation mode, gets right.
+
+    Args:
+        net: its output are logits of shape (N, classes).
+        data: an iterable of (x, y) batches.
+        device: where `net` is; by default that of its parameters.
+
+    Raises:
+        TypeError: `data` cannot be iterated.
+    """
+    checks.batches("accuracy", "data", data)
+    if device is None:
+        device = next(iter(net.collect_params().values())).list_ctx()[0]
+    right = count = 0.0
+    with autograd.predict_mode():
+        for x, y in data:
+            x, y = _to(x, net, device), _labels(y, device)
+            right += _hits(net(x), y)
+            count += len(y)
+    return right / count
+
+
+def _to(x: Any, net: Any, device: Any) -> Any:
+    """A batch as an array of the net's dtype on its device."""
+    dtype = next(iter(net.collect_params().values())).dtype
+    x = x.asnumpy() if isinstance(x, mx.nd.NDArray) else np.asarray(x)
+    return mx.nd.array(x, ctx=device, dtype=dtype)
+
+
+def _labels(y: Any, device: Any) -> Any:
+    """A batch of class indices on the net's device."""
+    y = y.asnumpy() if isinstance(y, mx.nd.NDArray) else np.asarray(y)
+    return mx.nd.array(y, ctx=device, dtype="int64")
+
+
+def _hits(logits: Any, y: Any) -> float:
+    """How many rows of `logits` are largest at `y`."""
+    # argmax answers in the logits' dtype, and `==` wants one dtype.
+    best = logits.argmax(axis=1).astype(y.dtype)
+    return (best == y).sum().asscalar().item()
+
+
+def _device(owner: str, device: Any) -> Any:
+    """`device` as a Context; ValueError if it cannot be used."""
+    try:
+        if isinstance(device, str):
+            kind, _, index = device.partition(":")
+            device = mx.Context(
+                "gpu" if kind == "cuda" else kind, int(index or 0)
+            )
+        mx.nd.zeros((1,), ctx=device).wait_to_read()
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{owner}: device {device!r} cannot be used: {reason}"
+        ) from None
+    return device

@@ -1,0 +1,390 @@
+"""What copying and comparing need of a net, behind one interface for both frameworks.
+
+`net_of` gives the adapter for a Gluon Block or a PyTorch Module. An adapter lists the
+layers that have parameters of their own in the order in which they were registered,
+reads and writes their values as NumPy arrays, runs passes and restores everything it
+touched. A framework is imported only once one of its nets is at hand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["STATISTICS", "GluonNet", "Layer", "Net", "TorchNet", "net_of"]
+
+Head = Callable[[list[np.ndarray]], list[np.ndarray]]
+
+STATISTICS = ("running_mean", "running_var")
+# Gluon's names of what PyTorch calls weight and bias.
+_ROLES = {"gamma": "weight", "beta": "bias", "alpha": "weight"}
+
+
+@dataclass
+class Layer:
+    """A layer with parameters of its own: its path, class and tensors by role."""
+
+    path: str
+    kind: str
+    tensors: dict[str, Any]
+    trained: set[str]
+
+
+class Net:
+    """What copying and comparing need of a net, in either framework."""
+
+    layers: list[Layer]
+
+    def get(self, tensor: Any) -> np.ndarray | None:
+        """The values of a parameter, or None while it has none."""
+        raise NotImplementedError
+
+    def shape(self, tensor: Any) -> tuple[int, ...]:
+        """The shape of a parameter; zeros where it is not known yet."""
+        raise NotImplementedError
+
+    def set(self, tensor: Any, values: np.ndarray) -> None:
+        """Overwrite a parameter, keeping its dtype and device."""
+        raise NotImplementedError
+
+    def items(self) -> Iterator[tuple[str, Any, bool]]:
+        """(name, tensor, is it trained) of every parameter and statistic."""
+        for layer in self.layers:
+            for role, tensor in layer.tensors.items():
+                name = f"{layer.path}.{role}" if layer.path else role
+                yield name, tensor, role in layer.trained
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The values of everything, by name."""
+        values = {}
+        for name, tensor, _ in self.items():
+            array = self.get(tensor)
+            if array is None:
+                raise ValueError(
+                    f"compare: {name} has no values yet: initialise the net and run "
+                    "one forward pass first"
+                )
+            values[name] = array
+        return values
+
+    def load(self, state: dict[str, np.ndarray]) -> None:
+        """Set everything to values that `state` returned."""
+        for name, tensor, _ in self.items():
+            self.set(tensor, state[name])
+
+
+class TorchNet(Net):
+    def __init__(self, net: Any) -> None:
+        import torch
+
+        self.torch, self.net = torch, net
+        self.layers = []
+        for path, module in net.named_modules():
+            tensors = {
+                role: (module, role)
+                for role, p in module._parameters.items()
+                if p is not None
+            }
+            trained = set(tensors)
+            for role in STATISTICS:
+                if module._buffers.get(role) is not None:
+                    tensors[role] = (module, role)
+            if tensors:
+                self.layers.append(Layer(path, type(module).__name__, tensors, trained))
+
+    def module(self, path: str) -> Any:
+        """The layer at a path."""
+        return self.net.get_submodule(path)
+
+    def _tensor(self, tensor: Any) -> Any:
+        module, role = tensor
+        return getattr(module, role)
+
+    def _lazy(self, value: Any) -> bool:
+        return self.torch.nn.parameter.is_lazy(value)
+
+    def shape(self, tensor: Any) -> tuple[int, ...]:
+        value = self._tensor(tensor)
+        return (0,) if self._lazy(value) else tuple(value.shape)
+
+    def get(self, tensor: Any) -> np.ndarray | None:
+        value = self._tensor(tensor)
+        return None if self._lazy(value) else value.detach().cpu().numpy().copy()
+
+    def set(self, tensor: Any, values: np.ndarray) -> None:
+        with self.torch.no_grad():
+            self._tensor(tensor).copy_(self.torch.as_tensor(values))
+
+    def dtype(self) -> str:
+        value = self._tensor(next(iter(self.layers[0].tensors.values())))
+        return str(value.dtype).removeprefix("torch.")
+
+    def cast(self, dtype: str) -> None:
+        self.net.to(getattr(self.torch, dtype))
+
+    def _arrays(
+        self, inputs: Sequence[np.ndarray], dtype: str, grad: bool
+    ) -> list[Any]:
+        device = self._tensor(next(iter(self.layers[0].tensors.values()))).device
+        arrays = []
+        for x in inputs:
+            real = np.issubdtype(x.dtype, np.floating)
+            # MPS has no float64; there the proof runs on the CPU.
+            t = self.torch.as_tensor(x.astype(dtype) if real else x).to(device)
+            arrays.append(t.requires_grad_(grad and real))
+        return arrays
+
+    def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        self.net.eval()
+        with self.torch.no_grad():
+            outputs = _as_list(self.net(*self._arrays(inputs, self.dtype(), False)))
+        return [o.cpu().numpy().copy() for o in outputs]
+
+    def forward_backward(
+        self, inputs: Sequence[np.ndarray], head: Head
+    ) -> dict[str, Any]:
+        self.net.train()
+        self.net.zero_grad()
+        sizes: dict[str, int] = {}
+        names = {id(module): name for name, module in self.net.named_modules()}
+
+        def count(module: Any, args: Any, output: Any) -> None:
+            sizes[names[id(module)]] = args[0].numel() // args[0].shape[1]
+
+        norms = [
+            m for m in self.net.modules() if getattr(m, "running_var", None) is not None
+        ]
+        hooks = [norm.register_forward_hook(count) for norm in norms]
+        try:
+            arrays = self._arrays(inputs, self.dtype(), True)
+            outputs = _as_list(self.net(*arrays))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        plain = [o.detach().cpu().numpy().copy() for o in outputs]
+        heads = [
+            self.torch.as_tensor(h).to(o)
+            for h, o in zip(head(plain), outputs, strict=True)
+        ]
+        self.torch.autograd.backward(outputs, heads)
+        return {
+            "outputs": plain,
+            "inputs": [a.grad.cpu().numpy() for a in arrays if a.grad is not None],
+            "gradients": {
+                name: np.zeros(self.shape(t)) if g is None else g.cpu().numpy().copy()
+                for name, t, trained in self.items()
+                if trained
+                for g in [self._tensor(t).grad]
+            },
+            "sizes": sizes,
+        }
+
+    def optimizer(
+        self, rate: float, momentum: float, decay: float
+    ) -> Callable[[], None]:
+        sgd = self.torch.optim.SGD(
+            self.net.parameters(), lr=rate, momentum=momentum, weight_decay=decay
+        )
+        return sgd.step
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Dropout and TF32 off inside; everything as it was afterwards."""
+        torch = self.torch
+        state, dtype = self.state(), self.dtype()
+        modes = [(m, m.training) for m in self.net.modules()]
+        gradients = [(p, p.grad) for p in self.net.parameters()]
+        counters = [
+            (m, m.num_batches_tracked.clone())
+            for m in self.net.modules()
+            if getattr(m, "num_batches_tracked", None) is not None
+        ]
+        drops = [
+            (m, m.p)
+            for m in self.net.modules()
+            if isinstance(m, torch.nn.modules.dropout._DropoutNd)
+        ]
+        flags = [(torch.backends.cudnn, torch.backends.cudnn.allow_tf32)]
+        flags.append(
+            (torch.backends.cuda.matmul, torch.backends.cuda.matmul.allow_tf32)
+        )
+        for module, _ in drops:
+            module.p = 0.0
+        for backend, _ in flags:
+            backend.allow_tf32 = False
+        for parameter, _ in gradients:
+            parameter.grad = None
+        try:
+            yield
+        finally:
+            self.cast(dtype)
+            self.load(state)
+            for module, mode in modes:
+                module.training = mode
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
+            for module, counter in counters:
+                module.num_batches_tracked.copy_(counter)
+            for module, p in drops:
+                module.p = p
+            for backend, flag in flags:
+                backend.allow_tf32 = flag
+
+
+class GluonNet(Net):
+    def __init__(self, net: Any) -> None:
+        from d2lutils.compat import mx
+
+        self.mx, self.net = mx, net
+        self.layers = []
+        self.blocks: list[Any] = []
+        self._walk(net, "")
+
+    def _walk(self, block: Any, path: str) -> None:
+        self.blocks.append(block)
+        tensors = {_ROLES.get(role, role): p for role, p in block._reg_params.items()}
+        if tensors:
+            trained = {role for role in tensors if role not in STATISTICS}
+            self.layers.append(Layer(path, type(block).__name__, tensors, trained))
+        for name, child in block._children.items():
+            self._walk(child, f"{path}.{name}" if path else str(name))
+
+    def block(self, path: str) -> Any:
+        """The layer at a path."""
+        block = self.net
+        for name in path.split(".") if path else []:
+            block = block._children[name]
+        return block
+
+    def shape(self, tensor: Any) -> tuple[int, ...]:
+        return tuple(tensor.shape or (0,))
+
+    def get(self, tensor: Any) -> np.ndarray | None:
+        if tensor._data is None:
+            return None
+        return tensor.data(tensor.list_ctx()[0]).asnumpy()
+
+    def set(self, tensor: Any, values: np.ndarray) -> None:
+        if tensor._data is None:
+            # Never initialised, or waiting for its shape, which is known now.
+            tensor.shape = values.shape
+            tensor.initialize(init=self.mx.init.Zero(), force_reinit=True)
+        tensor.set_data(self.mx.nd.array(values, dtype=tensor.dtype))
+
+    def dtype(self) -> str:
+        return np.dtype(next(iter(self.layers[0].tensors.values())).dtype).name
+
+    def cast(self, dtype: str) -> None:
+        self.net.cast(dtype)
+
+    def _arrays(self, inputs: Sequence[np.ndarray], dtype: str) -> list[Any]:
+        context = next(iter(self.layers[0].tensors.values())).list_ctx()[0]
+        return [
+            self.mx.nd.array(
+                x,
+                ctx=context,
+                dtype=dtype if np.issubdtype(x.dtype, np.floating) else x.dtype,
+            )
+            for x in inputs
+        ]
+
+    def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        with self.mx.autograd.predict_mode():
+            outputs = _as_list(self.net(*self._arrays(inputs, self.dtype())))
+        return [o.asnumpy() for o in outputs]
+
+    def forward_backward(
+        self, inputs: Sequence[np.ndarray], head: Head
+    ) -> dict[str, Any]:
+        arrays = self._arrays(inputs, self.dtype())
+        real = [a for a in arrays if np.issubdtype(a.dtype, np.floating)]
+        for array in real:
+            array.attach_grad()
+        with self.mx.autograd.record():
+            outputs = _as_list(self.net(*arrays))
+        plain = [o.asnumpy() for o in outputs]
+        heads = [
+            self.mx.nd.array(h, ctx=o.context, dtype=o.dtype)
+            for h, o in zip(head(plain), outputs, strict=True)
+        ]
+        self.mx.autograd.backward(outputs, heads)
+        return {
+            "outputs": plain,
+            "inputs": [a.grad.asnumpy() for a in real],
+            "gradients": {
+                name: p.grad(p.list_ctx()[0]).asnumpy()
+                if p.grad_req != "null"
+                else np.zeros(self.shape(p))
+                for name, p, trained in self.items()
+                if trained
+            },
+        }
+
+    def optimizer(
+        self, rate: float, momentum: float, decay: float
+    ) -> Callable[[], None]:
+        # Not a Trainer: that would attach itself to the reader's parameters.
+        sgd = self.mx.optimizer.SGD(learning_rate=rate, momentum=momentum, wd=decay)
+        update = self.mx.optimizer.get_updater(sgd)
+        parameters = [
+            p for _, p, trained in self.items() if trained and p.grad_req != "null"
+        ]
+
+        def step() -> None:
+            for i, parameter in enumerate(parameters):
+                context = parameter.list_ctx()[0]
+                update(i, parameter.grad(context), parameter.data(context))
+
+        return step
+
+    def hybridize(self, active: bool) -> None:
+        self.net.hybridize(active, **({"static_alloc": True} if active else {}))
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Dropout off inside; everything as it was afterwards."""
+        state, dtype = self.state(), self.dtype()
+        parameters = [p for _, p, _ in self.items() if p.grad_req != "null"]
+        gradients = [[g.copy() for g in p.list_grad()] for p in parameters]
+        flags = [(b, b._active, b._flags) for b in self.blocks if hasattr(b, "_active")]
+        drops = [
+            (b, b._rate) for b in self.blocks if isinstance(b, self.mx.gluon.nn.Dropout)
+        ]
+        for block, _ in drops:
+            block._rate = 0.0
+        try:
+            yield
+        finally:
+            self.cast(dtype)
+            self.load(state)
+            for block, rate in drops:
+                block._rate = rate
+            for block, active, options in flags:
+                block._active, block._flags = active, options
+                block._clear_cached_op()
+            for parameter, saved in zip(parameters, gradients, strict=True):
+                for gradient, values in zip(parameter.list_grad(), saved, strict=True):
+                    gradient[:] = values
+
+
+def _as_list(outputs: Any) -> list[Any]:
+    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+
+def net_of(owner: str, name: str, net: Any) -> TorchNet | GluonNet:
+    """The adapter for a net; TypeError if it belongs to neither framework."""
+    # A framework that was never imported cannot have made this net.
+    torch, mxnet = sys.modules.get("torch"), sys.modules.get("mxnet")
+    if torch is not None and isinstance(net, torch.nn.Module):
+        return TorchNet(net)
+    if mxnet is not None and isinstance(net, mxnet.gluon.Block):
+        return GluonNet(net)
+    raise TypeError(
+        f"{owner}: {name} must be a Gluon Block or a PyTorch Module, "
+        f"got {type(net).__name__}"
+    )

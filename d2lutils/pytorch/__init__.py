@@ -1,0 +1,1 @@
+"""The PyTorch half; its mirror has the same files and names."""

@@ -1,0 +1,85 @@
+"""The chunk that everything in the book is made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from d2lutils import checks
+from d2lutils.pytorch.inputs import check_input
+from d2lutils.shapes import resolve_padding
+
+__all__ = ["ConvChunk"]
+
+_CONV = {1: nn.Conv1d, 2: nn.Conv2d}
+_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
+
+
+class ConvChunk(nn.Module):
+    """Convolution → batch norm → ReLU (Ioffe and Szegedy, 2015).
+
+    Shapes: (N, in_channels, L) → (N, channels, L') for rank 1,
+    (N, in_channels, H, W) → (N, channels, H', W') for rank 2, where
+    each spatial size follows `d2lutils.shapes.output_size`.
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the output.
+        kernel_size: taps along each spatial axis.
+        stride: step along each spatial axis.
+        padding: zeros on each side, or "same" for (kernel_size - 1) /
+            2.
+        bias: give the convolution a bias. The batch norm subtracts it
+            again, so its true gradient is zero.
+        relu: end in a ReLU; False leaves it out.
+        rank: number of spatial axes, 1 or 2.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named with its value; in
+            a call, an input whose shape, dtype or device does not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int | str = "same",
+        bias: bool = False,
+        relu: bool = True,
+        rank: int = 1,
+    ) -> None:
+        super().__init__()
+        owner = "ConvChunk"
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        channels = checks.positive(owner, "channels", channels)
+        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
+        stride = checks.positive(owner, "stride", stride)
+        padding = resolve_padding(owner, padding, kernel_size)
+        checks.boolean(owner, "bias", bias)
+        checks.boolean(owner, "relu", relu)
+        checks.choice(owner, "rank", rank, (1, 2))
+        self.in_channels, self.rank = in_channels, rank
+        self.conv = _CONV[rank](
+            in_channels,
+            channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            bias=bias,
+        )
+        self.norm = _NORM[rank](channels)
+        self.relu = nn.ReLU() if relu else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, …) → (N, channels, …)."""
+        check_input(
+            "ConvChunk",
+            x,
+            self.rank,
+            self.in_channels,
+            self.conv.weight,
+        )
+        x = self.norm(self.conv(x))
+        return x if self.relu is None else self.relu(x)

@@ -1,0 +1,71 @@
+"""Devices: a GPU is returned only after a real kernel ran on it."""
+
+from __future__ import annotations
+
+import torch
+
+from d2lutils import checks
+
+__all__ = ["try_all_gpus", "try_gpu", "why_no_gpu"]
+
+
+def _candidates() -> tuple[list[torch.device], str]:
+    """Accelerators PyTorch lists, or none and the reason in words."""
+    if torch.cuda.is_available():  # pragma: needs-gpu
+        count = torch.cuda.device_count()
+        return [torch.device("cuda", i) for i in range(count)], ""
+    mps = getattr(torch.backends, "mps", None)
+    if mps is not None and mps.is_available():  # pragma: needs-gpu
+        return [torch.device("mps", 0)], ""
+    if torch.version.cuda is None:
+        return [], "this build of PyTorch is for the CPU only"
+    return [], "no GPU was found"  # pragma: needs-gpu
+
+
+def _failure(device: torch.device) -> str:
+    """Run a kernel on `device`; the reason in words if it fails."""
+    try:
+        x = torch.ones(2, 2, device=device)
+        total = float((x @ x).sum())
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0]
+        return f"{device} is there, but a kernel failed: {first_line}"
+    return (
+        ""
+        if total == 8.0
+        else f"{device} computed {total} where 8.0 is right"
+    )
+
+
+def why_no_gpu(i: int = 0) -> str:
+    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not."""
+    i = checks.non_negative("why_no_gpu", "i", i)
+    devices, reason = _candidates()
+    if i < len(devices):
+        return _failure(devices[i])
+    if devices:
+        return f"GPU {i} was asked for, but there are {len(devices)}"
+    return reason
+
+
+def try_gpu(i: int = 0) -> torch.device:
+    """The i-th GPU (CUDA or Apple's MPS) if it works, else the CPU.
+
+    Args:
+        i: index of the GPU, from 0.
+
+    Raises:
+        TypeError, ValueError: `i` is not an integer ≥ 0.
+    """
+    i = checks.non_negative("try_gpu", "i", i)
+    if why_no_gpu(i):
+        return torch.device("cpu")
+    return _candidates()[0][i]
+
+
+def try_all_gpus() -> list[torch.device]:
+    """All GPUs on which a kernel runs, or else the CPU alone."""
+    working = [
+        device for device in _candidates()[0] if not _failure(device)
+    ]
+    return working or [torch.device("cpu")]

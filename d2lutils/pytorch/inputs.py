@@ -1,0 +1,54 @@
+"""The check that every block here makes on what it is called with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from d2lutils import checks
+
+__all__ = ["check_input"]
+
+
+def check_input(
+    owner: str,
+    x: Any,
+    rank: int | tuple[int, ...],
+    channels: int | None,
+    parameter: torch.Tensor | None = None,
+) -> None:
+    """Raise at once if `x` does not fit a block, in words.
+
+    Inside `torch.compile` and `torch.export` sizes may be symbols, and
+    comparing them would tie the graph to one batch size: no check
+        there.
+
+    Args:
+        owner: the block's name, for the message.
+        x: what the block was called with.
+        rank: number of spatial axes that `x` must have, 1 or 2 or
+            either.
+        channels: size that axis 1 must have; None for any.
+        parameter: one of the block's, for its dtype and device.
+
+    Raises:
+        TypeError: `x` is not a tensor.
+        ValueError: wrong shape, dtype or device.
+    """
+    if torch.compiler.is_compiling():
+        return
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(
+            f"{owner}: x must be a tensor, got {type(x).__name__}"
+        )
+    ranks = (rank,) if isinstance(rank, int) else rank
+    axes = [rank + 2 for rank in ranks]
+    checks.tensor_shape(owner, "x", x.shape, axes, channels)
+    if parameter is None:
+        return
+    if not torch.is_autocast_enabled(x.device.type):
+        got, own = (str(t.dtype).split(".")[-1] for t in (x, parameter))
+        checks.same_kind(owner, "x", "dtype", got, own)
+    got, own = str(x.device), str(parameter.device)
+    checks.same_kind(owner, "x", "device", got, own)

@@ -1,0 +1,113 @@
+"""A chain of convolution chunks with a shortcut around it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from d2lutils import checks
+from d2lutils.pytorch.blocks import ConvChunk
+from d2lutils.pytorch.inputs import check_input
+from d2lutils.pytorch.shortcuts import SubsampleZeroPad
+from d2lutils.shapes import check_addable, resolve_padding
+
+__all__ = ["ResidualChunks"]
+
+
+class ResidualChunks(nn.Module):
+    """ReLU(branch(x) + shortcut(x)), the branch a chain of `ConvChunk`s
+    (He et al., 2015, section 3; the placements: He et al., 2016).
+
+    The first chunk of the branch takes the stride and the new width,
+    the others keep both. The shortcut must end with the same shape:
+
+    - "identity": `x` itself; needs stride 1 and equal channels.
+    - "projection": a 1x1 convolution with the stride, and batch norm.
+    - "zeros": every stride-th position, zero channels behind.
+    - "auto": identity where it fits, else projection.
+
+    Shapes: (N, in_channels, L) → (N, channels, ceil(L / stride)) with
+    padding "same", and the same along H and W for rank 2.
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of every chunk, and of the output.
+        kernel_size: taps along each spatial axis; odd for "same".
+        stride: of the first chunk and of the shortcut.
+        chain_length: chunks in the branch, at least 1.
+        padding: zeros on each side, or "same".
+        shortcut: "auto", "identity", "projection" or "zeros".
+        relu_before_sum: end the branch in a ReLU. It can then only add.
+        rank: number of spatial axes, 1 or 2.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named with its value; in
+            a call, an input that does not fit, or paths whose sizes
+            differ.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        chain_length: int = 1,
+        padding: int | str = "same",
+        shortcut: str = "auto",
+        relu_before_sum: bool = True,
+        rank: int = 1,
+    ) -> None:
+        super().__init__()
+        owner = "ResidualChunks"
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        channels = checks.positive(owner, "channels", channels)
+        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
+        stride = checks.positive(owner, "stride", stride)
+        chain_length = checks.positive(
+            owner, "chain_length", chain_length
+        )
+        padding = resolve_padding(owner, padding, kernel_size)
+        checks.boolean(owner, "relu_before_sum", relu_before_sum)
+        checks.choice(owner, "rank", rank, (1, 2))
+        shortcut = checks.shortcut(
+            owner, shortcut, in_channels, channels, stride
+        )
+        self.in_channels, self.rank = in_channels, rank
+        self.window = (kernel_size, stride, padding, chain_length)
+
+        self.branch = nn.Sequential()
+        for i in range(chain_length):
+            chunk = ConvChunk(
+                in_channels if i == 0 else channels,
+                channels,
+                kernel_size,
+                stride=stride if i == 0 else 1,
+                padding=padding,
+                relu=relu_before_sum or i < chain_length - 1,
+                rank=rank,
+            )
+            self.branch.append(chunk)
+
+        self.shortcut: nn.Module
+        if shortcut == "identity":
+            self.shortcut = nn.Identity()
+        elif shortcut == "projection":
+            self.shortcut = ConvChunk(
+                in_channels, channels, 1, stride, relu=False, rank=rank
+            )
+        else:
+            self.shortcut = SubsampleZeroPad(
+                in_channels, channels, stride, rank
+            )
+        self.relu = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, …) → (N, channels, …)."""
+        weight = next(self.branch.parameters())
+        check_input(
+            "ResidualChunks", x, self.rank, self.in_channels, weight
+        )
+        if not torch.compiler.is_compiling():
+            check_addable("ResidualChunks", x.shape[2:], *self.window)
+        return self.relu(self.branch(x) + self.shortcut(x))

@@ -1,0 +1,181 @@
+"""A training loop small enough to read, alike in both halves."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from d2lutils import checks
+from d2lutils.history import (
+    History,
+    Schedule,
+    position,
+    progress_bar,
+    schedule_of,
+)
+from d2lutils.pytorch.devices import try_gpu
+
+__all__ = ["accuracy", "fit"]
+
+
+def fit(
+    net: nn.Module,
+    train_data: Any,
+    test_data: Any = None,
+    epochs: int = 10,
+    learning_rate: float = 0.125,
+    optimizer: str = "sgd",
+    momentum: float = 0.875,
+    weight_decay: float = 0.0,
+    schedule: str | Schedule = "cosine",
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Train a classifier with softmax cross-entropy.
+
+    Args:
+        net: its output are logits of shape (N, classes).
+        train_data: an iterable of (x, y) batches, gone through once an
+            epoch: arrays of shape (N, …) and integer labels (N,).
+        test_data: likewise, evaluated after each epoch; None for none.
+        epochs: times through `train_data`.
+        learning_rate: at the start; `schedule` multiplies it.
+        optimizer: "sgd" (with `momentum`) or "adam".
+        momentum: of SGD; 0 for none.
+        weight_decay: added to each gradient as weight_decay times
+            weight.
+        schedule: "constant", "cosine", or a function from progress (0
+            to 1, per batch) to a factor.
+        seed: of the framework's own random numbers (dropout).
+        device: where to train; `try_gpu()` by default. `net` stays
+            there.
+        progress: show a bar; by default wherever outputs are not
+            stored.
+
+    Returns:
+        A `History`. An interrupt (Ctrl-C) ends the run and keeps the
+        epochs so far, with `finished` False.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named with its value.
+        FloatingPointError: the loss is no longer finite.
+    """
+    owner = "fit"
+    if not isinstance(net, nn.Module):
+        raise TypeError(
+            f"{owner}: net must be a PyTorch Module, got {net!r}"
+        )
+    checks.batches(owner, "train_data", train_data)
+    if test_data is not None:
+        checks.batches(owner, "test_data", test_data)
+    epochs = checks.positive(owner, "epochs", epochs)
+    rate = checks.number(owner, "learning_rate", learning_rate, 0)
+    checks.choice(owner, "optimizer", optimizer, ("sgd", "adam"))
+    momentum = checks.number(owner, "momentum", momentum, 0, 1)
+    weight_decay = checks.number(owner, "weight_decay", weight_decay, 0)
+    factor = schedule_of(owner, schedule)
+    seed = checks.non_negative(owner, "seed", seed)
+    device = try_gpu() if device is None else _device(owner, device)
+
+    torch.manual_seed(seed)
+    net.to(device)
+    if optimizer == "sgd":
+        step: Any = torch.optim.SGD(
+            net.parameters(),
+            lr=rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+        )
+    else:
+        step = torch.optim.Adam(
+            net.parameters(), lr=rate, weight_decay=weight_decay
+        )
+    loss_function = nn.CrossEntropyLoss()
+    history = History(framework="pytorch", device=str(device))
+    start = time.perf_counter()
+    try:
+        for epoch in progress_bar(range(epochs), "PyTorch", progress):
+            net.train()
+            total = right = count = 0.0
+            for i, (x, y) in enumerate(train_data):
+                x, y = _to(x, net, device), _labels(y, device)
+                at = position(epoch, i, train_data) / epochs
+                for group in step.param_groups:
+                    group["lr"] = rate * factor(at)
+                step.zero_grad()
+                logits = net(x)
+                loss = loss_function(logits, y)
+                loss.backward()
+                step.step()
+                value = loss.item()
+                checks.finite_loss(owner, value, epoch, i, rate)
+                total += value * len(y)
+                right += (logits.argmax(1) == y).sum().item()
+                count += len(y)
+            history.train_loss.append(total / count)
+            history.train_accuracy.append(right / count)
+            if test_data is not None:
+                history.test_accuracy.append(
+                    accuracy(net, test_data, device)
+                )
+        history.finished = True
+    except KeyboardInterrupt:
+        history.trim()
+    history.seconds = time.perf_counter() - start
+    return history
+
+
+def accuracy(
+    net: nn.Module, data: Any, device: torch.device | None = None
+) -> float:
+    """The share of examples that `net`, in evaluation mode, gets right.
+
+    Args:
+        net: its output are logits of shape (N, classes).
+        data: an iterable of (x, y) batches.
+        device: where `net` is; by default that of its parameters.
+
+    Raises:
+        TypeError: `data` cannot be iterated.
+    """
+    checks.batches("accuracy", "data", data)
+    if device is None:
+        device = next(net.parameters()).device
+    was_training = net.training
+    net.eval()
+    right = count = 0.0
+    with torch.no_grad():
+        for x, y in data:
+            x, y = _to(x, net, device), _labels(y, device)
+            right += (net(x).argmax(1) == y).sum().item()
+            count += len(y)
+    net.train(was_training)
+    return right / count
+
+
+def _to(x: Any, net: nn.Module, device: torch.device) -> torch.Tensor:
+    """A batch as a tensor of the net's dtype on its device."""
+    dtype = next(net.parameters()).dtype
+    return torch.as_tensor(x).to(device=device, dtype=dtype)
+
+
+def _labels(y: Any, device: torch.device) -> torch.Tensor:
+    """A batch of class indices on the net's device."""
+    return torch.as_tensor(y).to(device=device, dtype=torch.int64)
+
+
+def _device(owner: str, device: Any) -> torch.device:
+    """`device` as torch.device; ValueError if it cannot be used."""
+    try:
+        device = torch.device(device)
+        torch.zeros(1, device=device)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{owner}: device {device!r} cannot be used: {reason}"
+        ) from None
+    return device

@@ -1,0 +1,85 @@
+"""Timing that can be trusted as a ratio: warm-up, synchronisation, interleaving.
+
+A single time says little on a shared machine. `interleaved` runs the candidates in
+turn, so that a slow moment hits all of them, and reports medians with their spread.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from d2lutils import checks
+
+__all__ = ["Timing", "interleaved", "synchronize"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one candidate: the median, and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+    runs: int
+
+    def ratio(self, other: Timing) -> float:
+        """This median as a share of another's."""
+        return self.median / other.median
+
+
+def synchronize() -> None:
+    """Wait for the work that a framework, if imported, still has under way."""
+    mxnet, torch = sys.modules.get("mxnet"), sys.modules.get("torch")
+    if mxnet is not None:
+        mxnet.nd.waitall()
+    if torch is not None and torch.cuda.is_available():  # pragma: needs-gpu
+        torch.cuda.synchronize()
+
+
+def interleaved(
+    candidates: Mapping[str, Callable[[], Any]], repeat: int = 20, warmup: int = 3
+) -> dict[str, Timing]:
+    """Time functions without arguments in turn: A B C A B C ….
+
+    Args:
+        candidates: functions by name.
+        repeat: counted rounds, at least 3.
+        warmup: rounds before that.
+
+    Returns:
+        A `Timing` by name, in seconds.
+
+    Raises:
+        TypeError: a candidate cannot be called.
+        ValueError: no candidates, or fewer than 3 rounds.
+    """
+    owner = "interleaved"
+    repeat = checks.positive(owner, "repeat", repeat)
+    warmup = checks.non_negative(owner, "warmup", warmup)
+    if repeat < 3 or not candidates:
+        raise ValueError(
+            f"{owner}: give at least one candidate and repeat of at least 3, "
+            f"got {len(candidates)} and {repeat}"
+        )
+    for name, function in candidates.items():
+        if not callable(function):
+            raise TypeError(f"{owner}: candidates[{name!r}] is not callable")
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for round_ in range(warmup + repeat):
+        for name, function in candidates.items():
+            synchronize()
+            start = time.perf_counter()
+            function()
+            synchronize()
+            if round_ >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    result = {}
+    for name, values in seconds.items():
+        low, median, high = statistics.quantiles(values, n=4)
+        result[name] = Timing(median, low, high, len(values))
+    return result

@@ -1,0 +1,96 @@
+"""Run every test that CI runs, stage by stage, and print what ran (`make test`).
+
+A stage that fails does not hide the others: all run, the exit status says whether
+one was red, and the last lines count what ran.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+COVERAGE = ["--cov=d2lutils", "--cov-report=term:skip-covered", "--cov-fail-under=90"]
+STAGES = {
+    "unit, property and parity": ["tests/unit", "tests/parity", *COVERAGE],
+    "the bridge to MXNet": ["tests/compat"],
+    "chapters: form and outputs": ["tests/chapters"],
+    "rendered pages in a browser": ["tests/book"],
+}
+
+
+@dataclass
+class Outcome:
+    """What one stage came to."""
+
+    name: str
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+    code: int
+
+
+def counts(report: Path) -> tuple[int, int, int]:
+    """(passed, failed, skipped) from a JUnit file; zeros where there is none."""
+    if not report.exists():
+        return 0, 0, 0
+    suites = ElementTree.parse(report).getroot().iter("testsuite")
+    tests = failed = skipped = 0
+    for suite in suites:
+        tests += int(suite.get("tests", 0))
+        failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        skipped += int(suite.get("skipped", 0))
+    return tests - failed - skipped, failed, skipped
+
+
+def run(name: str, arguments: list[str]) -> Outcome:
+    """Run pytest for one stage in a process of its own."""
+    print(f"\n=== {name}", flush=True)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
+        # Bars and colours belong to a live reader, not to a stored output.
+        environment = {**os.environ, "D2L_STORED_OUTPUTS": "1"}
+        code = subprocess.call([*command, *arguments], cwd=ROOT, env=environment)
+        passed, failed, skipped = counts(report)
+    return Outcome(name, passed, failed, skipped, time.perf_counter() - start, code)
+
+
+def main() -> int:
+    """Run the stages named on the command line by a word of theirs, or all."""
+    words = sys.argv[1:]
+    chosen = {
+        name: arguments
+        for name, arguments in STAGES.items()
+        if not words or any(word in name for word in words)
+    }
+    if not chosen:
+        print(f"test: no stage is called {' '.join(words)!r}; there are: ", end="")
+        print("; ".join(STAGES))
+        return 2
+    outcomes = [run(name, arguments) for name, arguments in chosen.items()]
+    print("\n=== what ran")
+    width = max(len(outcome.name) for outcome in outcomes)
+    for o in outcomes:
+        verdict = "ok" if o.code == 0 else f"RED (exit {o.code})"
+        print(
+            f"{o.name:<{width}}  {o.passed:>5} passed {o.failed:>3} failed "
+            f"{o.skipped:>3} skipped {o.seconds:>6.0f} s  {verdict}"
+        )
+    totals = [sum(getattr(o, k) for o in outcomes) for k in ("passed", "failed")]
+    skipped = sum(o.skipped for o in outcomes)
+    print(f"{totals[0]} passed, {totals[1]} failed, {skipped} skipped")
+    return int(any(o.code != 0 for o in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
