@@ -1,0 +1,553 @@
+"""The checks that learners call, by exercise name.
+
+A stub in a chapter is a function (or class) whose body is
+``raise NotImplementedError``, or for a plain value ``answer = ...``. It ends in
+``exercises.check("name", answer)``, which prints "not attempted yet" for the stub,
+what is wrong and for which hidden input, or "passed"; it never raises for an answer.
+
+To add an exercise, register its check in its chapter's section below. There are three
+kinds, each a few lines:
+
+- ``@_reference(name, inputs)`` over the right answer: the learner's function is called
+  on every hidden input and must give the same, numbers within ``rtol`` and ``atol``.
+- ``@_property(name, inputs)`` over ``judge(answer, *hidden_input)``, which returns
+  ``None`` if the answer is right there and otherwise a :func:`_differs` or a sentence.
+  For classes and blocks, or wherever many answers are right.
+- ``@_value(name)`` over a function without arguments that works out the right value.
+
+``inputs`` is a list of at least three argument tuples, or a function that makes it.
+Frameworks are imported inside the functions only, so that a check for one framework
+runs without the other. Everything between a chapter's marker and the next belongs to
+that chapter alone: ``tools/execute.py`` re-runs a chapter only if its own section, or
+the part above the first marker, has changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import importlib
+import numbers
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Result", "check", "judge", "names"]
+
+Inputs = Sequence[tuple[Any, ...]] | Callable[[], Sequence[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found: ``message`` is the line that ``check`` prints."""
+
+    passed: bool
+    attempted: bool
+    message: str
+
+
+def check(name: str, answer: Any) -> None:
+    """Judge an answer and print one line about it.
+
+    Args:
+        name: the exercise's name, as its heading says it.
+        answer: a function, a class or a value, as the exercise asks.
+
+    Raises:
+        ValueError: for a name that no exercise has; it lists similar names.
+    """
+    print(judge(name, answer).message)
+
+
+def judge(name: str, answer: Any) -> Result:
+    """Judge an answer and return the :class:`Result`; arguments as for ``check``."""
+    if name not in _CHECKS:
+        near = difflib.get_close_matches(str(name), _CHECKS, n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(f"name must be that of an exercise, got {name!r}{hint}")
+    if answer is None or answer is Ellipsis or answer is NotImplemented:
+        return _not_attempted(name)
+    return _CHECKS[name](answer)
+
+
+def names() -> list[str]:
+    """The names of all exercises that have a check, in the order of the book."""
+    return list(_CHECKS)
+
+
+# -- machinery -------------------------------------------------------------------------
+
+_CHECKS: dict[str, Callable[[Any], Result]] = {}
+
+
+class _Stub(Exception):  # noqa: N818 - a signal, not an error
+    """The learner's code is still the stub."""
+
+
+class _Unavailable(Exception):  # noqa: N818 - a signal, not an error
+    """The check itself needs a framework that is not here."""
+
+
+def _framework(name: str) -> Any:
+    """``"gluon"`` → the module ``mxnet``, ``"pytorch"`` → ``torch``, for a check."""
+    try:
+        if name == "gluon":
+            return importlib.import_module("d2lutils.compat").mx
+        return importlib.import_module("torch")
+    except ImportError as problem:
+        sentence = re.split(r"(?<=[.!?])\s", " ".join(str(problem).split()))[0]
+        raise _Unavailable(sentence.rstrip(".")) from None
+
+
+def _register(
+    name: str, inputs: Inputs, judge_one: Callable[..., str | None], callable_: bool
+) -> None:
+    """Register a check that calls ``judge_one(answer, *arguments)`` on each input."""
+    if name in _CHECKS:
+        raise ValueError(f"two exercises are named {name!r}")
+
+    def run(answer: Any) -> Result:
+        if callable_ and not callable(answer):
+            return _not_yet(name, f"A function or class is asked for, got {answer!r}")
+        try:
+            cases = list(inputs() if callable(inputs) else inputs)
+            if len(cases) < 3:
+                raise ValueError(f"check {name!r} has fewer than three hidden inputs")
+            for number, arguments in enumerate(cases):
+                shown = _brief(arguments)
+                complaint = _judge_case(judge_one, answer, arguments, number == 0)
+                if complaint is not None:
+                    return _not_yet(name, f"For input {shown} {complaint}")
+        except _Stub:
+            return _not_attempted(name)
+        except _Unavailable as problem:
+            message = f"{name}: cannot be judged here. {problem}."
+            return Result(False, True, message)
+        return Result(True, True, f"{name}: passed ({len(cases)} inputs)")
+
+    _CHECKS[name] = run
+
+
+def _judge_case(
+    judge_one: Callable[..., str | None],
+    answer: Any,
+    arguments: tuple[Any, ...],
+    first: bool,
+) -> str | None:
+    """One hidden input; the learner's exceptions become a complaint."""
+    try:
+        return judge_one(answer, *_copies(arguments))
+    except _Unavailable:
+        raise
+    except NotImplementedError as problem:
+        if first:
+            raise _Stub from problem
+        return "NotImplementedError was raised"
+    except Exception as problem:
+        line = next((line for line in str(problem).splitlines() if line.strip()), "")
+        return f"{type(problem).__name__} was raised: {line.strip()}".rstrip(": ")
+
+
+def _reference(
+    name: str, inputs: Inputs, rtol: float = 1e-6, atol: float = 1e-9
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a right answer: the learner's must agree on every hidden input."""
+
+    def register(reference: Callable[..., Any]) -> Callable[..., Any]:
+        def judge_one(answer: Any, *arguments: Any) -> str | None:
+            expected = reference(*_copies(arguments))
+            got = answer(*arguments)
+            if got is NotImplemented:
+                raise NotImplementedError
+            return None if _same(expected, got, rtol, atol) else _differs(expected, got)
+
+        _register(name, inputs, judge_one, callable_=True)
+        return reference
+
+    return register
+
+
+def _property(
+    name: str, inputs: Inputs
+) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
+    """Register ``judge(answer, *input)`` → ``None`` if right, else what is wrong."""
+
+    def register(judge_one: Callable[..., str | None]) -> Callable[..., str | None]:
+        _register(name, inputs, judge_one, callable_=True)
+        return judge_one
+
+    return register
+
+
+def _value(
+    name: str, rtol: float = 1e-6, atol: float = 1e-9
+) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """Register a plain value, worked out when it is asked for."""
+    if name in _CHECKS:
+        raise ValueError(f"two exercises are named {name!r}")
+
+    def register(solve: Callable[[], Any]) -> Callable[[], Any]:
+        def run(answer: Any) -> Result:
+            if callable(answer):
+                return _not_yet(name, "A value is asked for, not a function or class")
+            expected = solve()
+            if _same(expected, answer, rtol, atol):
+                return Result(True, True, f"{name}: passed")
+            hint = f"{_brief(answer)} is not it"
+            if _is_number(expected) and _is_number(answer):
+                hint = f"{answer} is too {'large' if answer > expected else 'small'}"
+            return _not_yet(name, hint)
+
+        _CHECKS[name] = run
+        return solve
+
+    return register
+
+
+def _not_attempted(name: str) -> Result:
+    return Result(False, False, f"{name}: not attempted yet")
+
+
+def _not_yet(name: str, why: str) -> Result:
+    return Result(False, True, f"{name}: not yet. {why.rstrip('.')}.")
+
+
+def _differs(expected: Any, got: Any) -> str:
+    """What a check says about a wrong result."""
+    return f"expected {_brief(expected)}, got {_brief(got)}"
+
+
+def _copies(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Copies of containers and arrays: an answer may change its input."""
+    return tuple(
+        copy.deepcopy(value)
+        if isinstance(value, list | dict | set | np.ndarray)
+        else value
+        for value in arguments
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> Any:
+    """A tensor of either framework as a NumPy array; anything else as it is."""
+    if hasattr(value, "asnumpy"):
+        return value.asnumpy()
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        return value.detach().cpu().numpy()
+    return value
+
+
+def _same(expected: Any, got: Any, rtol: float = 1e-6, atol: float = 1e-9) -> bool:
+    """Whether two results agree: structure exactly, numbers within a tolerance."""
+    expected, got = _plain(expected), _plain(got)
+    if isinstance(expected, bool | np.bool_) or isinstance(got, bool | np.bool_):
+        both = isinstance(expected, bool | np.bool_) and isinstance(
+            got, bool | np.bool_
+        )
+        return bool(both and expected == got)
+    if isinstance(expected, str | bytes | None | set | frozenset):
+        return type(expected) is type(got) and bool(expected == got)
+    if isinstance(expected, np.ndarray) or _is_number(expected):
+        if not (isinstance(got, np.ndarray) or _is_number(got)):
+            return False
+        a, b = np.asarray(expected), np.asarray(got)
+        if a.shape != b.shape:
+            return False
+        if a.dtype.kind not in "biufc" or b.dtype.kind not in "biufc":
+            return bool((a == b).all())
+        return bool(np.allclose(b, a, rtol=rtol, atol=atol, equal_nan=True))
+    if isinstance(expected, Mapping):
+        return (
+            isinstance(got, Mapping)
+            and expected.keys() == got.keys()
+            and all(_same(expected[key], got[key], rtol, atol) for key in expected)
+        )
+    if isinstance(expected, list | tuple):
+        return (
+            isinstance(got, list | tuple)
+            and len(expected) == len(got)
+            and all(map(_same, expected, got, _forever(rtol), _forever(atol)))
+        )
+    return bool(expected == got)
+
+
+def _forever(value: float) -> Iterator[float]:
+    while True:
+        yield value
+
+
+def _brief(value: Any, limit: int = 120) -> str:
+    """A short text for a value: the same on every machine, without addresses."""
+    value = _plain(value)
+    if isinstance(value, np.ndarray):
+        inside = np.array2string(value, precision=4, threshold=12, separator=", ")
+        text = f"array{value.shape} {' '.join(inside.split())}"
+    elif isinstance(value, np.generic):
+        text = _brief(value.item(), limit)
+    elif isinstance(value, float):
+        text = f"{value:.6g}"
+    elif isinstance(value, list):
+        text = f"[{', '.join(_brief(item, limit) for item in value)}]"
+    elif isinstance(value, tuple):
+        text = ", ".join(_brief(item, limit) for item in value)
+        text = f"({text}{',' if len(value) == 1 else ''})"
+    elif isinstance(value, type) or hasattr(value, "__name__"):
+        text = value.__name__
+    else:
+        text = re.sub(r"\s+", " ", repr(value))
+        text = re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+# == chapter: blocks ===================================================================
+
+
+def _blocks_trace_inputs() -> list[tuple[Any, ...]]:
+    def double(x: Any) -> Any:
+        return x * 2
+
+    def increment(x: Any) -> Any:
+        return x + 1
+
+    def total(x: Any) -> Any:
+        return np.sum(x)
+
+    grid = np.arange(6.0).reshape(2, 3)
+    return [
+        ([double, increment], 3),
+        ([increment, double], 3),
+        ([], 5),
+        ([np.negative, double, total], grid),
+        ([len], "abcd"),
+    ]
+
+
+@_reference("blocks_trace", _blocks_trace_inputs)
+def _blocks_trace(functions: list[Callable[[Any], Any]], x: Any) -> list[Any]:
+    results = [x]
+    for function in functions:
+        results.append(function(results[-1]))
+    return results
+
+
+def _blocks_widths() -> list[tuple[Any, ...]]:
+    """Widths of the linear layers, and whether the list ends in a repeated layer."""
+    return [([4, 3, 2], False), ([5, 5], True), ([3, 6, 6, 1], True), ([2, 7], False)]
+
+
+@_property("blocks_repair", _blocks_widths)
+def _blocks_repair(answer: Any, widths: list[int], repeat: bool) -> str | None:
+    from itertools import pairwise
+
+    torch = _framework("pytorch")
+    nn = torch.nn
+    layers = [nn.Linear(widths[0], widths[0])]
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    # A repeat: the same layer again, with the same weights.
+    layers += [nn.Linear(widths[-1], widths[-1])] * (2 if repeat else 1)
+    layers.append(nn.Linear(widths[-1], 2))
+    x = torch.linspace(-1, 1, 3 * widths[0]).reshape(3, -1)
+    expected = x
+    for layer in layers:
+        expected = layer(expected)
+    net = answer(list(layers))
+    if not isinstance(net, nn.Module):
+        return f"a Module is expected, got {_brief(net)}"
+    if not torch.equal(net(x), expected):
+        return "the output is not that of the layers in order"
+    wanted = {id(p) for layer in layers for p in layer.parameters()}
+    found = {id(p) for p in net.parameters()}
+    if found != wanted:
+        return f"parameters() finds {len(found)} of {len(wanted)} tensors"
+    body = [net.body[i] for i in range(len(net.body))]
+    if len(body) != len(layers) - 1:
+        return f"self.body has length {len(body)} instead of {len(layers) - 1}"
+    if any(a is not b for a, b in zip([*body, net.head], layers, strict=True)):
+        return "self.body and self.head do not hold the layers that were given"
+    return None
+
+
+@_property("blocks_chain", _blocks_widths)
+def _blocks_chain(answer: Any, widths: list[int], repeat: bool) -> str | None:
+    from itertools import pairwise
+
+    mx = _framework("gluon")
+    nn = mx.gluon.nn
+    layers = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Dense(outputs, in_units=inputs), nn.Activation("relu")]
+    layers += [nn.Dense(widths[-1], in_units=widths[-1])] * (2 if repeat else 1)
+    net = answer(list(layers))
+    if not isinstance(net, nn.HybridBlock):
+        return f"a HybridBlock is expected, got {_brief(net)}"
+    names = [str(i) for i in range(len(layers))]
+    if list(net._children) != names:
+        return f"the children are named {list(net._children)} instead of {names}"
+    net.initialize(mx.init.Uniform(1.0))
+    x = mx.nd.array(np.linspace(-1, 1, 3 * widths[0]).reshape(3, -1))
+    expected = x
+    for layer in layers:
+        expected = layer(expected)
+    for mode in ("imperative", "hybridized"):
+        if mode == "hybridized":
+            net.hybridize()
+        if not _same(expected, net(x), rtol=1e-5, atol=1e-6):
+            return f"the output ({mode}) is not that of the layers in order"
+    if len(net) != len(layers):
+        return f"its len is {len(net)} instead of {len(layers)}"
+    for i in range(-len(layers), len(layers)):
+        if net[i] is not layers[i]:
+            return f"net[{i}] is not the layer that was given"
+    for i, layer in enumerate(layers):
+        if f"({i}): {layer!r}" not in repr(net):
+            return f"print(net) does not show '({i}): {layer!r}'"
+    return None
+
+
+def _blocks_nets() -> dict[str, tuple[dict[str, Any], list[str]]]:
+    """Attributes for a Module, and which of them hide parameters."""
+    nn = _framework("pytorch").nn
+    layer = nn.Linear(2, 2)
+    return {
+        "a list of layers": ({"body": [nn.Linear(2, 2), nn.ReLU()]}, ["body"]),
+        "a list that is registered, too": ({"a": layer, "b": [layer]}, []),
+        "a tuple and a dict": (
+            {"z": (nn.Linear(1, 2),), "a": {"one": nn.Conv2d(1, 2, 3)}},
+            ["a", "z"],
+        ),
+        "a list in a dict": ({"a": {"one": [nn.Linear(1, 2)]}}, ["a"]),
+        "a Sequential in a list": ({"a": [nn.Sequential(nn.Linear(1, 2))]}, ["a"]),
+        "a ModuleList": ({"body": nn.ModuleList([nn.Linear(2, 2)])}, []),
+        "widths, and a list of ReLUs": ({"w": [2, 3], "b": [nn.ReLU()]}, []),
+    }
+
+
+def _blocks_cases() -> list[tuple[Any, ...]]:
+    return [(name,) for name in _blocks_nets()]
+
+
+@_property("blocks_hidden", _blocks_cases)
+def _blocks_hidden(answer: Any, case: str) -> str | None:
+    attributes, expected = _blocks_nets()[case]
+    net = _framework("pytorch").nn.Module()
+    for name, value in attributes.items():
+        setattr(net, name, value)
+    got = answer(net)
+    return None if _same(expected, got) else _differs(expected, got)
+
+
+# == chapter: residual_chunks ==========================================================
+
+
+@_reference(
+    "residual_ladder",
+    [
+        (64, 3, 2, 0, 3),
+        (64, 3, 2, 1, 3),
+        (63, 5, 3, 1, 4),
+        (33, 4, 1, 0, 2),
+        (10, 1, 2, 0, 1),
+    ],
+)
+def _residual_ladder(
+    length: int, kernel_size: int, stride: int, padding: int, chain_length: int
+) -> list[int]:
+    from d2lutils.shapes import residual_sizes
+
+    branch, _ = residual_sizes(length, kernel_size, stride, padding, chain_length)
+    return branch
+
+
+@_property("residual_fewest_edits", [(64,), (63,), (34,), (9,)])
+def _residual_fewest_edits(answer: Callable[..., Any], length: int) -> str | None:
+    first: dict[str, Any] = {
+        "in_channels": 10,
+        "channels": 10,
+        "kernel_size": 3,
+        "stride": 2,
+        "chain_length": 3,
+        "padding": 0,
+        "shortcut": "identity",
+    }
+    edits = answer(length)
+    if not isinstance(edits, dict):
+        return f"a dictionary of changed arguments is asked for, got {_brief(edits)}"
+    unknown = sorted(set(edits) - set(first))
+    if unknown:
+        return f"there is no argument {unknown[0]!r}; there are {', '.join(first)}"
+    for name in ("in_channels", "channels", "stride", "chain_length"):
+        if edits.get(name, first[name]) != first[name]:
+            return f"{name} is part of the question and must stay {first[name]}"
+    call = {**first, **edits}
+    changed = [name for name in first if call[name] != first[name]]
+    shown = ", ".join(f"{name}={call[name]!r}" for name in changed) or "no change"
+    sizes = _ends(length, **call)
+    if isinstance(sizes, str):
+        return f"{shown}: {sizes}"
+    if sizes[0] != sizes[1]:
+        return f"{shown} leaves {sizes[0]} + {sizes[1]}"
+    return None if len(changed) == 2 else f"{shown} adds, but fewer edits do, too"
+
+
+def _ends(length: int, **call: Any) -> tuple[int, int] | str:
+    """Lengths after branch and shortcut of a residual call, or why there are none."""
+    from d2lutils import checks, shapes
+
+    kernel_size, stride = call["kernel_size"], call["stride"]
+    try:
+        padding = shapes.resolve_padding("padding", call["padding"], kernel_size)
+        branch, skip = shapes.residual_sizes(
+            length, kernel_size, stride, padding, call["chain_length"]
+        )
+        # The identity does not stride, whatever the branch does.
+        if (
+            checks.choice(
+                "call",
+                "shortcut",
+                call["shortcut"],
+                ("identity", "projection", "zeros"),
+            )
+            == "identity"
+        ):
+            skip = length
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return branch[-1], skip
+
+
+@_property("residual_inplace", [(2, 3, 8), (1, 4, 16), (5, 2, 9)])
+def _residual_inplace(
+    answer: Callable[..., Any], n: int, c: int, length: int
+) -> str | None:
+    torch = _framework("pytorch")
+    branches = answer(c)
+    if not isinstance(branches, tuple) or len(branches) != 2:
+        return f"a pair (passes, fails) is asked for, got {_brief(branches)}"
+    for branch, should_fail in zip(branches, (False, True), strict=True):
+        if not isinstance(branch, torch.nn.Module):
+            return f"a PyTorch Module is asked for, got {_brief(branch)}"
+        x = torch.randn(n, c, length, requires_grad=True)
+        out = branch(x)
+        if out.shape != x.shape:
+            return f"the branch makes {tuple(out.shape)} of {tuple(x.shape)}"
+        try:
+            out += x
+            out.sum().backward()
+            failed = False
+        except RuntimeError as error:
+            if "inplace" not in str(error) and "in-place" not in str(error):
+                raise
+            failed = True
+        if failed != should_fail:
+            return (
+                f"the {'second' if should_fail else 'first'} branch "
+                f"{'raises no error' if should_fail else 'raises the error'}"
+            )
+    return None

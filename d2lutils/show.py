@@ -1,0 +1,626 @@
+"""What a notebook shows: errors, mirrored sources, tables, curves, measured numbers.
+
+Importing this module imports neither framework. Everything that it puts into a stored
+output is the same on every machine: no paths, no addresses, no times, no counters.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import importlib
+import inspect
+import linecache
+import numbers
+import re
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from types import FunctionType, MethodType, ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "COLORS",
+    "error",
+    "histories",
+    "markdown",
+    "setup",
+    "sources",
+    "table",
+]
+
+#: One colour for one meaning, everywhere in the book and on the page. Each has a
+#: contrast of at least 4.5 : 1 to white, and blue against orange-red stays apart for
+#: the common kinds of colour blindness.
+COLORS: dict[str, str] = {
+    "gluon": "#1f6fb4",
+    "pytorch": "#c2491a",
+    "both": "#5b6470",
+    "neutral": "#5b6470",
+    "good": "#00785a",
+    "bad": "#a3195b",
+}
+
+_INK = "#1f2933"
+_NEEDS = {
+    "# Gluon": ("gluon",),
+    "# PyTorch": ("pytorch",),
+    "# Gluon and PyTorch": ("gluon", "pytorch"),
+}
+
+
+# -- set-up ----------------------------------------------------------------------------
+
+
+def setup() -> None:
+    """Prepare a notebook: figures in the book's style, and cells that can be skipped.
+
+    Call it once, in the set-up cell. Figures get fixed sizes, fonts and bytes. From
+    then on a cell that begins with ``# Gluon``, ``# PyTorch`` or
+    ``# Gluon and PyTorch`` is replaced by one line that says why, wherever the
+    framework that it needs cannot be imported. Prints nothing; calling it again changes
+    nothing. Outside IPython only the style is set.
+    """
+    shell = _ipython()
+    if shell is not None:
+        hooks = shell.input_transformers_cleanup
+        if not any(getattr(hook, "_d2l_skips", False) for hook in hooks):
+            hooks.insert(0, _skip_unavailable)
+        if getattr(shell, "kernel", None) is not None:
+            from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+            shell.run_line_magic("matplotlib", "inline")
+            # Twice the pixels, shown at half the size. No "tight" box: a figure's size
+            # must not depend on how wide its labels happen to be.
+            set_matplotlib_formats(
+                "retina", bbox_inches=None, metadata={"Software": None}
+            )
+    _set_style()
+
+
+def _ipython() -> Any:
+    """The running IPython shell, or ``None``; never starts one."""
+    module = sys.modules.get("IPython")
+    return module.get_ipython() if module is not None else None
+
+
+def _set_style() -> None:
+    import matplotlib
+    from cycler import cycler
+
+    matplotlib.rcParams.update(
+        {
+            key: value
+            for key, value in matplotlib.rcParamsDefault.items()
+            if not key.startswith(("backend", "datapath", "interactive", "toolbar"))
+        }
+    )
+    order = ("gluon", "pytorch", "good", "bad", "neutral")
+    matplotlib.rcParams.update(
+        {
+            "figure.figsize": (7.2, 3.6),
+            "figure.dpi": 100,
+            "figure.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "savefig.facecolor": "white",
+            "savefig.dpi": "figure",
+            "svg.hashsalt": "d2l",
+            "font.family": "DejaVu Sans",
+            "font.size": 10.0,
+            "mathtext.fontset": "dejavusans",
+            "text.color": _INK,
+            "axes.facecolor": "white",
+            "axes.edgecolor": "#9aa5b1",
+            "axes.labelcolor": _INK,
+            "axes.titlesize": 11.0,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.prop_cycle": cycler(color=[COLORS[name] for name in order]),
+            "grid.color": "#e4e7eb",
+            "grid.linewidth": 0.8,
+            "xtick.color": _INK,
+            "ytick.color": _INK,
+            "xtick.major.size": 0.0,
+            "ytick.major.size": 0.0,
+            "lines.linewidth": 2.0,
+            "legend.frameon": False,
+        }
+    )
+
+
+def _skip_unavailable(lines: list[str]) -> list[str]:
+    """Replace a cell whose framework is missing by one line that says so."""
+    first = next((line.strip() for line in lines if line.strip()), "")
+    for framework in _NEEDS.get(first, ()):
+        reason = _why_missing(framework)
+        if reason is not None:
+            name = {"gluon": "MXNet", "pytorch": "PyTorch"}[framework]
+            message = f"Skipped, since this cell needs {name}. {reason}"
+            return [f"print({message!r})\n"]
+    return lines
+
+
+_skip_unavailable._d2l_skips = True  # type: ignore[attr-defined]
+
+
+def _why_missing(framework: str) -> str | None:
+    """The first sentence of the framework's ``ImportError``, or ``None``."""
+    try:
+        if framework == "gluon":
+            # An attribute is asked for: the module may be there without MXNet.
+            _ = importlib.import_module("d2lutils.compat").mx
+        else:
+            importlib.import_module("torch")
+    except ImportError as problem:
+        if isinstance(problem, ModuleNotFoundError) and problem.name == "torch":
+            return "It is not installed here: pip install torch."
+        text = " ".join(str(problem).split())
+        sentence = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text)[0]
+        return _without_places(sentence).rstrip(".") + "."
+    return None
+
+
+# -- errors ----------------------------------------------------------------------------
+
+
+class error:  # noqa: N801 - used like a function: `with show.error(ValueError):`
+    """Run the body of a ``with`` block that must fail, and print how it failed.
+
+    Args:
+        expected: the type of exception that the body must raise, or a tuple of types.
+            Another exception passes through.
+
+    Waits for MXNet's asynchronous work where MXNet is loaded, so a late error shows
+    here and not in a later cell. Prints the exception's type and the first line of its
+    message that means something, without paths, lines of C++ or times. The same text is
+    the attribute ``text`` of the object that ``with ... as`` gives.
+
+    Raises:
+        AssertionError: if the body raised nothing.
+        TypeError: if ``expected`` is not an exception type or a tuple of them.
+    """
+
+    def __init__(
+        self, expected: type[Exception] | tuple[type[Exception], ...] = Exception
+    ) -> None:
+        types = expected if isinstance(expected, tuple) else (expected,)
+        for kind in types:
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+                raise TypeError(
+                    f"expected must be an exception type or a tuple of them, "
+                    f"got {expected!r}"
+                )
+        self.expected = types
+        self.text = ""
+
+    def __enter__(self) -> error:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Literal[True] | None:
+        late = _wait_for_mxnet()
+        if problem is None:
+            problem = late
+            if problem is not None and not isinstance(problem, self.expected):
+                raise problem
+        if problem is None:
+            names = " or ".join(kind.__name__ for kind in self.expected)
+            raise AssertionError(
+                f"this cell was written to show {names}, but nothing was raised"
+            )
+        if not isinstance(problem, self.expected):
+            return None
+        self.text = f"{type(problem).__name__}: {_first_line(problem)}".rstrip(": ")
+        print(
+            textwrap.fill(
+                self.text, 88, subsequent_indent="    ", break_on_hyphens=False
+            )
+        )
+        return True
+
+
+def _wait_for_mxnet() -> Exception | None:
+    """Let MXNet finish; give back the error that had not surfaced yet, if any."""
+    mxnet = sys.modules.get("mxnet")
+    if mxnet is None or not hasattr(mxnet, "nd"):
+        return None
+    try:
+        mxnet.nd.waitall()
+    except Exception as late:
+        return late
+    return None
+
+
+_NOISE_LINE = re.compile(r'Traceback \(most recent|File "|Stack trace|\[bt\]|[~^\s]*$')
+_CPP_PLACE = re.compile(
+    r"(\[\d\d:\d\d:\d\d\]\s*)|([\w.+~/\\-]*\.(cc|cpp|cu|cuh|h|hpp|py):\d+:?\s*)"
+)
+
+
+def _first_line(problem: BaseException) -> str:
+    """The first line of an exception's message that tells a reader something."""
+    lines = [line.strip() for line in str(problem).splitlines()]
+    lines = [line for line in lines if line and not _NOISE_LINE.match(line)]
+    if not lines:
+        return ""
+    line = lines[0]
+    if line.endswith(":") and len(lines) > 1:
+        line = f"{line} {lines[1]}"
+    line = _CPP_PLACE.sub("", line)
+    line = re.sub(rf"^({type(problem).__name__}|MXNetError):\s*", "", line)
+    return _without_places(line).strip().rstrip(":").rstrip()
+
+
+def _without_places(text: str) -> str:
+    """Drop folders of absolute paths, and memory addresses."""
+    text = re.sub(r"(?<![\w.:/])(?:~|[A-Za-z]:)?[/\\](?:[\w.+@-]+[/\\])+", "", text)
+    return re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", text)
+
+
+# -- rich objects ----------------------------------------------------------------------
+
+# The page's own style wins where there is one; these colours serve Jupyter and Colab.
+_DARK = (
+    ':is(html[data-theme="dark"],[data-jp-theme-light="false"],[theme="dark"]) '
+    ".d2l-sources"
+)
+_LIGHT_TOKENS = {
+    "k kn kd kc kr ow": "#7a2f9a",
+    "nf nc fm": "#1a5fa0",
+    "s s1 s2 sd sa si": "#2c6b2f",
+    "c1 c": "#5f6772",
+    "mi mf bp nb": "#9a4a00",
+}
+_DARK_TOKENS = {
+    "k kn kd kc kr ow": "#dcaaf3",
+    "nf nc fm": "#8cc4ff",
+    "s s1 s2 sd sa si": "#a5d6a7",
+    "c1 c": "#a9b3bf",
+    "mi mf bp nb": "#ffc08a",
+}
+
+
+def _rules(root: str, tokens: Mapping[str, str]) -> str:
+    """CSS rules that colour Pygments' classes under ``root``."""
+    return "".join(
+        f"{root} .highlight :is(.{',.'.join(classes.split())}){{color:{color}}}"
+        for classes, color in tokens.items()
+    )
+
+
+_SOURCES_CSS = (
+    ".d2l-sources{display:flex;flex-wrap:wrap;gap:12px;align-items:stretch}"
+    ".d2l-sources>figure{flex:1 1 490px;min-width:min(490px,100%);margin:0;"
+    "display:flex;flex-direction:column}"
+    ".d2l-sources figcaption{font:600 13px/1.6 system-ui,sans-serif;"
+    "border-top:3px solid;padding-top:2px;margin:0;text-align:left}"
+    ".d2l-sources .highlight{flex:1;background:#f6f8fa;color:#1f2933;"
+    "border-radius:4px;margin:0}"
+    ".d2l-sources .highlight pre{margin:0;padding:8px;overflow-x:auto;background:none;"
+    "border:0;font-size:12px;line-height:1.45;color:inherit;text-align:left}"
+    + f".d2l-sources .d2l-gluon{{color:{COLORS['gluon']}}}"
+    + f".d2l-sources .d2l-pytorch{{color:{COLORS['pytorch']}}}"
+    + _rules(".d2l-sources", _LIGHT_TOKENS)
+    + f"{_DARK} .highlight{{background:#1f242b;color:#e6e9ed;color-scheme:dark}}"
+    + f"{_DARK} .d2l-gluon{{color:#7fb9ee}}"
+    + f"{_DARK} .d2l-pytorch{{color:#ff9d73}}"
+    + _rules(_DARK, _DARK_TOKENS)
+)
+
+
+class _Sources:
+    """Two sources beside each other: HTML in a notebook, text elsewhere."""
+
+    def __init__(self, codes: tuple[str, str], titles: tuple[str, str]) -> None:
+        self.codes = codes
+        self.titles = titles
+
+    def __repr__(self) -> str:
+        return "\n\n".join(
+            f"# {title}\n{code}"
+            for title, code in zip(self.titles, self.codes, strict=True)
+        )
+
+    def _repr_html_(self) -> str:
+        from pygments import highlight
+        from pygments.formatters import HtmlFormatter
+        from pygments.lexers import PythonLexer
+
+        figures = []
+        halves = zip(("gluon", "pytorch"), self.titles, self.codes, strict=True)
+        for half, title, code in halves:
+            body = highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))
+            figures.append(
+                f'<figure><figcaption class="d2l-{half}">{html.escape(title)}'
+                f'</figcaption><div class="highlight"><pre tabindex="0">{body}</pre>'
+                "</div></figure>"
+            )
+        return (
+            f'<div class="d2l-sources"><style>{_SOURCES_CSS}</style>'
+            f"{''.join(figures)}</div>"
+        )
+
+
+def sources(
+    gluon_object: Any,
+    pytorch_object: Any,
+    titles: tuple[str, str] = ("Gluon", "PyTorch"),
+    docstrings: bool = True,
+) -> _Sources:
+    """Show the sources of two mirrored classes, functions or modules side by side.
+
+    Args:
+        gluon_object, pytorch_object: a class, function, method or module each.
+        titles: what stands above the two sources.
+        docstrings: whether docstrings are shown.
+
+    Raises:
+        TypeError: for an object that has no source of its own, such as an instance.
+        ValueError: if ``titles`` are not two.
+    """
+    if len(titles) != 2:
+        raise ValueError(f"titles must be two, got {titles!r}")
+    codes = (
+        _source_of(gluon_object, "gluon_object", docstrings),
+        _source_of(pytorch_object, "pytorch_object", docstrings),
+    )
+    return _Sources(codes, (str(titles[0]), str(titles[1])))
+
+
+def _source_of(obj: Any, argument: str, docstrings: bool) -> str:
+    if not isinstance(obj, type | FunctionType | MethodType | ModuleType):
+        raise TypeError(
+            f"{argument} must be a class, function, method or module, got an instance "
+            f"of {type(obj).__name__}"
+        )
+    try:
+        code = inspect.getsource(obj)
+    except (OSError, TypeError):
+        code = _source_in_notebook(obj)
+    code = textwrap.dedent(code).strip("\n") + "\n"
+    return code if docstrings else _without_docstrings(code)
+
+
+def _source_in_notebook(obj: Any) -> str:
+    """The source of a class that a cell defined: ``inspect`` finds only files."""
+    for member in vars(obj).values() if isinstance(obj, type) else ():
+        if isinstance(member, FunctionType):
+            lines = linecache.getlines(member.__code__.co_filename)
+            for node in ast.walk(ast.parse("".join(lines))):
+                if isinstance(node, ast.ClassDef) and node.name == obj.__name__:
+                    return "".join(lines[node.lineno - 1 : node.end_lineno])
+    raise TypeError(f"no source was found for {getattr(obj, '__name__', obj)!r}")
+
+
+def _without_docstrings(code: str) -> str:
+    """Drop docstrings and the blank line after each; nothing else changes."""
+    lines = code.splitlines(keepends=True)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, documented) or ast.get_docstring(node) is None:
+            continue
+        if len(node.body) == 1:
+            continue  # nothing else is in the body: the docstring must stay
+        first = node.body[0]
+        end = first.end_lineno or first.lineno
+        if end < len(lines) and not lines[end].strip():
+            end += 1
+        for number in range(first.lineno - 1, end):
+            lines[number] = ""
+    return "".join(lines)
+
+
+class _Table:
+    """A table: HTML in a notebook, aligned text elsewhere."""
+
+    def __init__(
+        self,
+        rows: list[list[str]],
+        headers: list[str],
+        caption: str | None,
+        align: list[str],
+    ) -> None:
+        self.rows = rows
+        self.headers = headers
+        self.caption = caption
+        self.align = align
+
+    def __repr__(self) -> str:
+        widths = [
+            max(len(row[column]) for row in [self.headers, *self.rows])
+            for column in range(len(self.headers))
+        ]
+
+        def line(cells: Sequence[str]) -> str:
+            columns = zip(cells, widths, self.align, strict=True)
+            aligned = [
+                cell.rjust(width)
+                if align == "right"
+                else cell.center(width)
+                if align == "center"
+                else cell.ljust(width)
+                for cell, width, align in columns
+            ]
+            return "  ".join(aligned).rstrip()
+
+        rule = "  ".join("-" * width for width in widths)
+        lines = [line(self.headers), rule, *map(line, self.rows)]
+        if self.caption is not None:
+            lines.insert(0, self.caption)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        def cells(tag: str, values: Sequence[str]) -> str:
+            scope = ' scope="col"' if tag == "th" else ""
+            return "".join(
+                f'<{tag}{scope} style="text-align:{align}">{html.escape(value)}</{tag}>'
+                for value, align in zip(values, self.align, strict=True)
+            )
+
+        caption = (
+            f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        )
+        body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in self.rows)
+        return (
+            f'<table class="d2l-table">{caption}\n'
+            f"<thead><tr>{cells('th', self.headers)}</tr></thead>\n"
+            f"<tbody>\n{body}\n</tbody></table>"
+        )
+
+
+def table(
+    rows: Sequence[Sequence[Any]],
+    headers: Sequence[str],
+    caption: str | None = None,
+    align: Sequence[str] | None = None,
+) -> _Table:
+    """Make a table of plain values.
+
+    Args:
+        rows: the cells. Integers get thousands separators, floats four significant
+            digits, ``None`` a dash; pass a string to decide yourself.
+        headers: one for each column.
+        caption: a line above the table.
+        align: ``"left"``, ``"right"`` or ``"center"`` for each column; without it
+            columns of numbers are right-aligned.
+
+    Raises:
+        ValueError: for a row that has not one cell for each header, or an unknown
+            alignment.
+    """
+    values = [list(row) for row in rows]
+    for number, row in enumerate(values):
+        if len(row) != len(headers):
+            raise ValueError(
+                f"rows[{number}] has {len(row)} cells for {len(headers)} headers"
+            )
+    if align is None:
+        columns = range(len(headers))
+        chosen = [
+            "right" if values and all(_is_number(row[i]) for row in values) else "left"
+            for i in columns
+        ]
+    else:
+        chosen = list(align)
+        if len(chosen) != len(headers) or {*chosen} - {"left", "right", "center"}:
+            raise ValueError(
+                f"align must give left, right or center for each of {len(headers)} "
+                f"columns, got {chosen!r}"
+            )
+    cells = [[_cell(value) for value in row] for row in values]
+    return _Table(cells, [str(header) for header in headers], caption, chosen)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if not _is_number(value):
+        return str(value)
+    if isinstance(value, numbers.Integral):
+        return f"{int(value):,}"
+    return f"{float(value):.4g}"
+
+
+class _Markdown:
+    """Text that a notebook renders as Markdown."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+def markdown(text: str) -> _Markdown:
+    """Give measured numbers a place in prose: end a cell with it.
+
+    Args:
+        text: Markdown, such as an f-string with the numbers that the cell measured.
+
+    Raises:
+        TypeError: if ``text`` is not a string.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string, got {type(text).__name__}")
+    return _Markdown(text)
+
+
+# -- curves ----------------------------------------------------------------------------
+
+_METRICS = {
+    "train_loss": "training loss",
+    "train_accuracy": "training accuracy",
+    "test_accuracy": "test accuracy",
+}
+
+
+def histories(
+    histories: Mapping[str, Any],
+    metric: str = "test_accuracy",
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot training curves, Gluon solid and PyTorch dashed over it.
+
+    Args:
+        histories: label → history. A label that contains "gluon" or "pytorch" gets
+            that framework's colour and line; others take the next free colour.
+        metric: ``"test_accuracy"``, ``"train_accuracy"`` or ``"train_loss"``: the
+            attribute of a history that holds one value an epoch.
+        ax: the axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: for an unknown metric, or no histories.
+        TypeError: for an object without that metric.
+    """
+    if metric not in _METRICS:
+        raise ValueError(f"metric must be one of {sorted(_METRICS)}, got {metric!r}")
+    if not histories:
+        raise ValueError("histories is empty: nothing to plot")
+    for label, history in histories.items():
+        if not hasattr(history, metric):
+            raise TypeError(f"histories[{label!r}] has no {metric}")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
+
+    if ax is None:
+        _, ax = plt.subplots()
+    others = iter([COLORS["good"], COLORS["bad"], COLORS["neutral"]] * len(histories))
+    for label, history in histories.items():
+        values = list(getattr(history, metric))
+        name = label.lower()
+        if "pytorch" in name:
+            look: dict[str, Any] = {"linestyle": (0, (3, 2)), "zorder": 4}
+            color = COLORS["pytorch"]
+        elif "gluon" in name:
+            look = {"linewidth": 3.5, "zorder": 3, "alpha": 0.75}
+            color = COLORS["gluon"]
+        else:
+            look, color = {}, next(others)
+        marker = "o" if len(values) == 1 else None
+        epochs = range(1, len(values) + 1)
+        ax.plot(epochs, values, label=label, color=color, marker=marker, **look)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(_METRICS[metric])
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend()
+    return ax
