@@ -1,0 +1,103 @@
+"""Run the benchmarks and store them: ``python -m benchmarks`` (``make bench``)."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks import residual
+from d2lutils.timing import Timing, interleaved
+
+RESULTS = Path(__file__).parent / "results"
+SUITES: dict[str, Callable[[], list[residual.Case]]] = {"residual": residual.cases}
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on: processor, cores, versions, device."""
+    versions = {}
+    for package in ("numpy", "mxnet", "torch"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "device": _device(),
+    }
+
+
+def _processor() -> str:
+    """The processor's own name, where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _device() -> str:
+    """Where the PyTorch half ran."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+
+
+def row(name: str, timing: Timing, base: Timing) -> dict[str, Any]:
+    """One candidate as plain data: milliseconds, quartiles, ratio to the base."""
+    return {
+        "name": name,
+        "ms": round(timing.median * 1e3, 4),
+        "ms_quartiles": [round(timing.low * 1e3, 4), round(timing.high * 1e3, 4)],
+        "ratio": round(timing.ratio(base), 3),
+        "runs": timing.runs,
+    }
+
+
+def main() -> None:
+    """Run the suites, print their tables, store them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suites", nargs="*", help=f"of {', '.join(SUITES)}")
+    parser.add_argument("--repeat", type=int, default=30)
+    options = parser.parse_args()
+    unknown = set(options.suites) - set(SUITES)
+    if unknown:
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
+    today = datetime.date.today().isoformat()
+    for suite in options.suites or SUITES:
+        stored = []
+        for case in SUITES[suite]():
+            timings = interleaved(case.candidates, repeat=options.repeat)
+            base = timings[case.base]
+            rows = [row(name, timing, base) for name, timing in timings.items()]
+            stored.append({"case": case.name, "base": case.base, "rows": rows})
+            print(f"\n{case.name} (ratio to: {case.base})")
+            for r in rows:
+                low, high = r["ms_quartiles"]
+                print(
+                    f"  {r['ratio']:6.2f}  {r['name']:<44} "
+                    f"{r['ms']:8.3f} ms  [{low:.3f}, {high:.3f}]"
+                )
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{suite}.json"
+        result = {"date": today, "machine": machine(), "cases": stored}
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(f"\nstored in {path.relative_to(Path(__file__).parents[1])}")
+
+
+if __name__ == "__main__":
+    main()
