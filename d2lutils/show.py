@@ -223,7 +223,7 @@ class error:  # noqa: N801 - used like a function: `with show.error(ValueError):
         self.text = f"{type(problem).__name__}: {_first_line(problem)}".rstrip(": ")
         print(
             textwrap.fill(
-                self.text, 88, subsequent_indent="    ", break_on_hyphens=False
+                self.text, 68, subsequent_indent="    ", break_on_hyphens=False
             )
         )
         return True

@@ -1,0 +1,164 @@
+"""Run the stored notebooks with nbval, and let ``compare`` judge their outputs.
+
+``pytest tests/chapters`` collects, beside the Python tests here, every notebook of
+``chapters/`` and ``book/``: one item a code cell, named ``chapters/blocks.ipynb::Cell
+3``. ``-k blocks`` picks a chapter; ``-n 2 --dist loadscope`` runs two at a time. With
+``D2L_ON_GPU=1`` chapters see the machine's GPUs and are run without comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel, start_new_kernel
+from nbval.plugin import IPyNbCell, IPyNbFile
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent))
+
+import compare  # noqa: E402
+
+from tools import execute, notebook  # noqa: E402
+
+ON_GPU = bool(os.environ.get("D2L_ON_GPU"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A cell that hangs must not hold a run for nbval's default of 2,000 s."""
+    option = config.option
+    if getattr(option, "nbval_cell_timeout", None) == 2000:
+        option.nbval_cell_timeout = float(execute.CELL_TIMEOUT_SECONDS)
+
+
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> pytest.Collector | None:
+    """Collect the notebooks where the tests of stored outputs are collected."""
+    if file_path.name == "test_outputs.py":
+        return Chapters.from_parent(parent, path=file_path)
+    return None
+
+
+class Chapters(pytest.File):
+    """All notebooks whose outputs are stored."""
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        """One collector a notebook."""
+        for path in execute.executed_notebooks():
+            yield Chapter.from_parent(self, path=path)
+
+
+class ChapterKernel(RunningKernel):
+    """A kernel of this interpreter, in the environment that outputs are stored in."""
+
+    def __init__(self, folder: Path) -> None:
+        import matplotlib.font_manager  # noqa: F401 - a cold cache warns on stderr
+
+        environment = execute.fixed_environment()
+        if ON_GPU:
+            del environment["CUDA_VISIBLE_DEVICES"]
+        self.profile = tempfile.TemporaryDirectory()
+        environment["IPYTHONDIR"] = self.profile.name
+        with open(os.devnull, "w") as nowhere:
+            self.km, self.kc = start_new_kernel(
+                kernel_name=CURRENT_ENV_KERNEL_NAME,
+                cwd=str(folder),
+                env=environment,
+                stderr=nowhere,
+            )
+        self._ensure_iopub_up()
+
+    def execute_cell_input(self, cell_input: str, allow_stdin: Any = None) -> str:
+        """As nbval does, but into the history: else IPython ignores a final ``;``."""
+        message_id: str = self.kc.execute(
+            cell_input, store_history=True, allow_stdin=False, stop_on_error=False
+        )
+        return message_id
+
+    def stop(self) -> None:
+        """Stop the kernel and close what it opened."""
+        self.kc.stop_channels()
+        self.km.shutdown_kernel(now=True)
+        self.kc.context.destroy(linger=0)
+        self.km.context.destroy(linger=0)
+        del self.km
+        self.profile.cleanup()
+
+
+class Chapter(IPyNbFile):
+    """A notebook: one kernel, one item a code cell."""
+
+    def setup(self) -> None:
+        """Start the kernel."""
+        self.stopped_by: str | None = None
+        self.kernel = ChapterKernel(self.path.parent)
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One item a code cell, whatever tags or comments say to nbval."""
+        self.nb = notebook.read(self.path)
+        for number, cell in enumerate(self.nb.cells):
+            if cell.cell_type == "code":
+                yield ChapterCell.from_parent(
+                    self,
+                    name=f"Cell {number}",
+                    cell_num=number,
+                    cell=cell,
+                    options={"check": True, "skip": False, "check_exception": False},
+                )
+
+    def teardown(self) -> None:
+        """Stop the kernel."""
+        if self.kernel is not None and self.kernel.is_alive():
+            self.kernel.stop()
+
+
+class ChapterCell(IPyNbCell):
+    """A code cell: nbval runs it, ``compare`` judges it."""
+
+    def runtest(self) -> None:
+        """Run the cell, unless an earlier one of its chapter raised."""
+        if self.parent.stopped_by is not None:
+            pytest.skip(f"{self.parent.stopped_by} could not be run")
+        self.stage = "run"
+        self.never_executed = self.cell.execution_count is None
+        if self.never_executed:
+            self.cell.execution_count = 0  # else nbval would not compare
+        try:
+            super().runtest()
+        except (Exception, Empty):
+            if self.stage == "run":
+                self.parent.stopped_by = self.name
+            raise
+
+    def compare_outputs(
+        self, test: list[Any], ref: list[Any], skip_compare: Any = None
+    ) -> bool:
+        """Called by nbval with the fresh and the stored outputs."""
+        self.stage = "compare"
+        reference = test if ON_GPU else ref
+        found = compare.compare_cell(reference, test, self.cell.metadata)
+        if self.never_executed:
+            found.insert(0, "the stored cell was never executed: `make execute`")
+        self.comparison_traceback = found
+        return not found
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+        """The cell's first lines, and how its outputs differ or what it raised."""
+        problem = excinfo.value
+        head = "\n".join(f"    {line}" for line in self.cell.source.splitlines()[:6])
+        why = str(problem)
+        trace = getattr(problem, "inner_traceback", None)
+        if trace:
+            why = f"{why}:\n{execute.ANSI.sub('', trace)}"
+        return f"{self.parent.path.name}, cell {self.cell_num}\n\n{head}\n\n{why}"
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the cell is, for pytest's headings."""
+        return self.parent.path, 0, f"{self.parent.path.stem}::{self.name}"

@@ -1,0 +1,113 @@
+"""The checks of `residual_chunks` reject stubs and plausible wrong answers."""
+
+import pytest
+
+from d2lutils import exercises
+from d2lutils.shapes import residual_sizes
+
+
+def stub(*_arguments):
+    raise NotImplementedError
+
+
+def ladder(length, kernel_size, stride, padding, chain_length):
+    return residual_sizes(length, kernel_size, stride, padding, chain_length)[0]
+
+
+def strides_in_every_chunk(length, kernel_size, stride, padding, chain_length):
+    lengths = []
+    for _ in range(chain_length):
+        length = (length + 2 * padding - kernel_size) // stride + 1
+        lengths.append(length)
+    return lengths
+
+
+def pads_one_side(length, kernel_size, stride, padding, chain_length):
+    lengths = []
+    for i in range(chain_length):
+        length = (length + padding - kernel_size) // (stride if i == 0 else 1) + 1
+        lengths.append(length)
+    return lengths
+
+
+def pads_first_chunk_only(length, kernel_size, stride, padding, chain_length):
+    first = ladder(length, kernel_size, stride, padding, 1)
+    rest = ladder(first[0], kernel_size, 1, 0, chain_length)[:-1]
+    return first + rest
+
+
+def modules(*kinds):
+    def branches(channels):
+        from torch import nn
+
+        made = {
+            "conv": nn.Conv1d(channels, channels, 3, padding=1),
+            "sigmoid": nn.Sigmoid(),
+            "tanh": nn.Tanh(),
+            "relu": nn.ReLU(),
+            "short": nn.Conv1d(channels, channels, 3),
+        }
+        return tuple(made[kind] for kind in kinds)
+
+    return branches
+
+
+RIGHT = {
+    "residual_fewest_edits": [
+        lambda length: {"padding": 1, "shortcut": "projection"},
+        lambda length: {"padding": "same", "shortcut": "zeros"},
+        lambda length: {"kernel_size": 1, "shortcut": "projection"},
+    ],
+    "residual_ladder": [ladder],
+    "residual_inplace": [modules("conv", "sigmoid"), modules("conv", "tanh")],
+}
+WRONG = {
+    "residual_fewest_edits": [
+        (lambda length: {"shortcut": "projection"}, "leaves 27 + 32"),
+        (lambda length: {"padding": 1}, "leaves 32 + 64"),
+        (lambda length: {"stride": 1, "padding": 1}, "stride is part of the question"),
+        (
+            lambda length: {"kernel_size": 5, "padding": 2, "shortcut": "zeros"},
+            "fewer edits",
+        ),
+        (lambda length: {"pad": 1}, "no argument 'pad'"),
+        (lambda length: None, "a dictionary of changed arguments"),
+    ],
+    "residual_ladder": [
+        (strides_in_every_chunk, "expected [31, 29, 27]"),
+        (pads_one_side, "expected [32, 32, 32]"),
+        (pads_first_chunk_only, "expected"),
+    ],
+    "residual_inplace": [
+        (modules("conv", "conv"), "second branch raises no error"),
+        (modules("sigmoid", "conv"), "first branch raises the error"),
+        (modules("short", "relu"), "the branch makes"),
+        (lambda channels: 3, "a pair (passes, fails)"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_stub_is_not_attempted(name):
+    result = exercises.judge(name, stub)
+    assert not result.passed
+    assert not result.attempted
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [(n, a) for n, answers in RIGHT.items() for a in answers]
+)
+def test_right_answer_passes(name, answer):
+    result = exercises.judge(name, answer)
+    assert result.passed, result.message
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "why"),
+    [(n, *case) for n, cases in WRONG.items() for case in cases],
+)
+def test_wrong_answer_is_rejected(name, answer, why):
+    result = exercises.judge(name, answer)
+    assert not result.passed
+    assert result.attempted
+    assert why in result.message

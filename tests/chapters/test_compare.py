@@ -1,0 +1,388 @@
+"""The comparer turns red for each thing that may go wrong, and green within bounds."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import compare
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image, ImageDraw
+
+from tools import execute, notebook
+
+APPROX = {"compare": {"rtol": 0.01, "atol": 0.001, "reason": "comes from training"}}
+IMAGE = {"compare": {"image": 5, "reason": "curves of a training"}}
+IGNORED = {"tags": ["nbval-ignore-output"], "compare": {"reason": "it shows times"}}
+
+
+def stream(text: str, name: str = "stdout") -> Any:
+    return new_output("stream", name=name, text=text)
+
+
+def shown(**data: str) -> Any:
+    return new_output("display_data", data={k.replace("_", "/"): data[k] for k in data})
+
+
+def picture(
+    line: int = 50, size: tuple[int, int] = (400, 200), color: str = "navy"
+) -> str:
+    """A figure: one horizontal line, 2 pixels wide, and a marker on it."""
+    image = Image.new("RGBA", size, "white")
+    draw = ImageDraw.Draw(image)
+    draw.line((0, line, size[0], line), fill=color, width=2)
+    draw.ellipse((100, line - 4, 108, line + 4), fill=color)
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def noisy(data: str, levels: int) -> str:
+    """The same figure with every pixel darker by some levels."""
+    image = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+    buffer = io.BytesIO()
+    image.point(lambda value: max(0, value - levels)).save(buffer, "png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def moved_marker(x: int) -> str:
+    image = Image.new("RGB", (1440, 720), "white")
+    ImageDraw.Draw(image).ellipse((x, 300, x + 10, 310), fill="navy")
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+RED = {
+    "a character": ([stream("within 1e-10\n")], [stream("within 1e-9\n")], {}),
+    "white space": ([stream("a b\n")], [stream("a  b\n")], {}),
+    "the last newline": ([stream("a\n")], [stream("a")], {}),
+    "html": (
+        [shown(text_html="<b>1</b>", text_plain="1")],
+        [shown(text_html="<i>1</i>", text_plain="1")],
+        {},
+    ),
+    "markdown": ([shown(text_markdown="**1**")], [shown(text_markdown="**2**")], {}),
+    "plain text beside html": (
+        [shown(text_html="<b>1</b>", text_plain="1")],
+        [shown(text_html="<b>1</b>", text_plain="2")],
+        {},
+    ),
+    "a number in an exact cell": ([stream("0.5000\n")], [stream("0.5001\n")], {}),
+    "a number beyond the tolerance": (
+        [stream("accuracy 0.900\n")],
+        [stream("accuracy 0.930\n")],
+        APPROX,
+    ),
+    "a number that became nan": ([stream("x 0.9\n")], [stream("x nan\n")], APPROX),
+    "infinity's sign": ([stream("x inf\n")], [stream("x -inf\n")], APPROX),
+    "a word in an approx cell": (
+        [stream("accuracy 0.9\n")],
+        [stream("loss 0.9\n")],
+        APPROX,
+    ),
+    "one number more": ([stream("1 2\n")], [stream("1 2 3\n")], APPROX),
+    "a big number": ([stream("1,772,706\n")], [stream("1,872,706\n")], APPROX),
+    "html around a number": (
+        [shown(text_html="<td>0.9</td>")],
+        [shown(text_html="<th>0.9</th>")],
+        APPROX,
+    ),
+    "an output removed": ([stream("a"), shown(text_plain="b")], [stream("a")], {}),
+    "an output added": ([stream("a")], [stream("a"), shown(text_plain="b")], {}),
+    "all outputs removed": ([stream("a")], [], APPROX),
+    "the order": (
+        [stream("a"), shown(text_plain="b")],
+        [shown(text_plain="b"), stream("a")],
+        {},
+    ),
+    "another representation": (
+        [shown(text_plain="b", text_html="b")],
+        [shown(text_plain="b")],
+        APPROX,
+    ),
+    "a figure's line": (
+        [shown(image_png=picture(50))],
+        [shown(image_png=picture(51))],
+        {},
+    ),
+    "a figure's colour": (
+        [shown(image_png=picture())],
+        [shown(image_png=picture(color="green"))],
+        {},
+    ),
+    "a marker in a large figure": (
+        [shown(image_png=moved_marker(700))],
+        [shown(image_png=moved_marker(704))],
+        {},
+    ),
+    "a figure's size": (
+        [shown(image_png=picture())],
+        [shown(image_png=picture(size=(400, 201)))],
+        IMAGE,
+    ),
+    "an approx figure beyond its bound": (
+        [shown(image_png=picture())],
+        [shown(image_png=noisy(picture(), 6))],
+        IMAGE,
+    ),
+    "a figure in an approx cell without a bound": (
+        [shown(image_png=picture(50))],
+        [shown(image_png=picture(51))],
+        APPROX,
+    ),
+    "a figure removed": ([shown(image_png=picture())], [], IMAGE),
+    "stderr": ([stream("a")], [stream("a"), stream("careful", "stderr")], {}),
+    "stderr, stored too": (
+        [stream("careful", "stderr")],
+        [stream("careful", "stderr")],
+        {},
+    ),
+    "stderr in an ignored cell": ([], [stream("careful", "stderr")], IGNORED),
+    "an error in an ignored cell": (
+        [],
+        [new_output("error", ename="ValueError", evalue="x", traceback=[])],
+        IGNORED,
+    ),
+    "ignored without a reason": ([], [], {"tags": ["nbval-ignore-output"]}),
+    "approx without a reason": ([], [], {"compare": {"rtol": 0.1}}),
+    "approx without a bound": ([], [], {"compare": {"reason": "it trains a net"}}),
+    "an unknown setting": ([], [], {"compare": {"rtl": 0.1, "reason": "it trains"}}),
+    "a bound that is none": (
+        [],
+        [],
+        {"compare": {"rtol": "0.1", "reason": "it trains"}},
+    ),
+}
+
+GREEN = {
+    "the same": (
+        [stream("a\n"), shown(text_plain="b", image_png=picture())],
+        [stream("a\n"), shown(text_plain="b", image_png=picture())],
+        {},
+    ),
+    "numbers within the tolerance": (
+        [stream("accuracy 0.900, nan, inf, 1,000\n")],
+        [stream("accuracy 0.905, nan, inf, 1,009\n")],
+        APPROX,
+    ),
+    "a padded column": (
+        [stream("loss   9.99\n----  -----\n")],
+        [stream("loss  10.01\n----  ------\n")],
+        APPROX,
+    ),
+    "numbers in html": (
+        [shown(text_html='<td style="color:#1f6fb4">0.900</td>')],
+        [shown(text_html='<td style="color:#1f6fb4">0.905</td>')],
+        APPROX,
+    ),
+    "the last bit of a figure": (
+        [shown(image_png=picture())],
+        [shown(image_png=noisy(picture(), 0))],
+        {},
+    ),
+    "an approx figure within its bound": (
+        [shown(image_png=picture())],
+        [shown(image_png=noisy(picture(), 4))],
+        IMAGE,
+    ),
+    "anything in an ignored cell": ([stream("1 s\n")], [], IGNORED),
+}
+
+
+@pytest.mark.parametrize("case", RED)
+def test_red(case: str) -> None:
+    stored, fresh, metadata = RED[case]
+    assert compare.compare_cell(stored, fresh, metadata)
+
+
+@pytest.mark.parametrize("case", GREEN)
+def test_green(case: str) -> None:
+    stored, fresh, metadata = GREEN[case]
+    assert compare.compare_cell(stored, fresh, metadata) == []
+
+
+def test_a_mismatch_shows_both_sides() -> None:
+    (message,) = compare.compare_cell([stream("a 1\nb\n")], [stream("a 2\nb\n")], {})
+    assert "-a 1" in message
+    assert "+a 2" in message
+
+
+def test_a_mismatch_in_a_long_line_shows_its_place() -> None:
+    old = "x" * 500 + "1" + "y" * 500
+    (message,) = compare.compare_cell([stream(old)], [stream(old.upper())], {})
+    assert "first difference" in message
+    assert len(message) < 1500
+
+
+# -- a stored notebook by itself -------------------------------------------------------
+
+
+def stored_notebook(counts: tuple[int | None, ...] = (1, 2, 3)) -> Any:
+    return new_notebook(
+        cells=[
+            new_code_cell(f"print({n})", execution_count=n, outputs=[stream(f"{n}\n")])
+            for n in counts
+        ]
+    )
+
+
+def test_a_notebook_that_was_run_is_fine() -> None:
+    assert compare.check_stored(stored_notebook()) == []
+
+
+@pytest.mark.parametrize("counts", [(1, None, 3), (1, 3, 2), (2, 3, 4), (1, 2, 2)])
+def test_counts_that_are_not_those_of_one_run_are_red(
+    counts: tuple[int | None, ...],
+) -> None:
+    assert compare.check_stored(stored_notebook(counts))
+
+
+def test_a_cell_that_was_never_executed_is_red() -> None:
+    nb = stored_notebook()
+    nb.cells[1].outputs, nb.cells[1].execution_count = [], None
+    (message,) = compare.check_stored(nb)
+    assert "never executed" in message
+
+
+def test_a_result_with_another_count_is_red() -> None:
+    nb = stored_notebook()
+    nb.cells[0].outputs = [new_output("execute_result", execution_count=7)]
+    assert compare.check_stored(nb)
+
+
+def test_stored_errors_stderr_and_too_many_ignored_cells_are_red() -> None:
+    nb = stored_notebook()
+    nb.cells[0].outputs = [new_output("error", ename="E", evalue="e", traceback=[])]
+    assert compare.check_stored(nb)
+    nb.cells[0].outputs = [stream("careful", "stderr")]
+    assert compare.check_stored(nb)
+    nb = stored_notebook()
+    for cell in nb.cells[:2]:
+        cell.metadata.update(IGNORED)
+    assert compare.check_stored(nb) == []
+    nb.cells[2].metadata.update(IGNORED)
+    assert compare.check_stored(nb)
+
+
+# -- end to end: notebooks on a disk, pytest in a process of its own -------------------
+
+DRAW = """import matplotlib.pyplot as plt
+plt.plot([1, 2, {last}])
+plt.show()"""
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Run a small copy of this test set-up; test name → its failure, or ""."""
+    root = tmp_path_factory.mktemp("book")
+    here = Path(__file__).parent
+    (root / "tests" / "chapters").mkdir(parents=True)
+    for name in ("compare.py", "conftest.py", "test_outputs.py"):
+        shutil.copy(here / name, root / "tests" / "chapters")
+    (root / "tools").mkdir()
+    for name in ("execute.py", "notebook.py"):
+        shutil.copy(execute.ROOT / "tools" / name, root / "tools")
+    (root / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    (root / "chapters").mkdir()
+
+    sources = ["x = 1", "print(x + 1)", "x * 3;", "x * 4", DRAW.format(last=3)]
+    green = new_notebook(cells=[new_code_cell(source) for source in sources])
+    green = execute.execute(notebook.normalize(green), root, root)
+    green.metadata["d2l"] = {"code_hash": execute.code_hash(green, "green", root)}
+    notebook.write(green, root / "chapters" / "green.ipynb")
+
+    red = json.loads((root / "chapters" / "green.ipynb").read_text())
+    cells = red["cells"]
+    cells[1]["outputs"][0]["text"] = ["3\n"]
+    cells[2]["outputs"] = [stream("3\n")]
+    cells[3]["execution_count"] = None
+    cells[4]["source"] = [DRAW.format(last=4)]
+    cells.append(new_code_cell("import sys", id="s0"))
+    cells.append(new_code_cell("print('careful', file=sys.stderr)", id="s1"))
+    (root / "chapters" / "red.ipynb").write_text(json.dumps(red))
+
+    stops = new_notebook(
+        cells=[new_code_cell("1 / 0"), new_code_cell("1"), new_code_cell("2")]
+    )
+    notebook.write(stops, root / "chapters" / "stops.ipynb")
+
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    process = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/chapters", "--junitxml=result.xml"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 1, process.stdout + process.stderr
+    found = {"": process.stdout}
+    for case in ElementTree.parse(root / "result.xml").iter("testcase"):
+        problem = case.find("failure")
+        skipped = case.find("skipped")
+        text = "" if problem is None else f"failed: {problem.text}"
+        text = text if skipped is None else f"skipped: {skipped.get('message')}"
+        found[f"{case.get('classname')} {case.get('name')}"] = text
+    return found
+
+
+def of(outcome: dict[str, str], *parts: str) -> str:
+    (name,) = [name for name in outcome if all(part in name for part in parts)]
+    return outcome[name]
+
+
+def test_a_true_notebook_is_green_from_end_to_end(outcome: dict[str, str]) -> None:
+    green = {name: text for name, text in outcome.items() if "green" in name}
+    assert len(green) == 7  # five cells, and two tests of the notebook itself
+    assert not any(green.values()), green
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("Cell 1", "stdout differs"),
+        ("Cell 2", "other outputs"),
+        ("Cell 3", "never executed"),
+        ("Cell 4", "image"),
+        ("Cell 6", "stderr"),
+    ],
+)
+def test_an_altered_cell_is_red_from_end_to_end(
+    outcome: dict[str, str], cell: str, reason: str
+) -> None:
+    text = of(outcome, "chapters.red", cell)
+    assert text.startswith("failed")
+    assert reason in text
+    assert "red.ipynb, cell" in text
+
+
+def test_an_unaltered_cell_of_a_red_notebook_is_green(outcome: dict[str, str]) -> None:
+    assert of(outcome, "chapters.red", "Cell 0") == ""
+
+
+def test_a_red_notebook_is_red_by_itself(outcome: dict[str, str]) -> None:
+    text = of(outcome, "run_once", "[red]")
+    assert "cell 3" in text
+    assert "never executed" in text
+    assert "make execute" in of(outcome, "belong_to_the_code", "[red]")
+
+
+def test_a_chapter_stops_at_its_first_error(outcome: dict[str, str]) -> None:
+    text = of(outcome, "chapters.stops", "Cell 0")
+    assert "ZeroDivisionError" in text
+    assert "\x1b" not in text
+    for cell in ("Cell 1", "Cell 2"):
+        skipped = of(outcome, "chapters.stops", cell)
+        assert skipped.startswith("skipped")
+        assert "Cell 0" in skipped

@@ -1,0 +1,432 @@
+"""The tools behind ``make execute`` and the editor's round trip."""
+
+from __future__ import annotations
+
+import string
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tools import execute, notebook  # noqa: E402
+
+LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
+
+CHAPTER = """# %% [markdown]
+# # Title
+#
+# Text with `code`.
+
+# %% [markdown]
+# A second text cell.
+
+# %% tags=["gluon"] compare={"rtol": 0.1, "reason": "it trains"}
+# Gluon
+x = 1
+
+
+# %% tags=["solution", "hide-cell"]
+def f(x):
+    return x
+
+
+print(f(x));
+
+# %%
+print("last")
+"""
+
+
+def run_cells(nb: Any) -> Any:
+    """Pretend that every code cell was run and printed its position."""
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    for count, cell in enumerate(code, start=1):
+        cell.execution_count = count
+        cell.outputs = [new_output("stream", name="stdout", text=f"{count}\n")]
+    return nb
+
+
+def chapter() -> Any:
+    return run_cells(notebook.to_notebook(CHAPTER, "py:percent"))
+
+
+# -- round trip ------------------------------------------------------------------------
+
+
+def test_a_chapter_is_made_from_text() -> None:
+    nb = notebook.to_notebook(CHAPTER, "py:percent")
+    nbformat.validate(nb)
+    kinds = [cell.cell_type for cell in nb.cells]
+    assert kinds == ["markdown", "markdown", "code", "code", "code"]
+    assert nb.cells[0].source == "# Title\n\nText with `code`."
+    assert nb.cells[2].source == "# Gluon\nx = 1"
+    assert nb.cells[2].metadata == {
+        "tags": ["gluon"],
+        "compare": {"rtol": 0.1, "reason": "it trains"},
+    }
+    assert nb.metadata == {
+        "kernelspec": {
+            "display_name": "Python 3",
+            "language": "python",
+            "name": "python3",
+        },
+        "language_info": LANGUAGE,
+    }
+    assert (nb.nbformat, nb.nbformat_minor) == (4, 5)
+
+
+def test_the_same_text_gives_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.ipynb", "b.ipynb"):
+        notebook.write(notebook.to_notebook(CHAPTER, "py:percent"), tmp_path / name)
+    assert (tmp_path / "a.ipynb").read_bytes() == (tmp_path / "b.ipynb").read_bytes()
+
+
+def test_hidden_cells_are_collapsed_by_their_tags() -> None:
+    nb = chapter()
+    assert nb.cells[3].metadata["cellView"] == "form"
+    assert nb.cells[3].metadata["jupyter"] == {"source_hidden": True}
+    assert "cellView" not in nb.cells[2].metadata
+    text = notebook.to_text(nb, "py:percent")
+    assert "cellView" not in text
+    assert "source_hidden" not in text
+    shown = notebook.to_notebook(
+        text.replace('"solution", "hide-cell"', ""), "py:percent", nb
+    )
+    assert shown.cells[3].metadata == {"tags": []}
+
+
+@pytest.mark.parametrize("fmt", ["py:percent", "md"])
+def test_the_round_trip_keeps_everything(fmt: str) -> None:
+    nb = chapter()
+    nb.metadata["d2l"] = {"code_hash": "abc"}
+    text = notebook.to_text(nb, fmt)
+    assert notebook.to_notebook(text, fmt, nb) == nb
+    assert "outputs" not in text
+
+
+def test_a_changed_cell_loses_its_outputs_and_keeps_its_id() -> None:
+    nb = chapter()
+    text = notebook.to_text(nb, "py:percent").replace('"last"', '"very last"')
+    new = notebook.to_notebook(text, "py:percent", nb)
+    assert new.cells[4].id == nb.cells[4].id
+    assert new.cells[4].outputs == []
+    assert new.cells[4].execution_count is None
+    assert new.cells[3] == nb.cells[3]
+
+
+def test_text_without_ids_finds_unchanged_cells_again() -> None:
+    nb = chapter()
+    changed = CHAPTER.replace("# %%\n", '# %%\nprint("new")\n\n# %%\n')
+    changed = changed.replace("x = 1", "x = 2")
+    new = notebook.to_notebook(changed, "py:percent", nb)
+    ids = [cell.id for cell in new.cells]
+    assert len(set(ids)) == len(ids) == 6
+    assert ids[:2] == [cell.id for cell in nb.cells[:2]]
+    assert new.cells[2].outputs == []
+    assert new.cells[3] == nb.cells[3]
+    assert new.cells[4].outputs == []
+    assert new.cells[5] == nb.cells[4]
+
+
+def test_a_copied_cell_gets_an_id_of_its_own() -> None:
+    nb = chapter()
+    text = notebook.to_text(nb, "py:percent")
+    last = text[text.rindex("# %%") :]
+    new = notebook.to_notebook(f"{text}\n{last}", "py:percent", nb)
+    assert len(new.cells) == 6
+    assert new.cells[5].id != new.cells[4].id
+    assert new.cells[5].outputs == []
+    assert new.cells[4] == nb.cells[4]
+
+
+def test_editors_noise_goes() -> None:
+    nb = chapter()
+    nb.metadata["language_info"] = {"name": "python", "version": "3.9"}
+    nb.metadata["widgets"] = {}
+    nb.cells[4].metadata.update({"scrolled": True, "ExecuteTime": {"start": 1}})
+    nb.cells[4].outputs = [
+        new_output(
+            "display_data",
+            data={"image/png": ""},
+            metadata={"needs_background": "light", "image/png": {"width": 720}},
+        )
+    ]
+    notebook.normalize(nb)
+    assert nb.metadata["language_info"] == LANGUAGE
+    assert "widgets" not in nb.metadata
+    assert nb.cells[4].metadata == {}
+    assert nb.cells[4].outputs[0].metadata == {"image/png": {"width": 720}}
+
+
+def test_a_cell_that_text_cannot_hold_is_refused() -> None:
+    nb = new_notebook(cells=[new_code_cell("x = 1\n# %%\ny = 2", id="a")])
+    with pytest.raises(ValueError, match="cell"):
+        notebook.to_text(nb, "py:percent")
+
+
+def test_cells_without_ids_get_them(tmp_path: Path) -> None:
+    old = new_notebook(cells=[new_markdown_cell("a"), new_markdown_cell("a")])
+    for cell in old.cells:
+        del cell["id"]
+    old.nbformat_minor = 4
+    path = tmp_path / "old.ipynb"
+    path.write_text(nbformat.writes(old))
+    ids = [cell.id for cell in notebook.read(path).cells]
+    assert len(set(ids)) == 2
+    assert ids == [cell.id for cell in notebook.read(path).cells]
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, path, back = (tmp_path / name for name in ("a.py", "a.ipynb", "b.md"))
+    text.write_text(CHAPTER)
+    assert notebook.main(["to-notebook", str(text), str(path)]) == 0
+    first = path.read_bytes()
+    assert notebook.main(["to-text", str(path), str(back)]) == 0
+    assert notebook.main(["to-notebook", str(back), str(path)]) == 0
+    assert path.read_bytes() == first
+    assert "a.ipynb" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="must end in"):
+        notebook.main(["to-text", str(path), str(tmp_path / "a.txt")])
+
+
+line = st.text(string.ascii_letters + string.digits + " _=+()'\"#", max_size=20)
+source = st.lists(line, min_size=1, max_size=4).map("\n".join).map(str.strip)
+cells = st.lists(st.tuples(st.booleans(), source.filter(bool)), min_size=1, max_size=5)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(cells)
+def test_any_notebook_survives_or_is_refused(drawn: list[tuple[bool, str]]) -> None:
+    made = [
+        (new_code_cell if is_code else new_markdown_cell)(text, id=f"cell{number}")
+        for number, (is_code, text) in enumerate(drawn)
+    ]
+    nb = run_cells(notebook.normalize(new_notebook(cells=made)))
+    for fmt in ("py:percent", "md"):
+        try:
+            text = notebook.to_text(nb, fmt)
+        except ValueError:
+            continue
+        assert notebook.to_notebook(text, fmt, nb) == nb
+
+
+# -- what is stale ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A small repository: a package with imports of each kind, and a chapter."""
+    files = {
+        "d2lutils/__init__.py": "",
+        "d2lutils/direct.py": "from . import sibling\n",
+        "d2lutils/sibling.py": "",
+        "d2lutils/unused.py": "",
+        "d2lutils/lazy.py": "",
+        "d2lutils/named.py": "",
+        "d2lutils/half/__init__.py": "",
+        "d2lutils/half/blocks.py": "from ..direct import a\nfrom .inner import b\n",
+        "d2lutils/half/inner.py": "",
+        "d2lutils/other.py": "",
+        "d2lutils/exercises.py": (
+            "def f():\n    import d2lutils.lazy\n    g('d2lutils.named')\n\n"
+            "# == chapter: mine ====\nx = 1\n"
+            "# == chapter: theirs ====\nfrom d2lutils import other\n"
+        ),
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "chapters").mkdir()
+    nb = new_notebook(
+        cells=[
+            new_markdown_cell("text"),
+            new_code_cell("%matplotlib inline\nfrom d2lutils import exercises"),
+            new_code_cell("def f():\n    from d2lutils.half.blocks import b"),
+        ]
+    )
+    nb = notebook.normalize(nb)
+    nb.metadata["d2l"] = {"code_hash": execute.code_hash(nb, "mine", tmp_path)}
+    notebook.write(nb, tmp_path / "chapters" / "mine.ipynb")
+    return tmp_path
+
+
+def mine(project: Path) -> Path:
+    return project / "chapters" / "mine.ipynb"
+
+
+def test_package_code_is_followed_through_imports(project: Path) -> None:
+    nb = notebook.read(mine(project))
+    code = "from d2lutils import exercises\nfrom d2lutils.half.blocks import b"
+    found = execute.package_files(code, "mine", project)
+    names = {path.relative_to(project / "d2lutils").as_posix() for path in found}
+    assert names == {
+        "__init__.py",
+        "direct.py",
+        "sibling.py",
+        "lazy.py",
+        "named.py",
+        "half/__init__.py",
+        "half/blocks.py",
+        "half/inner.py",
+        "exercises.py",
+    }
+    assert execute.stored_hash(nb) == execute.code_hash(nb, "mine", project)
+    assert not execute.is_stale(mine(project), project)
+
+
+@pytest.mark.parametrize(
+    "name", ["half/inner", "sibling", "lazy", "named", "__init__", "exercises"]
+)
+def test_changed_package_code_makes_a_chapter_stale(project: Path, name: str) -> None:
+    path = project / "d2lutils" / f"{name}.py"
+    path.write_text("y = 1\n" + path.read_text())
+    assert execute.is_stale(mine(project), project)
+
+
+@pytest.mark.parametrize("name", ["unused", "other"])
+def test_other_package_code_does_not(project: Path, name: str) -> None:
+    (project / "d2lutils" / f"{name}.py").write_text("y = 1\n")
+    assert not execute.is_stale(mine(project), project)
+
+
+def test_only_the_chapters_own_exercises_count(project: Path) -> None:
+    path = project / "d2lutils" / "exercises.py"
+    text = path.read_text()
+    path.write_text(text.replace("import other", "import other, unused"))
+    assert not execute.is_stale(mine(project), project)
+    path.write_text(text.replace("x = 1", "x = 2"))
+    assert execute.is_stale(mine(project), project)
+
+
+def test_changed_code_makes_a_chapter_stale_and_changed_text_does_not(
+    project: Path,
+) -> None:
+    nb = notebook.read(mine(project))
+    nb.cells[0].source = "other text"
+    notebook.write(nb, mine(project))
+    assert execute.main(["--check", "--root", str(project)]) == 0
+    nb.cells[1].source += "\nx = 1"
+    notebook.write(nb, mine(project))
+    assert execute.main(["--check", "--root", str(project)]) == 1
+    assert execute.executed_notebooks(project) == [mine(project)]
+
+
+def test_the_real_exercises_have_sections() -> None:
+    path = ROOT / "d2lutils" / "exercises.py"
+    assert {"blocks", "residual_chunks"} <= set(
+        execute.CHAPTER_MARKER.findall(path.read_text(encoding="utf-8"))
+    )
+
+
+# -- running ---------------------------------------------------------------------------
+
+
+def write_cells(folder: Path, *sources: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "trial.ipynb"
+    made = [new_code_cell(source) for source in sources]
+    nb = notebook.normalize(new_notebook(cells=[new_markdown_cell("# Trial"), *made]))
+    notebook.write(nb, path)
+    return path
+
+
+def test_a_notebook_is_run_and_stored_the_same_way_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_cells(
+        tmp_path / "chapters",
+        "import os, sys\nprint(os.path.basename(os.getcwd()))\nprint('b', flush=True)",
+        "print(os.environ['PYTHONHASHSEED'], os.environ.get('OMP_NUM_THREADS'))\n6 * 7",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
+        "1 + 1;",
+        f"print(sys.executable == {sys.executable!r})",
+    )
+    assert execute.main(["--root", str(tmp_path)]) == 0
+    first = path.read_bytes()
+    report = capsys.readouterr().out
+    assert "0 of 1 notebooks are up to date" in report
+    assert "chapters/trial.ipynb: " in report
+    assert " kB" in report
+    nb = notebook.read(path)
+    code = nb.cells[1:]
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5]
+    assert [output.text for output in code[0].outputs] == ["chapters\nb\n"]
+    assert code[1].outputs[0].text == "0 None\n"
+    assert code[1].outputs[1].data == {"text/plain": "42"}
+    assert code[1].outputs[1].execution_count == 2
+    assert "image/png" in code[2].outputs[0].data
+    assert code[3].outputs == []
+    assert code[4].outputs[0].text == "True\n"
+    assert nb.metadata["language_info"] == LANGUAGE
+    assert all("execution" not in cell.metadata for cell in nb.cells)
+
+    assert execute.main(["--root", str(tmp_path)]) == 0
+    assert "1 of 1 notebooks are up to date" in capsys.readouterr().out
+    assert execute.main(["--all", "--root", str(tmp_path)]) == 0
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys\nprint('careful', file=sys.stderr)", "wrote to stderr"),
+        ("import warnings\nwarnings.warn('careful')", "wrote to stderr"),
+        ("import sys\nprint(sys.prefix)", "printed a path of this machine"),
+        ("import os\nos.getcwd()", "printed a path of this machine"),
+    ],
+)
+def test_a_bad_run_is_told_and_not_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: str, reason: str
+) -> None:
+    path = write_cells(tmp_path / "chapters", "x = 1", bad)
+    before = path.read_bytes()
+    assert execute.main(["--root", str(tmp_path)]) == 1
+    report = capsys.readouterr().out
+    assert reason in report
+    assert "cell 2" in report
+    assert bad.splitlines()[-1] in report
+    assert "\x1b" not in report
+    assert path.read_bytes() == before
+
+
+def test_a_slow_notebook_is_warned_about(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(execute, "BUDGET_SECONDS", 0)
+    path = write_cells(tmp_path / "chapters", "x = 1")
+    assert execute.main(["--root", str(tmp_path), str(path)]) == 0
+    assert "WARNING: over the budget of 0 s" in capsys.readouterr().out
+
+
+def test_a_cell_that_hangs_is_stopped(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(execute, "CELL_TIMEOUT_SECONDS", 1)
+    write_cells(tmp_path / "chapters", "import time\ntime.sleep(30)")
+    assert execute.main(["--root", str(tmp_path)]) == 1
+    assert "took longer than 1 s" in capsys.readouterr().out
+
+
+def test_pieces_of_one_stream_are_joined() -> None:
+    def piece(text: str, name: str = "stdout") -> Any:
+        return new_output("stream", name=name, text=text)
+
+    shown = new_output("display_data", data={"text/plain": "x"})
+    merged = execute.merge_streams(
+        [piece("a"), piece("b"), piece("c", "stderr"), shown, piece("d"), piece("e")]
+    )
+    assert [output.get("text") for output in merged] == ["ab", "c", None, "de"]
