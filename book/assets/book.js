@@ -1,0 +1,58 @@
+/* The switch of frameworks, its key, and two small aids for reading. The choice itself
+   is applied in the page's head (book/ext/templates/layout.html), before painting. */
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const radios = [...document.querySelectorAll('input[name="framework"]')];
+  const main = document.querySelector(".bd-article");
+
+  /* Show one framework, keep the choice, and keep the reader's place on the page. */
+  function choose(framework) {
+    const place = main && [...main.querySelectorAll("p, h2, h3, .pair")].find(
+      (element) => element.getBoundingClientRect().bottom > 60);
+    const before = place ? place.getBoundingClientRect().top : 0;
+    root.dataset.framework = framework;
+    for (const radio of radios) radio.checked = radio.value === framework;
+    try { localStorage.setItem("framework", framework); } catch (error) { /* a frame */ }
+    if (place && place.offsetParent) {
+      window.scrollBy({ top: place.getBoundingClientRect().top - before,
+                        behavior: "instant" });
+    }
+    markScrollable();
+  }
+
+  /* What has to be scrolled sideways can be reached by keyboard, the rest is no stop. */
+  function markScrollable() {
+    const wide = "pre, .pst-scrollable-table-container, .cell_output .text_html";
+    for (const box of main ? main.querySelectorAll(wide) : []) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  }
+
+  /* The section that is being read is marked in the contents. */
+  function followReading() {
+    const links = [...document.querySelectorAll(".page-sections > li > a")];
+    const sections = links.map((link) => document.querySelector(link.hash));
+    const mark = () => {
+      const at = sections.findLastIndex((s) => s && s.getBoundingClientRect().top < 120);
+      links.forEach((link, i) => link.classList.toggle("reading", i === at));
+    };
+    addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });
+    mark();
+  }
+
+  for (const radio of radios) {
+    radio.checked = radio.value === root.dataset.framework;
+    radio.addEventListener("change", () => choose(radio.value));
+  }
+  addEventListener("keydown", (event) => {
+    if (!radios.length || !event.altKey || !event.shiftKey || event.code !== "KeyF") return;
+    event.preventDefault();
+    const at = radios.findIndex((radio) => radio.checked);
+    choose(radios[(at + 1) % radios.length].value);
+  });
+  addEventListener("resize", markScrollable, { passive: true });
+  markScrollable();
+  followReading();
+})();

@@ -1,0 +1,175 @@
+"""Sphinx extension: the page around the chapters.
+
+What it does to the theme (sphinx-book-theme on pydata-sphinx-theme), and why:
+
+- own templates in ``templates/``: the head chooses colour mode and framework before
+  the first paint and does without the icon script of 1.5 MB; the switch of frameworks
+  stands in the article header; one sidebar holds the book and the open page's
+  sections, so that pairs of cells may use the width of the right-hand column;
+- each script is loaded once, and thebe not at all;
+- repository buttons exist exactly when ``repository: url:`` is set in ``_config.yml``;
+- images state their size, so that nothing moves when they arrive;
+- the address of the site itself leads to the first page.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from bs4 import BeautifulSoup
+from PIL import Image
+from sphinx.application import Sphinx
+
+HERE = Path(__file__).parent
+ASSETS = HERE.parent / "assets"
+# Of extensions that Jupyter Book always loads and that no page of this book uses.
+UNUSED = ("thebe", "sphinx-design", "design-tabs", "togglebutton", "toggleHint")
+COLAB = "https://colab.research.google.com"
+
+
+def configure(app: Sphinx, config: Any) -> None:
+    """Set what the book's own configuration file cannot say in one place."""
+    config.templates_path.insert(0, str(HERE / "templates"))
+    options = config.html_theme_options
+    options["use_fullscreen_button"] = False
+    options["article_header_end"] = ["switch.html", "article-header-buttons.html"]
+    options["secondary_sidebar_items"] = []
+    options["navbar_persistent"] = []
+    options["pygments_light_style"] = "github-light-high-contrast"
+    options["pygments_dark_style"] = "github-dark"
+    options["search_bar_text"] = "Search this book"
+    config.html_sidebars = {"**": ["book-nav.html"]}
+    for listeners in app.events.listeners.values():
+        listeners[:] = [
+            listener
+            for listener in listeners
+            if getattr(listener.handler, "__module__", "") != "sphinx_thebe"
+        ]
+    known = bool(options.get("repository_url"))
+    for button in ("repository", "edit_page", "issues", "source"):
+        options[f"use_{button}_button"] = known
+    options["launch_buttons"] = {"colab_url": COLAB} if known else {}
+
+
+def navigation(context: dict[str, Any]) -> str:
+    """The book's table of contents with the open page's sections below its entry."""
+    tree = context["toctree"](
+        maxdepth=1, collapse=False, titles_only=True, includehidden=True
+    )
+    book = BeautifulSoup(tree, "html.parser")
+    sections = BeautifulSoup(context.get("toc") or "", "html.parser").select_one(
+        "ul > li > ul"
+    )
+    here = book.select_one('a.current[href="#"]')
+    if here is not None:
+        here["aria-current"] = "page"
+        if sections is not None:
+            sections["class"] = "page-sections"
+            here.insert_after(sections)
+    for caption in book.select("p.caption"):
+        caption.name = "h2"
+    return str(book)
+
+
+def used_once(assets: list[Any]) -> list[Any]:
+    """Each script or style sheet once, without those that no page uses."""
+    seen: dict[str, Any] = {}
+    for asset in assets:
+        inline = getattr(asset, "attributes", {}).get("body") or ""
+        name = inline or str(getattr(asset, "filename", asset)).split("?")[0]
+        if not any(word in name for word in UNUSED):
+            seen.setdefault(name, asset)
+    return list(seen.values())
+
+
+def image_sizes(app: Sphinx, body: str) -> str:
+    """Give each image file of the page its width and height in CSS pixels."""
+    files = {Path(new).name: old for old, new in app.builder.images.items()}
+
+    def sized(match: re.Match[str]) -> str:
+        tag, name = match[0], match[1]
+        stated = re.search(r' style="width: (\d+)px; height: (\d+)px;"', tag)
+        source = Path(app.srcdir, files.get(name, ""))
+        if stated:  # an inline style could not shrink with the page
+            tag, (width, height) = tag.replace(stated[0], ""), stated.groups()
+        elif "width" in tag or name.endswith(".svg") or not source.is_file():
+            return tag
+        else:
+            with Image.open(source) as image:
+                # Sharp figures have twice the pixels at twice 100 dpi.
+                scale = max(1, round(image.info.get("dpi", (100, 100))[0] / 100))
+                width, height = (side // scale for side in image.size)
+        return tag.replace("<img", f'<img width="{width}" height="{height}"', 1)
+
+    return re.sub(r'<img[^>]*src="[^"]*_images/([^"]+)"[^>]*>', sized, body)
+
+
+def accessible(body: str) -> str:
+    """Mend what stands in the way of a screen reader."""
+    # A name that differs from the visible text would hide that text; the header of a
+    # column of row names is an empty cell, not an empty header; a figure is no link.
+    body = body.replace(' aria-label="Toggle hidden content"', "")
+    body = body.replace('<th class="head"><p></p></th>', "<td></td>")
+    return re.sub(r'<a class="[^"]*image-reference"[^>]*>(<img[^>]*>)</a>', r"\1", body)
+
+
+def prepare(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """What our templates ask for; before the theme renders some of them."""
+    body = context.get("body") or ""
+    context["has_frameworks"] = 'class="pair ' in body or "d2l-sources" in body
+    context["book_navigation"] = lambda: navigation(context)
+    if body:
+        context["body"] = accessible(image_sizes(app, body))
+
+
+def finish(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """The last word on the scripts of a page, after the theme's own handlers."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = used_once(context[kind])
+
+
+def outdated(
+    app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """All pages where our extensions, templates, styles or scripts are newer.
+
+    Sphinx looks at sources only, and copies no style sheet if none of them changed.
+    """
+    stamp = Path(app.outdir, "index.html")
+    if not stamp.exists():
+        return []
+    files = [*HERE.rglob("*.py"), *HERE.rglob("*.html"), *ASSETS.iterdir()]
+    newest = max(file.stat().st_mtime for file in files)
+    return list(env.found_docs) if newest > stamp.stat().st_mtime else []
+
+
+def redirect(app: Sphinx, exception: Exception | None) -> None:
+    """``index.html`` at the top: a page with a name, not a bare redirection."""
+    if exception is None and app.builder.format == "html":
+        first = app.config.root_doc + ".html"
+        Path(app.outdir, "index.html").write_text(
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            f"<title>{app.config.html_title}</title>"
+            '<meta name="viewport" content="width=device-width">'
+            f'<meta http-equiv="refresh" content="0; url={first}">'
+            '<link rel="icon" href="data:,"></head>'
+            f'<body><main><h1><a href="{first}">{app.config.html_title}</a></h1></main>'
+            "</body></html>\n",
+            "utf-8",
+        )
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the handlers."""
+    app.connect("config-inited", configure)
+    app.connect("env-get-outdated", outdated)
+    app.connect("html-page-context", prepare, priority=100)
+    app.connect("html-page-context", finish, priority=950)
+    app.connect("build-finished", redirect)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

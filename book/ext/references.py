@@ -1,0 +1,100 @@
+"""Sphinx extension and small tool: one bibliography, one page, anchors to link to.
+
+``book/references.md`` is generated from ``book/references.bib`` whenever the book is
+built and by ``python book/ext/references.py``. Each entry stands behind an anchor, so a
+chapter cites with a plain Markdown link that works in Jupyter, on a code host and in
+the book:  ``[He et al., 2015](../book/references.md#he2015deep)``. MyST knows only
+anchors of headings; this extension tells it about ``<a id="…"></a>`` in any page, so
+that such links resolve and a dangling one is a warning (in our builds an error).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from pybtex.database import Entry, Person, parse_file
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+BOOK = Path(__file__).resolve().parents[1]
+HEAD = """\
+# References
+
+What the chapters cite, by first author. Each entry links to its free preprint.
+"""
+
+
+def plain(text: str) -> str:
+    """BibTeX text without its braces and accents' commands."""
+    return text.replace('{\\"o}', "ö").replace("{", "").replace("}", "")
+
+
+def full_name(person: Person) -> str:
+    """A name in reading order."""
+    parts = [*person.first_names, *person.middle_names]
+    parts += [*person.prelast_names, *person.last_names]
+    return plain(" ".join(parts))
+
+
+def entry_text(key: str, entry: Entry) -> str:
+    """One entry as a Markdown paragraph behind its anchor."""
+    names = [full_name(person) for person in entry.persons["author"]]
+    if len(names) > 6:
+        names = [*names[:5], f"{len(names) - 5} others"]
+    authors = ", ".join(names[:-1]) + " and " + names[-1] if names[1:] else names[0]
+    fields = entry.fields
+    where = f" {plain(fields['booktitle'])}." if "booktitle" in fields else ""
+    preprint = f"[arXiv:{fields['eprint']}](https://arxiv.org/abs/{fields['eprint']})"
+    return (
+        f'<a id="{key}"></a>\n'
+        f"{authors} ({fields['year']}). *{plain(fields['title'])}.*{where} {preprint}\n"
+    )
+
+
+def render(bibliography: Path) -> str:
+    """The whole page as Markdown."""
+    entries = parse_file(str(bibliography)).entries
+    order = sorted(entries, key=str.lower)
+    return "\n".join([HEAD, *(entry_text(key, entries[key]) for key in order)])
+
+
+def write(folder: Path = BOOK) -> Path:
+    """Write ``references.md`` beside ``references.bib`` if it is out of step."""
+    page, text = folder / "references.md", render(folder / "references.bib")
+    if not page.exists() or page.read_text("utf-8") != text:
+        page.write_text(text, "utf-8")
+    return page
+
+
+def generate(app: Sphinx) -> None:
+    """Write the page before Sphinx looks at its sources."""
+    folder = Path(app.srcdir, "book")
+    if (folder / "references.bib").exists():
+        write(folder)
+
+
+class RegisterAnchors(SphinxTransform):
+    """Make ``<a id="…"></a>`` of a page known to MyST as targets of links."""
+
+    default_priority = 870  # before MyST resolves links within a page (879)
+
+    def apply(self, **kwargs: Any) -> None:
+        slugs = self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
+        for raw in self.document.findall(nodes.raw):
+            for anchor in re.findall(r'<a id="([^"]+)">', raw.astext()):
+                slugs.setdefault(anchor, (raw.line or 0, anchor, anchor))
+        self.document.myst_slugs = slugs
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the handlers."""
+    app.connect("builder-inited", generate)
+    app.add_transform(RegisterAnchors)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    print(write())

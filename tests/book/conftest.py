@@ -1,0 +1,152 @@
+"""The rendered book, a browser, and tabs that remember everything that happened.
+
+``D2L_SITE=/path/to/html`` names a book that is rendered already; without it the book
+is rendered once, with warnings as errors, into a temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURE = Path(__file__).parent / "fixture"
+sys.path[:0] = [str(ROOT), str(ROOT / "book" / "ext")]
+
+import fixture_notebook  # noqa: E402
+
+from tools import browser as browser_tool  # noqa: E402
+from tools import build, serve  # noqa: E402
+
+
+def fixture_tree(target: Path, repository: str = "") -> Path:
+    """The fixture book as a tree of its own, with the real settings and extensions."""
+    book = ROOT / "book"
+    shutil.copytree(book / "ext", target / "book" / "ext")
+    shutil.copytree(book / "assets", target / "book" / "assets")
+    shutil.copy(book / "references.bib", target / "book")
+    shutil.copytree(FIXTURE, target, dirs_exist_ok=True)
+    fixture_notebook.write(target / "chapters" / "pairs.ipynb")
+    settings = (ROOT / "_config.yml").read_text("utf-8")
+    assert '\n  url: ""\n' in settings or not repository
+    settings = settings.replace('\n  url: ""\n', f'\n  url: "{repository}"\n')
+    (target / "_config.yml").write_text(settings, "utf-8")
+    return target
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the rendered book."""
+    if given := os.environ.get("D2L_SITE"):
+        return Path(given).resolve()
+    output = tmp_path_factory.mktemp("book")
+    return build.build(output=output).parent
+
+
+@pytest.fixture(scope="session")
+def fixture_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rendered fixture book: one cell of each kind, see `fixture_notebook`."""
+    tree = fixture_tree(tmp_path_factory.mktemp("fixture"))
+    return build.build(tree).parent
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One headless Chromium for all tests."""
+    path = browser_tool.chromium()
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=path, args=browser_tool.FLAGS
+        )
+        yield running
+        running.close()
+
+
+def serving(folder: Path) -> Iterator[str]:
+    """Serve a folder in a thread; gives the address without a slash at its end."""
+    with serve.server(folder) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def served(site: Path) -> Iterator[str]:
+    """Address of the book on localhost."""
+    yield from serving(site)
+
+
+@pytest.fixture(scope="session")
+def fixture_served(fixture_site: Path) -> Iterator[str]:
+    """Address of the fixture book on localhost."""
+    yield from serving(fixture_site)
+
+
+@dataclass
+class Tab:
+    """A page in a context of its own, and what it did."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        page = self.page
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on(
+            "requestfailed",
+            lambda request: self.problems.append(f"not loaded: {request.url}"),
+        )
+        page.on("response", self._response)
+        page.on("console", self._message)
+
+    def _response(self, response: Any) -> None:
+        if response.status >= 400:
+            self.problems.append(f"{response.status}: {response.url}")
+
+    def _message(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.problems.append(f"console {message.type}: {message.text}")
+
+
+Visit = Callable[..., Tab]
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    """Open a page in a fresh context: ``visit(url, width=390, ...)``."""
+    contexts = []
+
+    def visit_(url: str = "", width: int = 1440, height: int = 900, **more: Any) -> Tab:
+        script = more.pop("init_script", None)
+        size: Any = {"width": width, "height": height}
+        context = browser.new_context(viewport=size, **more)
+        contexts.append(context)
+        if script:
+            context.add_init_script(script)
+        tab = Tab(context.new_page())
+        if url:
+            tab.page.goto(url)
+        return tab
+
+    yield visit_
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    """An empty page of a fresh context."""
+    return visit().page

@@ -1,0 +1,172 @@
+"""The notebook of the fixture book: one cell of each kind that a page can show.
+
+Written anew for each run, so that what ``d2lutils.show`` renders is today's.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import nbformat.v4 as nb
+
+from d2lutils import show
+
+LONG = "layer = make_layer(in_channels=10, channels=20, kernel_size=3, stride=2)"
+assert len(LONG) == 72
+
+
+def code(
+    source: str, *tags: str, outputs: tuple[Any, ...] = (), alt: str = ""
+) -> nb.NotebookNode:
+    """A code cell with its tags and outputs."""
+    code.count = getattr(code, "count", 0) + 1
+    metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
+    if alt:
+        metadata["mystnb"] = {"image": {"alt": alt}}
+    cell = nb.new_code_cell(
+        source, execution_count=code.count, metadata=metadata, id=f"cell-{code.count}"
+    )
+    cell.outputs = list(outputs)
+    return cell
+
+
+def stream(text: str) -> nb.NotebookNode:
+    """What a cell prints."""
+    return nb.new_output("stream", name="stdout", text=text)
+
+
+def data(**bundle: str) -> nb.NotebookNode:
+    """What a cell displays; keys are MIME types with ``__`` for the slash."""
+    named = {key.replace("__", "/"): value for key, value in bundle.items()}
+    return nb.new_output("display_data", data=named, metadata={})
+
+
+def figure(color: str) -> nb.NotebookNode:
+    """A small opaque PNG with a curve, as chapters have them."""
+    import matplotlib.pyplot as plt
+
+    show.setup()
+    fig, axes = plt.subplots(figsize=(3.6, 1.8))
+    axes.plot([1, 2, 3, 4], [0.5, 0.8, 0.9, 0.95], color=color)
+    axes.set_xlabel("epoch")
+    raw = io.BytesIO()
+    fig.savefig(raw, format="png", dpi=200, metadata={"Software": None})
+    plt.close(fig)
+    return data(image__png=base64.b64encode(raw.getvalue()).decode())
+
+
+def markdown(number: int, text: str) -> nb.NotebookNode:
+    """A Markdown cell."""
+    return nb.new_markdown_cell(text, id=f"text-{number}")
+
+
+class Mirrored:
+    """Something whose source is shown, with a line of 72 characters."""
+
+    def forward(self, features: Any, identity: Any, keep: int) -> Any:
+        """Return the sum, or the identity where nothing is kept."""
+        return identity + self.branch(features) if keep else identity
+
+
+EXPLORER = """<div data-explorer="demo" style="border:1px solid;padding:1em">
+<label>stride <input type="range" min="1" max="3" value="1"></label>
+<svg viewBox="0 0 600 60" role="img" aria-label="a bar"><rect width="590" height="50"
+ fill="none" stroke="currentColor"/></svg></div>"""
+
+TABLE = show.table(
+    [["convolution", 320, 0.25], ["batch norm", 20, 0.5]],
+    ["layer", "parameters", "share"],
+    caption="Parameters by layer",
+)
+
+cells = [
+    markdown(
+        1,
+        "# Pairs\n\nAfter this page you know what each kind of cell looks like. A "
+        "window of $k$ entries moves by $s$: $\\lfloor (n + 2p - k)/s \\rfloor + 1$ "
+        "outputs [He et al., 2015](../book/references.md#he2015deep). Prose has to be "
+        "long enough to wrap, so that a reader of this page, and a test, can see how "
+        "wide its lines are.\n\n$$y = \\mathrm{ReLU}(x + f(x))$$\n\n"
+        "<details><summary>Which of the two is longer?</summary>\n\nNeither.\n\n"
+        "</details>\n",
+    ),
+    code("import sys", outputs=()),
+    markdown(2, "## A pair\n\nTwo cells with lines of 72 characters."),
+    code(f"# Gluon\n{LONG}\nprint(layer)", "gluon", outputs=(stream("Conv1D(10)\n"),)),
+    code(
+        f"# PyTorch\n{LONG}\nprint(layer)",
+        "pytorch",
+        outputs=(stream("Conv1d(10, 20)\n" * 3),),
+    ),
+    markdown(3, "A pair whose outputs are figures."),
+    code(
+        "# Gluon\nplot(gluon_history)",
+        "gluon",
+        outputs=(figure(show.COLORS["gluon"]),),
+        alt="a curve that rises to 0.95",
+    ),
+    code(
+        "# PyTorch\nplot(torch_history)",
+        "pytorch",
+        outputs=(figure(show.COLORS["pytorch"]),),
+        alt="a curve that rises to 0.95",
+    ),
+    markdown(4, "## Without a partner"),
+    code("# PyTorch\ny += x", "pytorch", outputs=(stream("only here\n"),)),
+    code("# Gluon\ny = y + x", "gluon"),
+    markdown(5, "## Cells of both"),
+    code(
+        "# Gluon and PyTorch\ncompare(gluon_net, torch_net)",
+        "both",
+        outputs=(data(text__html=TABLE._repr_html_(), text__plain=repr(TABLE)),),
+    ),
+    code(
+        "show.sources(gluon_net, torch_net)",
+        outputs=(
+            data(
+                text__html=show.sources(Mirrored, Mirrored)._repr_html_(),
+                text__plain="sources",
+            ),
+        ),
+    ),
+    code(
+        'show.markdown(f"The test accuracy is **{accuracy:.1%}**.")',
+        "hide-input",
+        outputs=(data(text__markdown="The test accuracy is **97.2%**."),),
+    ),
+    code("explorer()", outputs=(data(text__html=EXPLORER, text__plain="explorer"),)),
+    code(
+        "plot(both)",
+        outputs=(figure(show.COLORS["good"]),),
+        alt="one curve for both frameworks",
+    ),
+    markdown(6, "## Exercises\n\n**1. Make it longer** (code). Return a longer line."),
+    code(
+        'def longer(n):\n    ...\n\nexercises.check("longer", longer)',
+        "exercise",
+        outputs=(stream("not attempted\n"),),
+    ),
+    code(
+        'def longer(n):\n    return n + 1\n\nexercises.check("longer", longer)',
+        "solution",
+        "hide-cell",
+        outputs=(stream("passed\n"),),
+    ),
+    markdown(7, "## Summary\n\nRead on in the [first section](#a-pair)."),
+]
+book = nb.new_notebook(cells=cells)
+book.metadata["kernelspec"] = {
+    "name": "python3",
+    "display_name": "Python 3",
+    "language": "python",
+}
+book.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+
+
+def write(file: Path) -> None:
+    """Write the notebook."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(nb.writes(book), "utf-8")

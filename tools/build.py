@@ -1,0 +1,52 @@
+"""Render the book: ``python tools/build.py`` (``make book``).
+
+Renders ``_build/html`` from the outputs stored in the notebooks; a warning is an error.
+``--verbose`` shows the renderer at work.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RUN = "from jupyter_book.cli.main import main; main()"
+sys.path.insert(0, str(ROOT / "book" / "ext"))
+
+
+def build(root: Path = ROOT, output: Path | None = None, verbose: bool = False) -> Path:
+    """Render the book below ``root`` and return its first page.
+
+    ``output`` is where ``_build`` goes, ``root`` by default. Raises ``RuntimeError``
+    with the renderer's words if it fails or warns.
+    """
+    import offline_math
+
+    offline_math.npm_package("katex", offline_math.katex.katex_version)
+    output = output or root
+    command = [sys.executable, "-c", RUN, "build", str(root)]
+    command += ["--path-output", str(output), "--warningiserror", "--keep-going"]
+    ran = subprocess.run(
+        command if verbose else [*command, "--quiet"],
+        stdout=None if verbose else subprocess.PIPE,
+        stderr=None if verbose else subprocess.STDOUT,
+        text=True,
+    )
+    page = output / "_build" / "html" / "index.html"
+    if ran.returncode or not page.exists():
+        raise RuntimeError(f"{ran.stdout or ''}\nthe book was not rendered".lstrip())
+    return page
+
+
+def main() -> None:
+    """Render, and say what to open."""
+    try:
+        page = build(verbose="--verbose" in sys.argv[1:])
+    except RuntimeError as error:
+        sys.exit(str(error))
+    print(f"The book is rendered. Open {page.as_uri()}")
+
+
+if __name__ == "__main__":
+    main()
