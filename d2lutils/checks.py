@@ -8,30 +8,43 @@ calls use them whenever a real array (not a Symbol) arrives.
 from __future__ import annotations
 
 import math
+import numbers
 import operator
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 __all__ = [
+    "batch",
     "batches",
     "boolean",
     "choice",
+    "device_name",
     "extra_channels",
     "finite_loss",
+    "floating",
     "integer",
+    "labels_fit",
     "non_negative",
     "number",
     "positive",
+    "reason",
     "same_kind",
     "shape_of",
     "shortcut",
+    "some_examples",
+    "some_parameters",
     "tensor_shape",
 ]
+
+_BOOLEANS = (bool, np.bool_)
 
 
 def integer(owner: str, name: str, value: Any) -> int:
     """`value` as an int; TypeError for anything that is not an integer."""
-    if isinstance(value, bool):
+    if isinstance(value, _BOOLEANS):
         raise TypeError(f"{owner}: {name} must be an integer, got {value!r}")
     try:
         return operator.index(value)
@@ -65,15 +78,17 @@ def number(
     open_low: bool = False,
 ) -> float:
     """`value` as a finite float within [low, high], or (low, high] if `open_low`."""
-    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+    if isinstance(value, _BOOLEANS) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner}: {name} must be a number, got {value!r}")
     result = float(value)
+    if not math.isfinite(result):
+        raise ValueError(f"{owner}: {name} must be finite, got {result:g}")
     above = low is None or (result > low if open_low else result >= low)
     below = high is None or result <= high
-    if not (above and below and math.isfinite(result)):
+    if not (above and below):
         left = "" if low is None else f"{'above' if open_low else 'at least'} {low:g}"
         right = "" if high is None else f"at most {high:g}"
-        bounds = " and ".join(part for part in (left, right) if part) or "finite"
+        bounds = " and ".join(part for part in (left, right) if part)
         raise ValueError(f"{owner}: {name} must be {bounds}, got {result:g}")
     return result
 
@@ -86,12 +101,14 @@ def boolean(owner: str, name: str, value: Any) -> bool:
 
 
 def choice(owner: str, name: str, value: Any, options: Sequence[Any]) -> Any:
-    """`value` if it is one of `options`; ValueError that lists them otherwise."""
-    # The type is compared too: True equals 1, but is not a rank.
-    if not any(type(value) is type(o) and value == o for o in options):
-        listed = ", ".join(repr(option) for option in options)
-        raise ValueError(f"{owner}: {name} must be one of {listed}, got {value!r}")
-    return value
+    """The one of `options` that `value` is; ValueError that lists them otherwise."""
+    # The type is compared too: True equals 1, but is not a rank. NumPy's 1 is one.
+    kind = int if isinstance(value, np.integer) else type(value)
+    for option in options:
+        if kind is type(option) and value == option:
+            return option
+    listed = ", ".join(repr(option) for option in options)
+    raise ValueError(f"{owner}: {name} must be one of {listed}, got {value!r}")
 
 
 def shape_of(owner: str, name: str, shape: Any) -> tuple[int, ...]:
@@ -185,6 +202,83 @@ def batches(owner: str, name: str, value: Any) -> None:
             f"{owner}: {name} must be an iterable of (x, y) batches that can be gone "
             f"through once an epoch, got {type(value).__name__}"
         )
+
+
+def batch(owner: str, name: str, value: Any) -> tuple[Any, np.ndarray]:
+    """(x, y) of one batch, y as a NumPy array; TypeError or ValueError otherwise."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(
+            f"{owner}: {name} must give pairs (x, y), got {type(value).__name__}"
+            + (f" of {len(value)}" if isinstance(value, (tuple, list)) else "")
+        )
+    x, y = value
+    if hasattr(y, "asnumpy"):
+        y = y.asnumpy()
+    y = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
+    # MXNet's arrays are float32 unless one asks for something else: 3.0 is a label.
+    whole = y.dtype.kind in "iu" or (y.dtype.kind == "f" and (y == np.round(y)).all())
+    if not whole:
+        raise TypeError(f"{owner}: {name} must give whole numbers as y, got {y.dtype}")
+    shape = tuple(int(n) for n in np.shape(x))
+    if y.ndim != 1 or len(shape) < 1 or shape[0] != len(y) or 0 in shape:
+        raise ValueError(
+            f"{owner}: {name} must give x (N, …) and y (N,) with the same N of at "
+            f"least 1, got shapes {shape} and {y.shape}"
+        )
+    return x, y.astype("int64")
+
+
+def labels_fit(owner: str, logits: Sequence[int], y: np.ndarray) -> None:
+    """ValueError unless logits of shape `logits` have a class for every label."""
+    shape = tuple(int(n) for n in logits)
+    if len(shape) != 2 or shape[0] != len(y):
+        raise ValueError(
+            f"{owner}: net must turn {len(y)} examples into logits of shape "
+            f"({len(y)}, classes), got {shape}"
+        )
+    if y.min() < 0 or y.max() >= shape[1]:
+        raise ValueError(
+            f"{owner}: labels must be from 0 to {shape[1] - 1} for {shape[1]} "
+            f"classes, got {y.min()} to {y.max()}"
+        )
+
+
+def some_examples(owner: str, name: str, count: float) -> None:
+    """ValueError if a pass through a data set came upon no example."""
+    if not count:
+        raise ValueError(f"{owner}: {name} gave no batches")
+
+
+def some_parameters(owner: str, parameters: Any) -> None:
+    """ValueError if a net has no parameters at all."""
+    if not any(True for _ in parameters):
+        raise ValueError(f"{owner}: net has no parameters")
+
+
+def device_name(owner: str, value: Any, kind: type) -> None:
+    """Raise unless `value` is a `kind` or a string such as "cpu" or "cuda:0"."""
+    wanted = "device must be a device or a name such as 'cpu', 'cuda:0' or 'mps'"
+    if isinstance(value, str):
+        if not re.fullmatch(r"(cpu|cuda|mps)(:[0-9]+)?", value):
+            raise ValueError(f"{owner}: {wanted}, got {value!r}")
+    elif not isinstance(value, kind):
+        raise TypeError(f"{owner}: {wanted}, got {value!r}")
+
+
+def floating(owner: str, name: str, dtype: str) -> None:
+    """TypeError unless the name of a dtype is that of floating-point numbers."""
+    if "float" not in dtype:
+        raise TypeError(f"{owner}: {name} must be floating point, got {dtype}")
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in one line and without MXNet's lines of C++."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_TRACE)]
+    return lines[0].removeprefix("MXNetError: ") if lines else type(error).__name__
+
+
+_TRACE = ("Traceback (", 'File "', "Stack trace")
 
 
 def finite_loss(owner: str, loss: float, epoch: int, batch: int, rate: float) -> None:

@@ -67,7 +67,7 @@ class Batches:
                 raise TypeError(
                     f"Batches: {name} must be a NumPy array, got {type(value).__name__}"
                 )
-        if y.ndim != 1 or len(x) != len(y) or len(y) == 0:
+        if y.ndim != 1 or x.ndim == 0 or len(x) != len(y) or len(y) == 0:
             raise ValueError(
                 "Batches: x and y must have the same, positive number of examples "
                 f"and y must be flat, got shapes {x.shape} and {y.shape}"
@@ -109,13 +109,19 @@ def digits(
         (train, test), each a `Split`.
 
     Raises:
-        ValueError: an unknown form, or a test_size that leaves a part without all
-            ten classes.
+        ValueError: an unknown form, a dtype that is not floating point, or a
+            test_size that leaves a part without all ten classes.
     """
     from sklearn.datasets import load_digits
 
     checks.choice("digits", "form", form, ("images", "sequences"))
     test_size = checks.positive("digits", "test_size", test_size)
+    try:
+        kind = np.dtype(dtype).kind
+    except TypeError:
+        kind = ""
+    if kind != "f":
+        raise ValueError(f"digits: dtype must be floating point, got {dtype!r}")
     raw = load_digits()
     x = raw.images.astype("float64") / 16.0
     y = raw.target.astype("int64")
@@ -125,6 +131,11 @@ def digits(
         )
     test = _stratified(y, test_size)
     train = np.setdiff1d(np.arange(len(y)), test)
+    if len(np.unique(y[train])) < 10:
+        raise ValueError(
+            "digits: test_size must be small enough to leave all ten classes for "
+            f"training, got {test_size}"
+        )
     mean, std = x[train].mean(), x[train].std()
     shape = (-1, 1, 8, 8) if form == "images" else (-1, 1, 64)
     x = ((x - mean) / std).reshape(shape).astype(dtype)

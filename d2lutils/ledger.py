@@ -91,7 +91,8 @@ class Ledger:
         from d2lutils import show
 
         headers, lines = self._table()
-        return show.table(lines, headers, align="lllrr")._repr_html_()
+        align = ["left"] * 3 + ["right"] * 2
+        return show.table(lines, headers, align=align)._repr_html_()
 
 
 # Layers that compute nothing that the papers count as a multiply-add.

@@ -38,7 +38,24 @@ class Layer:
 class Net:
     """What copying and comparing need of a net, in either framework."""
 
+    owner: str
     layers: list[Layer]
+
+    def first(self) -> Any:
+        """Some parameter, or None in a net without any."""
+        return next((tensor for _, tensor, _ in self.items()), None)
+
+    def settle(self, inputs: Sequence[np.ndarray]) -> None:
+        """Run one pass if shapes are still to be inferred from the input."""
+        raise NotImplementedError
+
+    def waits(self) -> bool:
+        """Whether some parameter has no values yet."""
+        return any(self.get(tensor) is None for _, tensor, _ in self.items())
+
+    def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs in evaluation mode."""
+        raise NotImplementedError
 
     def get(self, tensor: Any) -> np.ndarray | None:
         """The values of a parameter, or None while it has none."""
@@ -66,8 +83,8 @@ class Net:
             array = self.get(tensor)
             if array is None:
                 raise ValueError(
-                    f"compare: {name} has no values yet: initialise the net and run "
-                    "one forward pass first"
+                    f"{self.owner}: {name} has no values yet: initialise the net and "
+                    "run one forward pass first"
                 )
             values[name] = array
         return values
@@ -79,10 +96,12 @@ class Net:
 
 
 class TorchNet(Net):
-    def __init__(self, net: Any) -> None:
+    """A PyTorch Module, seen as a `Net`."""
+
+    def __init__(self, owner: str, net: Any) -> None:
         import torch
 
-        self.torch, self.net = torch, net
+        self.owner, self.torch, self.net = owner, torch, net
         self.layers = []
         for path, module in net.named_modules():
             tensors = {
@@ -114,14 +133,22 @@ class TorchNet(Net):
 
     def get(self, tensor: Any) -> np.ndarray | None:
         value = self._tensor(tensor)
-        return None if self._lazy(value) else value.detach().cpu().numpy().copy()
+        return None if self._lazy(value) else self._values(value)
+
+    def _values(self, value: Any) -> np.ndarray:
+        value = value.detach().cpu()
+        if value.dtype == self.torch.bfloat16:  # NumPy has none
+            value = value.float()
+        return value.numpy().copy()
 
     def set(self, tensor: Any, values: np.ndarray) -> None:
         with self.torch.no_grad():
             self._tensor(tensor).copy_(self.torch.as_tensor(values))
 
     def dtype(self) -> str:
-        value = self._tensor(next(iter(self.layers[0].tensors.values())))
+        if self.first() is None:
+            return "float32"
+        value = self._tensor(self.first())
         return str(value.dtype).removeprefix("torch.")
 
     def cast(self, dtype: str) -> None:
@@ -130,20 +157,32 @@ class TorchNet(Net):
     def _arrays(
         self, inputs: Sequence[np.ndarray], dtype: str, grad: bool
     ) -> list[Any]:
-        device = self._tensor(next(iter(self.layers[0].tensors.values()))).device
+        first = self.first()
+        device = "cpu" if first is None else self._tensor(first).device
         arrays = []
         for x in inputs:
             real = np.issubdtype(x.dtype, np.floating)
             # MPS has no float64; there the proof runs on the CPU.
-            t = self.torch.as_tensor(x.astype(dtype) if real else x).to(device)
+            t = self.torch.as_tensor(x).to(device)
+            if real:
+                t = t.to(getattr(self.torch, dtype))
             arrays.append(t.requires_grad_(grad and real))
         return arrays
+
+    def settle(self, inputs: Sequence[np.ndarray]) -> None:
+        if self.waits():
+            modes = [(m, m.training) for m in self.net.modules()]
+            try:
+                self.evaluate(inputs)
+            finally:
+                for module, mode in modes:
+                    module.training = mode
 
     def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         self.net.eval()
         with self.torch.no_grad():
             outputs = _as_list(self.net(*self._arrays(inputs, self.dtype(), False)))
-        return [o.cpu().numpy().copy() for o in outputs]
+        return [self._values(o) for o in outputs]
 
     def forward_backward(
         self, inputs: Sequence[np.ndarray], head: Head
@@ -166,17 +205,23 @@ class TorchNet(Net):
         finally:
             for hook in hooks:
                 hook.remove()
-        plain = [o.detach().cpu().numpy().copy() for o in outputs]
+        plain = [self._values(o) for o in outputs]
         heads = [
-            self.torch.as_tensor(h).to(o)
+            (o, self.torch.as_tensor(h).to(o))
             for h, o in zip(head(plain), outputs, strict=True)
+            if o.requires_grad
         ]
-        self.torch.autograd.backward(outputs, heads)
+        if heads:
+            self.torch.autograd.backward([o for o, _ in heads], [h for _, h in heads])
         return {
             "outputs": plain,
-            "inputs": [a.grad.cpu().numpy() for a in arrays if a.grad is not None],
+            "inputs": [
+                np.zeros(a.shape) if a.grad is None else self._values(a.grad)
+                for a in arrays
+                if a.requires_grad
+            ],
             "gradients": {
-                name: np.zeros(self.shape(t)) if g is None else g.cpu().numpy().copy()
+                name: np.zeros(self.shape(t)) if g is None else self._values(g)
                 for name, t, trained in self.items()
                 if trained
                 for g in [self._tensor(t).grad]
@@ -196,13 +241,16 @@ class TorchNet(Net):
     def undisturbed(self) -> Iterator[None]:
         """Dropout and TF32 off inside; everything as it was afterwards."""
         torch = self.torch
-        state, dtype = self.state(), self.dtype()
         modes = [(m, m.training) for m in self.net.modules()]
         gradients = [(p, p.grad) for p in self.net.parameters()]
-        counters = [
-            (m, m.num_batches_tracked.clone())
+        # A cast gives a parameter other data and a module other buffers: the old
+        # ones come back, with the values they had.
+        data = [(p, p.data, p.data.clone()) for p in self.net.parameters()]
+        buffers = [
+            (m, name, buffer, buffer.clone())
             for m in self.net.modules()
-            if getattr(m, "num_batches_tracked", None) is not None
+            for name, buffer in m._buffers.items()
+            if buffer is not None
         ]
         drops = [
             (m, m.p)
@@ -222,14 +270,15 @@ class TorchNet(Net):
         try:
             yield
         finally:
-            self.cast(dtype)
-            self.load(state)
+            for parameter, own, values in data:
+                parameter.grad = None
+                parameter.data = own.copy_(values)
+            for module, name, own, values in buffers:
+                module._buffers[name] = own.copy_(values)
             for module, mode in modes:
                 module.training = mode
             for parameter, gradient in gradients:
                 parameter.grad = gradient
-            for module, counter in counters:
-                module.num_batches_tracked.copy_(counter)
             for module, p in drops:
                 module.p = p
             for backend, flag in flags:
@@ -237,15 +286,19 @@ class TorchNet(Net):
 
 
 class GluonNet(Net):
-    def __init__(self, net: Any) -> None:
+    """A Gluon Block, seen as a `Net`."""
+
+    def __init__(self, owner: str, net: Any) -> None:
         from d2lutils.compat import mx
 
-        self.mx, self.net = mx, net
+        self.owner, self.mx, self.net = owner, mx, net
         self.layers = []
         self.blocks: list[Any] = []
         self._walk(net, "")
 
     def _walk(self, block: Any, path: str) -> None:
+        if any(block is known for known in self.blocks):
+            return  # used twice, listed once, as by PyTorch
         self.blocks.append(block)
         tensors = {_ROLES.get(role, role): p for role, p in block._reg_params.items()}
         if tensors:
@@ -277,13 +330,15 @@ class GluonNet(Net):
         tensor.set_data(self.mx.nd.array(values, dtype=tensor.dtype))
 
     def dtype(self) -> str:
-        return np.dtype(next(iter(self.layers[0].tensors.values())).dtype).name
+        first = self.first()
+        return "float32" if first is None else np.dtype(first.dtype).name
 
     def cast(self, dtype: str) -> None:
         self.net.cast(dtype)
 
     def _arrays(self, inputs: Sequence[np.ndarray], dtype: str) -> list[Any]:
-        context = next(iter(self.layers[0].tensors.values())).list_ctx()[0]
+        first = self.first()
+        context = self.mx.cpu() if first is None else first.list_ctx()[0]
         return [
             self.mx.nd.array(
                 x,
@@ -293,6 +348,16 @@ class GluonNet(Net):
             for x in inputs
         ]
 
+    def settle(self, inputs: Sequence[np.ndarray]) -> None:
+        for name, tensor, _ in self.items():
+            if tensor._data is None and not tensor._deferred_init:
+                raise ValueError(
+                    f"{self.owner}: {name} is not initialised: call net.initialize() "
+                    "first"
+                )
+        if self.waits():
+            self.evaluate(inputs)
+
     def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         with self.mx.autograd.predict_mode():
             outputs = _as_list(self.net(*self._arrays(inputs, self.dtype())))
@@ -301,6 +366,9 @@ class GluonNet(Net):
     def forward_backward(
         self, inputs: Sequence[np.ndarray], head: Head
     ) -> dict[str, Any]:
+        for _, parameter, _ in self.items():
+            if parameter.grad_req != "null":
+                parameter.zero_grad()
         arrays = self._arrays(inputs, self.dtype())
         real = [a for a in arrays if np.issubdtype(a.dtype, np.floating)]
         for array in real:
@@ -328,12 +396,17 @@ class GluonNet(Net):
     def optimizer(
         self, rate: float, momentum: float, decay: float
     ) -> Callable[[], None]:
-        # Not a Trainer: that would attach itself to the reader's parameters.
-        sgd = self.mx.optimizer.SGD(learning_rate=rate, momentum=momentum, wd=decay)
+        # Not a Trainer: that would attach itself to the reader's parameters. Like a
+        # Trainer it steps once for a shared parameter and heeds lr_mult and wd_mult.
+        unique = {id(p): p for _, p, _ in self.items() if p.grad_req != "null"}
+        parameters = list(unique.values())
+        sgd = self.mx.optimizer.SGD(
+            learning_rate=rate,
+            momentum=momentum,
+            wd=decay,
+            param_dict=dict(enumerate(parameters)),
+        )
         update = self.mx.optimizer.get_updater(sgd)
-        parameters = [
-            p for _, p, trained in self.items() if trained and p.grad_req != "null"
-        ]
 
         def step() -> None:
             for i, parameter in enumerate(parameters):
@@ -348,7 +421,8 @@ class GluonNet(Net):
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Dropout off inside; everything as it was afterwards."""
-        state, dtype = self.state(), self.dtype()
+        state = self.state()
+        dtypes = [(tensor, tensor.dtype) for _, tensor, _ in self.items()]
         parameters = [p for _, p, _ in self.items() if p.grad_req != "null"]
         gradients = [[g.copy() for g in p.list_grad()] for p in parameters]
         flags = [(b, b._active, b._flags) for b in self.blocks if hasattr(b, "_active")]
@@ -360,7 +434,8 @@ class GluonNet(Net):
         try:
             yield
         finally:
-            self.cast(dtype)
+            for tensor, dtype in dtypes:
+                tensor.cast(dtype)
             self.load(state)
             for block, rate in drops:
                 block._rate = rate
@@ -381,9 +456,9 @@ def net_of(owner: str, name: str, net: Any) -> TorchNet | GluonNet:
     # A framework that was never imported cannot have made this net.
     torch, mxnet = sys.modules.get("torch"), sys.modules.get("mxnet")
     if torch is not None and isinstance(net, torch.nn.Module):
-        return TorchNet(net)
+        return TorchNet(owner, net)
     if mxnet is not None and isinstance(net, mxnet.gluon.Block):
-        return GluonNet(net)
+        return GluonNet(owner, net)
     raise TypeError(
         f"{owner}: {name} must be a Gluon Block or a PyTorch Module, "
         f"got {type(net).__name__}"

@@ -22,11 +22,14 @@ import numpy as np
 from d2lutils import checks
 from d2lutils.nets import STATISTICS, GluonNet, Layer, Net, TorchNet, net_of
 
-__all__ = ["Report", "Row", "compare", "copy_parameters"]
+__all__ = ["Noise", "Report", "Row", "compare", "copy_parameters"]
 
 ONE_PASS = 1e-10
 TRAINING = 1e-6
-FLOAT32 = 1e-4
+NOISE = 4.0
+# Rounding of a gradient whose true value is zero is some 1e-15 of the largest one;
+# 1e-3 of it times ONE_PASS is 1e-13, 1e-6 times ONE_PASS would be below rounding.
+FLOOR = 1e-3
 _TINY = 1e-300
 
 
@@ -37,7 +40,7 @@ def _describe(net: Net, layer: Layer) -> str:
 
 def _compatible(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
     """Equal shapes, where 0 stands for a size that is not known yet."""
-    if one in ((), (0,)) or two in ((), (0,)):
+    if (0,) in (one, two):
         return True
     return len(one) == len(two) and all(
         a == b or a == 0 or b == 0 for a, b in zip(one, two, strict=True)
@@ -134,12 +137,32 @@ class Row:
         return f"differs{more}" + (f", most at {self.worst}" if self.worst else "")
 
 
+@dataclass(frozen=True)
+class Noise:
+    """float32: how far apart the frameworks are, and each from its own float64."""
+
+    quantity: str
+    apart: float
+    floor: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether the difference is of the size of rounding, in words."""
+        if self.apart <= NOISE * self.floor:
+            return "rounding only"
+        return f"more than {NOISE:g}x its rounding"
+
+
 @dataclass
 class Report:
-    """The result of `compare`: rows in float64, and float32 beside them."""
+    """The result of `compare`: rows in float64, and float32 beside them.
+
+    In float32 nothing has a bound: the numbers of `.float32` say how far apart the
+    frameworks are, and the most that one of them is from its own float64 result.
+    """
 
     rows: list[Row] = field(default_factory=list)
-    float32: list[tuple[Row, Row]] = field(default_factory=list)
+    float32: list[Noise] = field(default_factory=list)
     layers: int = 0
     numbers: int = 0
     steps: int = 0
@@ -157,10 +180,7 @@ class Report:
             [quantity, *(cells.get((quantity, mode), "") for mode in modes)]
             for quantity in quantities
         ]
-        beside = {
-            apart.quantity: f"{apart.verdict}; its noise floor {floor.verdict}"
-            for apart, floor in self.float32
-        }
+        beside = {noise.quantity: noise.verdict for noise in self.float32}
         for line in lines:
             line.append(beside.get(line[0], ""))
         heads = [f"float64, {mode}" for mode in modes]
@@ -199,13 +219,14 @@ def _difference(a: np.ndarray, b: np.ndarray, floor: float = _TINY) -> float:
     if a.size == 0:
         return 0.0
     a, b = a.astype("float64"), b.astype("float64")
-    return float(np.abs(a - b).max() / max(np.abs(b).max(), floor))
+    with np.errstate(invalid="ignore"):  # inf - inf is a difference: not a number
+        return float(np.abs(a - b).max() / max(np.abs(b).max(), floor))
 
 
 def _worst(
     pairs: dict[str, tuple[np.ndarray, np.ndarray]], floor: float = _TINY
 ) -> tuple[float, str]:
-    """The largest difference among named pairs, and its name."""
+    """The largest difference among named pairs, and its name; NaN is the largest."""
     worst, where = 0.0, ""
     for name, (a, b) in pairs.items():
         difference = _difference(a, b, floor)
@@ -213,6 +234,8 @@ def _worst(
             worst, where = difference, name
             if a.shape != b.shape:
                 where = f"{name}: shapes {a.shape} and {b.shape}"
+            if np.isnan(worst):
+                break
     return worst, where
 
 
@@ -275,7 +298,7 @@ class _Comparison:
         result["output, training"] = _worst(
             _numbered("output", one["outputs"], two["outputs"])
         )
-        floor = 1e-6 * _largest([*two["gradients"].values(), *two["inputs"]]) + _TINY
+        floor = FLOOR * _largest([*two["gradients"].values(), *two["inputs"]]) + _TINY
         if two["inputs"]:
             result["input gradients"] = _worst(
                 _numbered("input", one["inputs"], two["inputs"]), floor
@@ -299,9 +322,10 @@ class _Comparison:
                 continue
             other = self.names[name].rpartition(".")[0]
             # Gluon's momentum is the share it keeps, and MXNet holds it in float32:
-            # 0.9 is 0.89999998 there. PyTorch's is the share that is new.
-            keeps = float(np.float32(self.gluon.block(layer)._kwargs["momentum"]))
-            takes = self.torch.module(other).momentum
+            # 0.9 is 0.89999998 there. PyTorch's is the share that is new, so it
+            # should be what is left of Gluon's.
+            momentum = self.gluon.block(layer)._kwargs["momentum"]
+            keeps, takes = float(np.float32(momentum)), 1.0 - momentum
             batch = (after[name] - keeps * old) / (1.0 - keeps)
             n = sizes.get(other, 0)
             if role == "running_var" and n > 1:
@@ -356,7 +380,7 @@ class _Comparison:
 
 
 def _floor(quantity: str, reference: dict[str, np.ndarray]) -> float:
-    return 1e-6 * _largest(reference.values()) + _TINY if "grad" in quantity else _TINY
+    return FLOOR * _largest(reference.values()) + _TINY if "grad" in quantity else _TINY
 
 
 def compare(
@@ -377,7 +401,7 @@ def compare(
     evaluation after that with the statistics copied. Dropout is off meanwhile, and
     afterwards both nets are as they were, dtype and gradients included.
 
-    The difference of two tensors is max|a - b| / max(max|b|, 1e-6 times the largest
+    The difference of two tensors is max|a - b| / max(max|b|, 1e-3 times the largest
     gradient of the net), so that a true gradient of zero does not count rounding.
 
     Args:
@@ -394,8 +418,8 @@ def compare(
 
     Raises:
         TypeError: a net or an input of the wrong kind.
-        ValueError: no inputs, different structure, a number out of range, or
-            different numbers of outputs.
+        ValueError: no inputs or an empty one, different structure, a number out of
+            range, a net that fails on the inputs, or different numbers of outputs.
     """
     owner = "compare"
     gluon = net_of(owner, "gluon_net", gluon_net)
@@ -409,12 +433,16 @@ def compare(
     arrays = [_plain(owner, i, x) for i, x in enumerate(inputs)]
     if not arrays:
         raise ValueError(f"{owner}: give at least one input")
+    for i, array in enumerate(arrays):
+        if array.size == 0:
+            raise ValueError(f"{owner}: input {i} of shape {array.shape} is empty")
+    seed = checks.non_negative(owner, "seed", seed)
     if not gluon.layers or not torch.layers:
         raise ValueError(f"{owner}: the nets have no parameters to compare")
-    if any(0 in gluon.shape(t) for _, t, _ in gluon.items()):
-        gluon.evaluate(arrays)  # deferred shapes are known after one pass
+    _runs("gluon_net", gluon, arrays, gluon.settle)
+    _runs("torch_net", torch, arrays, torch.settle)
     _match(owner, gluon, torch, ("Gluon's", "PyTorch's"))
-    run = _Comparison(gluon, torch, arrays, checks.non_negative(owner, "seed", seed))
+    run = _Comparison(gluon, torch, arrays, seed)
     report = Report(layers=len(gluon.layers), steps=steps)
     report.numbers = sum(p.size for p in gluon.state().values())
     with ExitStack() as stack:
@@ -426,8 +454,9 @@ def compare(
             # Nothing that follows could be equal, or would mean anything.
             report.rows = [Row("parameters before", "imperative", 0.0, *same)]
             return report
-        for net in (gluon, torch):
+        for name, net in (("gluon_net", gluon), ("torch_net", torch)):
             net.cast("float64")
+            _runs(name, net, arrays, net.evaluate)
         for mode in ("imperative", "hybridized"):
             gluon.hybridize(mode == "hybridized")
             report.rows.append(Row("parameters before", mode, 0.0, *same))
@@ -442,7 +471,21 @@ def compare(
     return report
 
 
-def _float32(run: _Comparison, start: dict[str, np.ndarray]) -> list[tuple[Row, Row]]:
+def _runs(name: str, net: Net, arrays: list[np.ndarray], function: Any) -> None:
+    """Call `function` with the inputs; ValueError in words if the net refuses them."""
+    try:
+        function(arrays)
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(f"{net.owner}: "):
+            raise
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ValueError(
+            f"{net.owner}: {name} fails on inputs of shape {shapes}: "
+            f"{checks.reason(error)}"
+        ) from error
+
+
+def _float32(run: _Comparison, start: dict[str, np.ndarray]) -> list[Noise]:
     """One pass in float32: how far apart, and how far each from its own float64."""
     run.gluon.hybridize(False)
     results = {}
@@ -464,12 +507,7 @@ def _float32(run: _Comparison, start: dict[str, np.ndarray]) -> list[tuple[Row, 
         noise = max(
             apart((name, "float32"), (name, "float64")) for name in ("gluon", "torch")
         )
-        rows.append(
-            (
-                Row(quantity, "float32", FLOAT32, *between),
-                Row(quantity, "noise", FLOAT32, *noise),
-            )
-        )
+        rows.append(Noise(quantity, between[0], noise[0]))
     return rows
 
 

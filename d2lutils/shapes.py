@@ -14,6 +14,7 @@ from d2lutils import checks
 
 __all__ = [
     "check_addable",
+    "check_fits",
     "output_size",
     "residual_sizes",
     "resolve_padding",
@@ -117,9 +118,9 @@ def resolve_padding(owner: str, padding: int | str, kernel_size: int) -> int:
         TypeError: `padding` is neither an integer nor a string.
         ValueError: another string, a negative number, "same" with an even kernel.
     """
-    if padding == "same":
-        return same_padding(kernel_size)
     if isinstance(padding, str):
+        if padding == "same":
+            return same_padding(kernel_size)
         raise ValueError(
             f"{owner}: padding must be 'same' or an integer, got {padding!r}"
         )
@@ -154,6 +155,14 @@ def residual_sizes(
     for _ in range(chain_length - 1):
         sizes.append(output_size(sizes[-1], kernel_size, 1, padding))
     return sizes, output_size(n, 1, stride)
+
+
+def check_fits(
+    sizes: Sequence[int], kernel_size: int, stride: int, padding: int
+) -> None:
+    """ValueError unless a window fits into the padded input along each axis."""
+    for n in sizes:
+        output_size(n, kernel_size, stride, padding)
 
 
 def check_addable(

@@ -55,12 +55,17 @@ def interleaved(
         A `Timing` by name, in seconds.
 
     Raises:
-        TypeError: a candidate cannot be called.
+        TypeError: no mapping, or a candidate that cannot be called.
         ValueError: no candidates, or fewer than 3 rounds.
     """
     owner = "interleaved"
     repeat = checks.positive(owner, "repeat", repeat)
     warmup = checks.non_negative(owner, "warmup", warmup)
+    if not isinstance(candidates, Mapping):
+        raise TypeError(
+            f"{owner}: candidates must be functions by name, "
+            f"got {type(candidates).__name__}"
+        )
     if repeat < 3 or not candidates:
         raise ValueError(
             f"{owner}: give at least one candidate and repeat of at least 3, "

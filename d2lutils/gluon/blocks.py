@@ -7,7 +7,7 @@ from typing import Any
 from d2lutils import checks
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import check_input
-from d2lutils.shapes import resolve_padding
+from d2lutils.shapes import check_fits, resolve_padding
 
 __all__ = ["ConvChunk"]
 
@@ -53,7 +53,8 @@ class ConvChunk(nn.HybridBlock):
 
     Raises:
         TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input whose shape, dtype or device does not fit.
+            a call, an input whose shape, dtype or device does not fit,
+            or that is too small for the kernel.
     """
 
     def __init__(
@@ -76,8 +77,9 @@ class ConvChunk(nn.HybridBlock):
         padding = resolve_padding(owner, padding, kernel_size)
         checks.boolean(owner, "bias", bias)
         checks.boolean(owner, "relu", relu)
-        checks.choice(owner, "rank", rank, (1, 2))
+        rank = checks.choice(owner, "rank", rank, (1, 2))
         self.in_channels, self.rank = in_channels, rank
+        self.window = (kernel_size, stride, padding)
         self.conv = _CONV[rank](
             channels,
             kernel_size,
@@ -98,6 +100,8 @@ class ConvChunk(nn.HybridBlock):
             self.in_channels,
             self.conv.weight,
         )
+        if isinstance(x, mx.nd.NDArray):
+            check_fits(x.shape[2:], *self.window)
         return super().forward(x)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:

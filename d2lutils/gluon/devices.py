@@ -28,8 +28,8 @@ def _failure(device: Any) -> str:
         x = mx.nd.ones((2, 2), ctx=device)
         total = float(mx.nd.dot(x, x).sum().asscalar())
     except Exception as error:
-        first_line = str(error).strip().splitlines()[0]
-        return f"{device} is there, but a kernel failed: {first_line}"
+        why = checks.reason(error)
+        return f"{device} is there, but a kernel failed: {why}"
     return (
         ""
         if total == 8.0

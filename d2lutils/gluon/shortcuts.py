@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from d2lutils import checks
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import check_input
@@ -47,7 +49,8 @@ def zero_pad_channels(x: Any, channels: int) -> Any:
         channels: channels of the result, at least C.
 
     Raises:
-        TypeError: `x` is not a tensor, `channels` not an integer.
+        TypeError: `x` is not a tensor of floating-point numbers,
+            `channels` not an integer.
         ValueError: wrong rank, or fewer channels than `x` has.
     """
     owner = "zero_pad_channels"
@@ -56,6 +59,7 @@ def zero_pad_channels(x: Any, channels: int) -> Any:
         padded = _append_zeros(mx.sym, x, channels)
         return mx.sym.slice_axis(padded, axis=1, begin=0, end=channels)
     check_input(owner, x, (1, 2), None)
+    checks.floating(owner, "x", np.dtype(x.dtype).name)
     extra = checks.extra_channels(owner, x.shape, channels)
     return _append_zeros(mx.nd, x, extra) if extra else x
 
@@ -89,14 +93,17 @@ class SubsampleZeroPad(nn.HybridBlock):
         in_channels = checks.positive(owner, "in_channels", in_channels)
         channels = checks.positive(owner, "channels", channels)
         stride = checks.positive(owner, "stride", stride)
-        checks.choice(owner, "rank", rank, (1, 2))
+        rank = checks.choice(owner, "rank", rank, (1, 2))
         checks.extra_channels(owner, (1, in_channels), channels)
         self.in_channels, self.channels = in_channels, channels
         self.rank, self.stride = rank, stride
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, …) → (N, channels, …)."""
-        check_input("SubsampleZeroPad", x, self.rank, self.in_channels)
+        owner = "SubsampleZeroPad"
+        check_input(owner, x, self.rank, self.in_channels)
+        if isinstance(x, mx.nd.NDArray):
+            checks.floating(owner, "x", np.dtype(x.dtype).name)
         return super().forward(x)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from d2lutils import checks
 from d2lutils.compat import mx
-from d2lutils.gluon.devices import try_gpu
+from d2lutils.gluon.devices import try_gpu, why_no_gpu
 from d2lutils.history import (
     History,
     Schedule,
@@ -21,6 +21,7 @@ from d2lutils.history import (
 __all__ = ["accuracy", "fit"]
 
 autograd = mx.autograd
+_KINDS = {"cpu": "cpu", "cuda": "gpu"}
 
 
 def fit(
@@ -46,6 +47,8 @@ def fit(
         test_data: likewise, evaluated after each epoch; None for none.
         epochs: times through `train_data`.
         learning_rate: at the start; `schedule` multiplies it.
+            MXNet rounds it to float32, so only a rate that is exact in
+            binary, kept constant, is the same number in both halves.
         optimizer: "sgd" (with `momentum`) or "adam".
         momentum: of SGD; 0 for none.
         weight_decay: added to each gradient as weight_decay times
@@ -63,7 +66,9 @@ def fit(
         epochs so far, with `finished` False.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value.
+        TypeError, ValueError: a bad argument, named with its value, or
+            a bad batch, which includes labels that the logits have no
+            class for.
         FloatingPointError: the loss is no longer finite.
     """
     owner = "fit"
@@ -71,6 +76,7 @@ def fit(
         raise TypeError(
             f"{owner}: net must be a Gluon Block, got {net!r}"
         )
+    checks.some_parameters(owner, net.collect_params())
     checks.batches(owner, "train_data", train_data)
     if test_data is not None:
         checks.batches(owner, "test_data", test_data)
@@ -92,29 +98,41 @@ def fit(
     loss_function = mx.gluon.loss.SoftmaxCrossEntropyLoss()
     history = History(framework="gluon", device=str(device))
     start = time.perf_counter()
+    last = 0.0
     try:
         for epoch in progress_bar(range(epochs), "Gluon", progress):
             total = right = count = 0.0
-            for i, (x, y) in enumerate(train_data):
-                x, y = _to(x, net, device), _labels(y, device)
+            for i, batch in enumerate(train_data):
+                x, y = checks.batch(owner, "train_data", batch)
+                x, target = _to(x, net, device), _labels(y, device)
                 at = position(epoch, i, train_data) / epochs
-                step.set_learning_rate(rate * factor(at))
+                now = rate * factor(at)
+                if optimizer == "sgd" and last:
+                    # MXNet's velocity contains the rate, PyTorch's
+                    # does not: rescaled, they stay the same.
+                    step.optimizer.momentum = momentum * now / last
+                step.set_learning_rate(now)
+                last = now
                 with autograd.record():
                     logits = net(x)
-                    loss = loss_function(logits, y).mean()
+                    checks.labels_fit(owner, logits.shape, y)
+                    loss = loss_function(logits, target).mean()
                 loss.backward()
                 step.step(1)  # the loss is a mean already
                 value = loss.asscalar().item()
                 checks.finite_loss(owner, value, epoch, i, rate)
                 total += value * len(y)
-                right += _hits(logits, y)
+                right += _hits(logits, target)
                 count += len(y)
-            history.train_loss.append(total / count)
-            history.train_accuracy.append(right / count)
+            checks.some_examples(owner, "train_data", count)
+            # The test comes first: an interrupt in it leaves no half
+            # of an epoch behind.
             if test_data is not None:
                 history.test_accuracy.append(
                     accuracy(net, test_data, device)
                 )
+            history.train_loss.append(total / count)
+            history.train_accuracy.append(right / count)
         history.finished = True
     except KeyboardInterrupt:
         history.trim()
@@ -131,17 +149,29 @@ def accuracy(net: Any, data: Any, device: Any = None) -> float:
         device: where `net` is; by default that of its parameters.
 
     Raises:
-        TypeError: `data` cannot be iterated.
+        TypeError, ValueError: bad data, named; labels that the logits
+            have no class for.
     """
-    checks.batches("accuracy", "data", data)
+    owner = "accuracy"
+    if not isinstance(net, mx.gluon.Block):
+        raise TypeError(
+            f"{owner}: net must be a Gluon Block, got {net!r}"
+        )
+    checks.some_parameters(owner, net.collect_params())
+    checks.batches(owner, "data", data)
     if device is None:
         device = next(iter(net.collect_params().values())).list_ctx()[0]
+    else:
+        device = _device(owner, device)
     right = count = 0.0
     with autograd.predict_mode():
-        for x, y in data:
-            x, y = _to(x, net, device), _labels(y, device)
-            right += _hits(net(x), y)
+        for batch in data:
+            x, y = checks.batch(owner, "data", batch)
+            logits = net(_to(x, net, device))
+            checks.labels_fit(owner, logits.shape, y)
+            right += _hits(logits, _labels(y, device))
             count += len(y)
+    checks.some_examples(owner, "data", count)
     return right / count
 
 
@@ -167,16 +197,22 @@ def _hits(logits: Any, y: Any) -> float:
 
 def _device(owner: str, device: Any) -> Any:
     """`device` as a Context; ValueError if it cannot be used."""
+    checks.device_name(owner, device, mx.Context)
     try:
+        found = device
         if isinstance(device, str):
             kind, _, index = device.partition(":")
-            device = mx.Context(
-                "gpu" if kind == "cuda" else kind, int(index or 0)
-            )
-        mx.nd.zeros((1,), ctx=device).wait_to_read()
+            if kind not in _KINDS:
+                raise ValueError(f"MXNet has no {kind} devices")
+            found = mx.Context(_KINDS[kind], int(index or 0))
+        if found.device_type == "gpu":
+            why = why_no_gpu(found.device_id)
+            if why:
+                raise ValueError(why)
+        mx.nd.zeros((1,), ctx=found).wait_to_read()
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"{owner}: device {device!r} cannot be used: {reason}"
+            f"{owner}: device {str(device)!r} cannot be used: "
+            f"{checks.reason(error)}"
         ) from None
-    return device
+    return found

@@ -7,7 +7,7 @@ from torch import nn
 
 from d2lutils import checks
 from d2lutils.pytorch.inputs import check_input
-from d2lutils.shapes import resolve_padding
+from d2lutils.shapes import check_fits, resolve_padding
 
 __all__ = ["ConvChunk"]
 
@@ -36,7 +36,8 @@ class ConvChunk(nn.Module):
 
     Raises:
         TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input whose shape, dtype or device does not fit.
+            a call, an input whose shape, dtype or device does not fit,
+            or that is too small for the kernel.
     """
 
     def __init__(
@@ -59,8 +60,9 @@ class ConvChunk(nn.Module):
         padding = resolve_padding(owner, padding, kernel_size)
         checks.boolean(owner, "bias", bias)
         checks.boolean(owner, "relu", relu)
-        checks.choice(owner, "rank", rank, (1, 2))
+        rank = checks.choice(owner, "rank", rank, (1, 2))
         self.in_channels, self.rank = in_channels, rank
+        self.window = (kernel_size, stride, padding)
         self.conv = _CONV[rank](
             in_channels,
             channels,
@@ -81,5 +83,7 @@ class ConvChunk(nn.Module):
             self.in_channels,
             self.conv.weight,
         )
+        if not torch.compiler.is_compiling():
+            check_fits(x.shape[2:], *self.window)
         x = self.norm(self.conv(x))
         return x if self.relu is None else self.relu(x)

@@ -28,8 +28,8 @@ def _failure(device: torch.device) -> str:
         x = torch.ones(2, 2, device=device)
         total = float((x @ x).sum())
     except Exception as error:
-        first_line = str(error).strip().splitlines()[0]
-        return f"{device} is there, but a kernel failed: {first_line}"
+        why = checks.reason(error)
+        return f"{device} is there, but a kernel failed: {why}"
     return (
         ""
         if total == 8.0

@@ -69,7 +69,7 @@ class ResidualChunks(nn.Module):
         )
         padding = resolve_padding(owner, padding, kernel_size)
         checks.boolean(owner, "relu_before_sum", relu_before_sum)
-        checks.choice(owner, "rank", rank, (1, 2))
+        rank = checks.choice(owner, "rank", rank, (1, 2))
         shortcut = checks.shortcut(
             owner, shortcut, in_channels, channels, stride
         )

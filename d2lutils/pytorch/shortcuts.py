@@ -24,12 +24,14 @@ def zero_pad_channels(x: torch.Tensor, channels: int) -> torch.Tensor:
         channels: channels of the result, at least C.
 
     Raises:
-        TypeError: `x` is not a tensor, `channels` not an integer.
+        TypeError: `x` is not a tensor of floating-point numbers,
+            `channels` not an integer.
         ValueError: wrong rank, or fewer channels than `x` has.
     """
     owner = "zero_pad_channels"
     channels = checks.positive(owner, "channels", channels)
     check_input(owner, x, (1, 2), None)
+    checks.floating(owner, "x", str(x.dtype).split(".")[-1])
     extra = checks.extra_channels(owner, x.shape, channels)
     if extra == 0:
         return x
@@ -66,14 +68,16 @@ class SubsampleZeroPad(nn.Module):
         in_channels = checks.positive(owner, "in_channels", in_channels)
         channels = checks.positive(owner, "channels", channels)
         stride = checks.positive(owner, "stride", stride)
-        checks.choice(owner, "rank", rank, (1, 2))
+        rank = checks.choice(owner, "rank", rank, (1, 2))
         checks.extra_channels(owner, (1, in_channels), channels)
         self.in_channels, self.channels = in_channels, channels
         self.rank, self.stride = rank, stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
-        check_input("SubsampleZeroPad", x, self.rank, self.in_channels)
+        owner = "SubsampleZeroPad"
+        check_input(owner, x, self.rank, self.in_channels)
+        checks.floating(owner, "x", str(x.dtype).split(".")[-1])
         if self.stride > 1:
             every = slice(None, None, self.stride)
             x = (

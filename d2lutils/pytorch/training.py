@@ -16,7 +16,7 @@ from d2lutils.history import (
     progress_bar,
     schedule_of,
 )
-from d2lutils.pytorch.devices import try_gpu
+from d2lutils.pytorch.devices import try_gpu, why_no_gpu
 
 __all__ = ["accuracy", "fit"]
 
@@ -44,6 +44,8 @@ def fit(
         test_data: likewise, evaluated after each epoch; None for none.
         epochs: times through `train_data`.
         learning_rate: at the start; `schedule` multiplies it.
+            MXNet rounds it to float32, so only a rate that is exact in
+            binary, kept constant, is the same number in both halves.
         optimizer: "sgd" (with `momentum`) or "adam".
         momentum: of SGD; 0 for none.
         weight_decay: added to each gradient as weight_decay times
@@ -61,7 +63,9 @@ def fit(
         epochs so far, with `finished` False.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value.
+        TypeError, ValueError: a bad argument, named with its value, or
+            a bad batch, which includes labels that the logits have no
+            class for.
         FloatingPointError: the loss is no longer finite.
     """
     owner = "fit"
@@ -69,6 +73,7 @@ def fit(
         raise TypeError(
             f"{owner}: net must be a PyTorch Module, got {net!r}"
         )
+    checks.some_parameters(owner, net.parameters())
     checks.batches(owner, "train_data", train_data)
     if test_data is not None:
         checks.batches(owner, "test_data", test_data)
@@ -101,27 +106,32 @@ def fit(
         for epoch in progress_bar(range(epochs), "PyTorch", progress):
             net.train()
             total = right = count = 0.0
-            for i, (x, y) in enumerate(train_data):
-                x, y = _to(x, net, device), _labels(y, device)
+            for i, batch in enumerate(train_data):
+                x, y = checks.batch(owner, "train_data", batch)
+                x, target = _to(x, net, device), _labels(y, device)
                 at = position(epoch, i, train_data) / epochs
                 for group in step.param_groups:
                     group["lr"] = rate * factor(at)
                 step.zero_grad()
                 logits = net(x)
-                loss = loss_function(logits, y)
+                checks.labels_fit(owner, logits.shape, y)
+                loss = loss_function(logits, target)
                 loss.backward()
                 step.step()
                 value = loss.item()
                 checks.finite_loss(owner, value, epoch, i, rate)
                 total += value * len(y)
-                right += (logits.argmax(1) == y).sum().item()
+                right += (logits.argmax(1) == target).sum().item()
                 count += len(y)
-            history.train_loss.append(total / count)
-            history.train_accuracy.append(right / count)
+            checks.some_examples(owner, "train_data", count)
+            # The test comes first: an interrupt in it leaves no half
+            # of an epoch behind.
             if test_data is not None:
                 history.test_accuracy.append(
                     accuracy(net, test_data, device)
                 )
+            history.train_loss.append(total / count)
+            history.train_accuracy.append(right / count)
         history.finished = True
     except KeyboardInterrupt:
         history.trim()
@@ -140,20 +150,35 @@ def accuracy(
         device: where `net` is; by default that of its parameters.
 
     Raises:
-        TypeError: `data` cannot be iterated.
+        TypeError, ValueError: bad data, named; labels that the logits
+            have no class for.
     """
-    checks.batches("accuracy", "data", data)
+    owner = "accuracy"
+    if not isinstance(net, nn.Module):
+        raise TypeError(
+            f"{owner}: net must be a PyTorch Module, got {net!r}"
+        )
+    checks.some_parameters(owner, net.parameters())
+    checks.batches(owner, "data", data)
     if device is None:
         device = next(net.parameters()).device
+    else:
+        device = _device(owner, device)
     was_training = net.training
     net.eval()
     right = count = 0.0
-    with torch.no_grad():
-        for x, y in data:
-            x, y = _to(x, net, device), _labels(y, device)
-            right += (net(x).argmax(1) == y).sum().item()
-            count += len(y)
-    net.train(was_training)
+    try:
+        with torch.no_grad():
+            for batch in data:
+                x, y = checks.batch(owner, "data", batch)
+                logits = net(_to(x, net, device))
+                checks.labels_fit(owner, logits.shape, y)
+                target = _labels(y, device)
+                right += (logits.argmax(1) == target).sum().item()
+                count += len(y)
+    finally:
+        net.train(was_training)
+    checks.some_examples(owner, "data", count)
     return right / count
 
 
@@ -170,12 +195,17 @@ def _labels(y: Any, device: torch.device) -> torch.Tensor:
 
 def _device(owner: str, device: Any) -> torch.device:
     """`device` as torch.device; ValueError if it cannot be used."""
+    checks.device_name(owner, device, torch.device)
     try:
-        device = torch.device(device)
-        torch.zeros(1, device=device)
+        found = torch.device(device)
+        if found.type == "cuda":
+            why = why_no_gpu(found.index or 0)
+            if why:
+                raise ValueError(why)
+        torch.zeros(1, device=found)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"{owner}: device {device!r} cannot be used: {reason}"
+            f"{owner}: device {str(device)!r} cannot be used: "
+            f"{checks.reason(error)}"
         ) from None
-    return device
+    return found

@@ -1,0 +1,18 @@
+"""What all tests share: warnings that are MXNet's own, and hypothesis' settings."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+# Shared machines are slow at times, and no test here is about time.
+settings.register_profile("d2l", deadline=None, derandomize=True)
+settings.load_profile("d2l")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors here, but for one that only MXNet's own code can avoid."""
+    # mx.nd.array() looks at `scipy.sparse.csr.csr_matrix`, a name that SciPy has moved.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:Please import `csr_matrix`:DeprecationWarning"
+    )

@@ -1,0 +1,80 @@
+"""Mirrored nets with the same random values, for the tests beside this file."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+import d2lutils.pytorch
+from d2lutils import parity
+from d2lutils.compat import mx
+
+gnn: Any = mx.gluon.nn
+nn = torch.nn
+
+MODULES = [module.name for module in pkgutil.iter_modules(d2lutils.pytorch.__path__)]
+
+
+def halves(module: str) -> tuple[ModuleType, ModuleType]:
+    """The two modules with that name: (Gluon's, PyTorch's)."""
+    one, two = (
+        importlib.import_module(f"d2lutils.{half}.{module}")
+        for half in ("gluon", "pytorch")
+    )
+    return one, two
+
+
+def randomize(net: Any, seed: int = 0) -> None:
+    """Give every parameter and running statistic of a torch net its own value.
+
+    Fresh nets hide differences: their biases are all 0 and their gains all 1.
+    """
+    generator = np.random.Generator(np.random.PCG64(seed))
+    with torch.no_grad():
+        for name, tensor in net.state_dict().items():
+            if not tensor.is_floating_point():
+                continue
+            values = generator.standard_normal(tuple(tensor.shape))
+            if tensor.ndim > 1:
+                values = values / np.sqrt(np.prod(tensor.shape[1:]))
+            elif name.endswith("var"):
+                values = 0.5 + np.abs(values)
+            elif name.endswith("weight"):
+                values = 1 + values / 4
+            tensor.copy_(torch.as_tensor(values))
+
+
+def pair(gluon: Any, pytorch: Any, seed: int = 0) -> tuple[Any, Any]:
+    """Both nets with the same random values; the Gluon one is initialised by this."""
+    randomize(pytorch, seed)
+    parity.copy_parameters(pytorch, gluon)
+    return gluon, pytorch
+
+
+def mirrored(module: str, name: str, *arguments: Any, **options: Any) -> Any:
+    """The pair of blocks that one call makes in both halves."""
+    one, two = (getattr(half, name) for half in halves(module))
+    return pair(one(*arguments, **options), two(*arguments, **options))
+
+
+def sequence(*layers: Any) -> Any:
+    """A Gluon HybridSequential."""
+    net = gnn.HybridSequential()
+    net.add(*layers)
+    return net
+
+
+def noise(*shape: int, seed: int = 1, dtype: str = "float32") -> np.ndarray:
+    """Standard normal numbers."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return generator.standard_normal(shape).astype(dtype)
+
+
+def failing(report: parity.Report) -> dict[tuple[str, str], parity.Row]:
+    """The rows that break their bound, by quantity and mode."""
+    return {(row.quantity, row.mode): row for row in report.rows if not row.ok}

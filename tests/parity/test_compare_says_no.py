@@ -1,0 +1,749 @@
+"""`compare` finds planted differences, names the place, and leaves both nets alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pairs import failing, gnn, mirrored, nn, noise, pair, randomize, sequence
+
+from d2lutils import parity
+from d2lutils.compat import mx
+
+functional = nn.functional
+
+
+def gluon_net(**options: Any) -> Any:
+    """conv → batch norm → ReLU → conv → average → dense."""
+    return sequence(
+        gnn.Conv2D(4, 3, padding=1, in_channels=2, use_bias=False),
+        gnn.BatchNorm(in_channels=4, **options),
+        gnn.Activation("relu"),
+        gnn.Conv2D(4, 3, padding=1, in_channels=4, use_bias=False),
+        gnn.GlobalAvgPool2D(),
+        gnn.Flatten(),
+        gnn.Dense(3, in_units=4),
+    )
+
+
+def torch_net(
+    stride: int = 1, activation: Any = nn.ReLU, eps: float = 1e-5, momentum: Any = 0.1
+) -> Any:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4, eps=eps, momentum=momentum),
+        activation(),
+        nn.Conv2d(4, 4, 3, stride=stride, padding=1, bias=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
+
+
+IMAGES = noise(5, 2, 6, 6)
+
+
+def nets(**options: Any) -> tuple[Any, Any]:
+    return pair(gluon_net(), torch_net(**options))
+
+
+def replaced(at: int, make: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """The pair with one layer of the torch net replaced after the copying."""
+    one, two = nets()
+    two[at] = make(two[at])
+    return one, two
+
+
+class Wrapped(nn.Module):
+    """A layer with another forward; its parameters stay registered as they were."""
+
+    def __init__(self, layer: Any, forward: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        for name, parameter in layer._parameters.items():
+            self.register_parameter(name, parameter)
+        for name, buffer in layer._buffers.items():
+            self.register_buffer(name, buffer)
+        self.momentum, self.eps = 0.1, 1e-5
+        self.own = forward
+
+    def forward(self, x: Any) -> Any:
+        return self.own(self, x)
+
+
+def no_bias(layer: Any, x: Any) -> Any:
+    return functional.linear(x, layer.weight)
+
+
+def detached_weight(layer: Any, x: Any) -> Any:
+    return functional.conv2d(x, layer.weight.detach(), padding=1)
+
+
+def frozen_statistics(layer: Any, x: Any) -> Any:
+    return functional.batch_norm(
+        *(x, layer.running_mean, layer.running_var, layer.weight, layer.bias)
+    )
+
+
+def not_a_number(layer: Any, x: Any) -> Any:
+    y = functional.linear(x, layer.weight, layer.bias)
+    return torch.cat([y[:, :1] * torch.nan, y[:, 1:]], dim=1)
+
+
+class Detach(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x.detach()
+
+
+EVALUATION, TRAINING = "output, evaluation", "output, training"
+INPUTS, PARAMETERS = "input gradients", "parameter gradients"
+STATISTICS = "running statistics"
+
+# name: (the pair, the first quantity that differs, where, rows that stay right)
+PLANTED: dict[str, tuple[Callable[[], Any], str, str, set[str]]] = {
+    "stride": (lambda: nets(stride=2), EVALUATION, "output 0", {STATISTICS}),
+    "no ReLU": (
+        lambda: nets(activation=nn.Identity),
+        *(EVALUATION, "output 0", {STATISTICS}),
+    ),
+    "other activation": (
+        lambda: nets(activation=nn.LeakyReLU),
+        *(EVALUATION, "output 0", {STATISTICS}),
+    ),
+    "bias not used": (
+        lambda: replaced(6, lambda layer: Wrapped(layer, no_bias)),
+        *(EVALUATION, "output 0", {STATISTICS}),
+    ),
+    "eps": (lambda: nets(eps=1e-3), EVALUATION, "output 0", {STATISTICS}),
+    "eps, slightly": (lambda: nets(eps=1.001e-5), EVALUATION, "output 0", {STATISTICS}),
+    "momentum": (
+        lambda: nets(momentum=0.2),
+        STATISTICS,
+        "1.running_",
+        {EVALUATION, TRAINING, INPUTS, PARAMETERS},
+    ),
+    "momentum of an average": (
+        lambda: nets(momentum=None),
+        *(STATISTICS, "1.running_", {EVALUATION, TRAINING}),
+    ),
+    "only in training": (
+        lambda: replaced(1, lambda layer: Wrapped(layer, frozen_statistics)),
+        *(TRAINING, "output 0", {EVALUATION}),
+    ),
+    "gradient of a weight": (
+        lambda: replaced(3, lambda layer: Wrapped(layer, detached_weight)),
+        *(PARAMETERS, "3.weight", {EVALUATION, TRAINING, INPUTS, STATISTICS}),
+    ),
+    "gradient of the input": (
+        lambda: replaced(0, lambda layer: nn.Sequential(Detach(), layer)),
+        *(INPUTS, "input 0", {EVALUATION, TRAINING, PARAMETERS, STATISTICS}),
+    ),
+    "gradient of all below": (
+        lambda: replaced(2, lambda layer: nn.Sequential(layer, Detach())),
+        *(INPUTS, "input 0", {EVALUATION, TRAINING, STATISTICS}),
+    ),
+    "not a number": (
+        lambda: replaced(6, lambda layer: Wrapped(layer, not_a_number)),
+        *(EVALUATION, "output 0", {STATISTICS}),
+    ),
+}
+
+
+def test_without_a_difference() -> None:
+    report = parity.compare(*nets(), IMAGES)
+    assert report.ok, report
+    assert failing(report) == {}
+
+
+@pytest.mark.parametrize("name", list(PLANTED))
+def test_planted(name: str) -> None:
+    make, first, where, right = PLANTED[name]
+    report = parity.compare(*make(), IMAGES)
+    assert not report.ok
+    broken = failing(report)
+    for mode in ("imperative", "hybridized"):
+        quantities = [
+            row.quantity for row in report.rows if row.mode == mode and not row.ok
+        ]
+        assert quantities[0] == first
+        assert not right & set(quantities)
+        row = broken[first, mode]
+        assert row.worst.startswith(where)
+        assert row.verdict == f"differs by more than 1e-10, most at {row.worst}"
+    assert repr(report).splitlines()[-1].startswith("NOT the same: ")
+    assert "differs by more than 1e-10" in repr(report)
+    assert "NOT the same" in report._repr_html_()
+
+
+class TestParameters:
+    """What differs before anything runs is said first, and nothing else is."""
+
+    @staticmethod
+    def only_row(pair: tuple[Any, Any]) -> parity.Row:
+        report = parity.compare(*pair, IMAGES)
+        assert not report.ok
+        (row,) = report.rows
+        assert row.quantity == "parameters before"
+        assert row.verdict == f"differs, most at {row.worst}"
+        assert repr(report).count("differs") == 1
+        return row
+
+    @pytest.mark.parametrize(
+        "where", ["0.weight", "1.bias", "1.running_mean", "1.running_var", "6.bias"]
+    )
+    def test_one_number(self, where: str) -> None:
+        one, two = nets()
+        two.state_dict()[where].view(-1)[0] *= 1 + 1e-6
+        assert self.only_row((one, two)).worst == where
+
+    def test_lower_precision(self) -> None:
+        one, two = nets()
+        two[3].half()
+        assert self.only_row((one, two)).worst == "3.weight"
+        assert two[3].weight.dtype == torch.float16, "compare has changed the dtype"
+        assert two[0].weight.dtype == torch.float32
+
+    def test_higher_precision(self) -> None:
+        one, two = nets()
+        two.double()[6].weight.data[0, 0] += 1e-12
+        assert self.only_row((one, two)).worst == "6.weight"
+        assert two[6].weight.dtype == torch.float64
+
+    def test_not_a_number(self) -> None:
+        one, two = nets()
+        two[0].weight.data[0, 0, 0, 0] = torch.nan
+        assert self.only_row((one, two)).worst == "0.weight"
+        randomize(two)
+        two[0].weight.data[0, 0, 0, 0] = torch.nan
+        parity.copy_parameters(two, one)  # in both: still no proof of anything
+        assert self.only_row((one, two)).worst == "0.weight"
+
+    def test_infinite_in_both(self) -> None:
+        one, two = nets()
+        two[6].bias.data[0] = torch.inf
+        parity.copy_parameters(two, one)
+        assert self.only_row((one, two)).worst == "6.bias"
+
+
+def test_a_difference_that_is_not_a_number_stays_the_worst() -> None:
+    bad, good = np.array([np.nan]), np.array([1.0])
+    for pairs in (
+        {"a": (bad, good), "b": (good, good)},
+        {"a": (good, good), "b": (bad, good), "c": (2 * good, good)},
+        {"a": (2 * good, good), "b": (good, bad)},
+    ):
+        difference, where = parity._worst(pairs)
+        assert np.isnan(difference)
+        assert np.isnan(pairs[where][0] - pairs[where][1])
+        assert not parity.Row("q", "m", 1.0, difference, where).ok
+
+
+class FrozenDropout(gnn.HybridBlock):
+    """Doubles its input in training, as found out while it is traced."""
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return 2 * x if mx.autograd.is_training() else x * 1
+
+
+class Doubles(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return 2 * x if self.training else x * 1
+
+
+def test_only_hybridized() -> None:
+    """`is_training()` is frozen by the trace; imperatively all is well."""
+    one = sequence(gnn.Dense(4, in_units=3), FrozenDropout(), gnn.Dense(2, in_units=4))
+    two = nn.Sequential(nn.Linear(3, 4), Doubles(), nn.Linear(4, 2))
+    report = parity.compare(*pair(one, two), noise(5, 3))
+    broken = failing(report)
+    assert {mode for _, mode in broken} == {"hybridized"}
+    assert broken[TRAINING, "hybridized"].worst == "output 0"
+    line = next(s for s in repr(report).splitlines() if s.startswith(TRAINING))
+    assert "within 1e-10" in line
+    assert "differs by more than 1e-10, most at output 0" in line
+
+
+class TestOnlyAfterSteps:
+    @staticmethod
+    def dense() -> tuple[Any, Any]:
+        return pair(sequence(gnn.Dense(2, in_units=3)), nn.Sequential(nn.Linear(3, 2)))
+
+    @pytest.mark.parametrize("multiplier", ["wd_mult", "lr_mult"])
+    def test_a_multiplier_of_one_parameter(self, multiplier: str) -> None:
+        one, two = self.dense()
+        setattr(one[0].bias, multiplier, 0.0)
+        report = parity.compare(one, two, noise(5, 3))
+        modes = ("imperative", "hybridized")
+        for mode in modes:
+            row = failing(report)["parameters after 5 steps", mode]
+            assert row.worst == "0.bias"
+            assert row.verdict == "differs by more than 1e-6, most at 0.bias"
+        assert {q for q, _ in failing(report)} <= {
+            "parameters after 5 steps",
+            "evaluation after 5 steps",
+        }
+        assert parity.compare(one, two, noise(5, 3), steps=0).ok
+
+    @pytest.mark.filterwarnings("ignore:Parameter .* is not used by any computation")
+    def test_an_unused_layer(self) -> None:
+        """PyTorch skips what has no gradient, MXNet lets it decay."""
+
+        class GluonIdle(gnn.HybridBlock):
+            def __init__(self) -> None:
+                super().__init__()
+                self.used = gnn.Dense(2, in_units=3)
+                self.idle = gnn.Dense(2, in_units=3)
+
+            def hybrid_forward(self, F: Any, x: Any) -> Any:
+                return self.used(x)
+
+        class TorchIdle(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.used, self.idle = nn.Linear(3, 2), nn.Linear(3, 2)
+
+            def forward(self, x: Any) -> Any:
+                return self.used(x)
+
+        report = parity.compare(*pair(GluonIdle(), TorchIdle()), noise(5, 3))
+        assert {q for q, _ in failing(report)} == {"parameters after 5 steps"}
+        row = failing(report)["parameters after 5 steps", "imperative"]
+        assert row.worst.startswith("idle.")
+
+    def test_a_parameter_that_is_not_trained(self) -> None:
+        one, two = self.dense()
+        two[0].weight.requires_grad_(False)
+        report = parity.compare(one, two, noise(5, 3))
+        assert failing(report)[PARAMETERS, "imperative"].worst == "0.weight"
+        one[0].weight.grad_req = "null"
+        assert parity.compare(one, two, noise(5, 3)).ok
+
+
+class TestOutputs:
+    def test_of_other_shape(self) -> None:
+        one, two = self.dense()
+        two.append(nn.Unflatten(1, (1, 2)))
+        row = failing(parity.compare(one, two, noise(5, 3)))[EVALUATION, "imperative"]
+        assert row.worst == "output 0: shapes (5, 2) and (5, 1, 2)"
+        assert row.difference == np.inf
+
+    def test_of_other_number(self) -> None:
+        class Twice(nn.Module):
+            def forward(self, x: Any) -> Any:
+                return x, x
+
+        one, two = self.dense()
+        two.append(Twice())
+        before = two.training
+        with pytest.raises(
+            ValueError, match=r"^compare: 1 outputs in Gluon, 2 in PyTo"
+        ):
+            parity.compare(one, two, noise(5, 3))
+        assert two.training is before
+        assert two[0].weight.dtype == torch.float32
+
+    @staticmethod
+    def dense() -> tuple[Any, Any]:
+        return pair(sequence(gnn.Dense(2, in_units=3)), nn.Sequential(nn.Linear(3, 2)))
+
+    def test_several_are_all_looked_at(self) -> None:
+        class GluonTwo(gnn.HybridBlock):
+            def __init__(self) -> None:
+                super().__init__()
+                self.a = gnn.Dense(2, in_units=3)
+
+            def hybrid_forward(self, F: Any, x: Any, z: Any) -> Any:
+                return self.a(x), x * z
+
+        class TorchTwo(nn.Module):
+            def __init__(self, factor: float) -> None:
+                super().__init__()
+                self.a, self.factor = nn.Linear(3, 2), factor
+
+            def forward(self, x: Any, z: Any) -> Any:
+                return self.a(x), x * z * self.factor
+
+        inputs = noise(5, 3), noise(5, 3, seed=2)
+        assert parity.compare(*pair(GluonTwo(), TorchTwo(1.0)), *inputs).ok
+        report = parity.compare(*pair(GluonTwo(), TorchTwo(1.5)), *inputs)
+        broken = failing(report)
+        assert broken[EVALUATION, "imperative"].worst == "output 1"
+        assert broken[INPUTS, "imperative"].worst.startswith("input ")
+        assert (PARAMETERS, "imperative") not in broken
+
+    def test_without_gradients(self) -> None:
+        class Constant(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(3, 2)
+
+            def forward(self, x: Any) -> Any:
+                with torch.no_grad():
+                    return self.linear(x)
+
+        one, two = pair(gnn.Dense(2, in_units=3), Constant())
+        broken = failing(parity.compare(one, two, noise(5, 3)))
+        assert (EVALUATION, "imperative") not in broken
+        assert broken[INPUTS, "imperative"].worst == "input 0"
+        assert (PARAMETERS, "imperative") in broken
+
+
+class TestKindsOfNets:
+    def test_integers_as_input(self) -> None:
+        one, two = pair(gnn.Embedding(7, 3), nn.Embedding(7, 3))
+        numbers = np.array([[1, 2], [6, 0]], "int64")
+        report = parity.compare(one, two, numbers)
+        assert report.ok, report
+        assert INPUTS not in {row.quantity for row in report.rows}
+
+    def test_layers_used_twice(self) -> None:
+        a, b = gnn.Dense(3, in_units=3), nn.Linear(3, 3)
+        one = sequence(a, gnn.Activation("relu"), a)
+        two = nn.Sequential(b, nn.ReLU(), b)
+        report = parity.compare(*pair(one, two), noise(5, 3))
+        assert report.ok, report
+        assert report.layers == 1
+
+    def test_parameters_used_twice(self) -> None:
+        a, b = gnn.Dense(3, in_units=3), nn.Linear(3, 3)
+        one = sequence(a, gnn.Dense(3, in_units=3, params=a.params))
+        two = nn.Sequential(b, nn.Linear(3, 3))
+        two[1].weight, two[1].bias = b.weight, b.bias
+        report = parity.compare(*pair(one, two), noise(5, 3))
+        assert report.ok, report
+
+    def test_gradients_that_add_up(self) -> None:
+        one, two = nets()
+        one.collect_params().setattr("grad_req", "add")
+        assert parity.compare(one, two, IMAGES).ok
+
+    def test_shapes_that_wait(self) -> None:
+        one = sequence(gnn.Conv2D(4, 3), gnn.Dense(2))
+        one.initialize()
+        two = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(2))
+        two.train()
+        report = parity.compare(one, two, IMAGES)
+        assert [row.quantity for row in report.rows] == ["parameters before"]
+        assert two.training
+        parity.copy_parameters(one, two)
+        assert parity.compare(one, two, IMAGES).ok
+
+    @pytest.mark.parametrize("kind", [mx.nd.array, torch.as_tensor, np.asarray])
+    def test_inputs_of_any_kind(self, kind: Any) -> None:
+        one, two = pair(gnn.Dense(2, in_units=3), nn.Linear(3, 2))
+        assert parity.compare(one, two, kind(noise(5, 3))).ok
+
+
+def dropout_nets() -> tuple[Any, Any]:
+    one = sequence(gnn.Dense(8, in_units=3), gnn.Dropout(0.5), gnn.Dense(2, in_units=8))
+    two = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.25), nn.Linear(8, 2))
+    return pair(one, two)
+
+
+def test_dropout_is_off_meanwhile_and_on_afterwards() -> None:
+    one, two = dropout_nets()
+    assert parity.compare(one, two, noise(5, 3)).ok
+    assert one[1]._rate == 0.5
+    assert two[1].p == 0.25
+    x = mx.nd.array(noise(50, 3))
+    with mx.autograd.train_mode():
+        assert not np.array_equal(one(x).asnumpy(), one(x).asnumpy())
+
+
+def test_dropout_is_back_after_a_failure_while_hybridized() -> None:
+    """The graph that was traced without dropout must not stay behind."""
+    one, two = dropout_nets()
+
+    class Fails(nn.Module):
+        def forward(self, x: Any) -> Any:
+            if one._active:
+                raise RuntimeError("in the middle")
+            return x
+
+    two.append(Fails())
+    with pytest.raises(RuntimeError, match="in the middle"):
+        parity.compare(one, two, noise(5, 3))
+    assert not one._active
+    one._active = True  # as hybridize() would, but without clearing the graph
+    x = mx.nd.array(noise(50, 3))
+    with mx.autograd.train_mode():
+        assert not np.array_equal(one(x).asnumpy(), one(x).asnumpy())
+
+
+class Snapshot:
+    """Everything about a pair of nets that `compare` must not change."""
+
+    def __init__(self, one: Any, two: Any) -> None:
+        self.gluon = {
+            name: (p.data().asnumpy(), p.grad().asnumpy() if p._grad else None, p.dtype)
+            for name, p in one.collect_params().items()
+        }
+        blocks = [one, *one._children.values()]
+        self.hybrid = [(b._active, list(b._flags)) for b in blocks]
+        self.torch = {n: t.clone() for n, t in two.state_dict().items()}
+        self.gradients = {
+            n: None if p.grad is None else p.grad.clone()
+            for n, p in two.named_parameters()
+        }
+        self.modes = [m.training for m in two.modules()]
+        self.requires = [p.requires_grad for p in two.parameters()]
+        self.pointers = [t.data_ptr() for t in two.state_dict().values()]
+
+    def check(self, one: Any, two: Any) -> None:
+        now = Snapshot(one, two)
+        for name, (value, gradient, dtype) in self.gluon.items():
+            other, other_gradient, other_dtype = now.gluon[name]
+            assert np.array_equal(value, other), name
+            assert value.dtype == other.dtype
+            assert np.dtype(dtype) == np.dtype(other_dtype)
+            if gradient is not None:
+                assert np.array_equal(gradient, other_gradient), name
+                assert gradient.dtype == other_gradient.dtype
+        for name, tensor in self.torch.items():
+            assert torch.equal(tensor, now.torch[name]), name
+            assert tensor.dtype == now.torch[name].dtype
+        for name, gradient in self.gradients.items():
+            other = now.gradients[name]
+            assert (gradient is None) == (other is None)
+            assert gradient is None or torch.equal(gradient, other)
+        for field in ("hybrid", "modes", "requires", "pointers"):
+            assert getattr(self, field) == getattr(now, field), field
+
+
+class TestLeftAsTheyWere:
+    @staticmethod
+    def trained(dtype: str) -> tuple[Any, Any]:
+        """A pair in the middle of its life: gradients, counters, mixed modes."""
+        one, two = nets()
+        one.cast(dtype)
+        two.to(getattr(torch, dtype))
+        x = IMAGES.astype(dtype)
+        with mx.autograd.record():
+            one(mx.nd.array(x, dtype=dtype)).sum().backward()
+        two(torch.as_tensor(x)).sum().backward()
+        mx.nd.waitall()
+        parity.copy_parameters(one, two)
+        two[6].bias.grad = None
+        two[1].eval()
+        return one, two
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("hybrid", [False, True])
+    def test_after_a_comparison(self, dtype: str, hybrid: bool) -> None:
+        one, two = self.trained(dtype)
+        if hybrid:
+            one.hybridize(static_alloc=True, static_shape=True)
+        assert two[1].num_batches_tracked == 1
+        before = Snapshot(one, two)
+        parity.compare(one, two, IMAGES)
+        before.check(one, two)
+        x = mx.nd.array(IMAGES, dtype=dtype)
+        one(x)
+        assert bool(one._cached_graph) == hybrid
+        assert two[1].num_batches_tracked == 1
+
+    def test_after_a_failure(self) -> None:
+        class Fails(nn.Module):
+            def forward(self, x: Any) -> Any:
+                if self.training:
+                    raise RuntimeError("in the middle")
+                return x
+
+        one, two = self.trained("float32")
+        two.append(Fails())
+        before = Snapshot(one, two)
+        with pytest.raises(RuntimeError, match="in the middle"):
+            parity.compare(one, two, IMAGES)
+        before.check(one, two)
+
+    def test_mixed_dtypes(self) -> None:
+        one, two = nets()
+        two[6].double()
+        two.register_buffer("extra", torch.ones(2, dtype=torch.float64))
+        one[6].cast("float64")
+        before = Snapshot(one, two)
+        parity.compare(one, two, IMAGES)
+        before.check(one, two)
+
+    def test_an_optimiser_of_the_reader_goes_on(self) -> None:
+        """It holds the parameters that it was given, and they still move."""
+        one, two = nets()
+        optimizer = torch.optim.SGD(two.parameters(), lr=0.5)
+        trainer = mx.gluon.Trainer(one.collect_params(), "sgd", {"learning_rate": 0.5})
+        parity.compare(one, two, IMAGES)
+        two(torch.as_tensor(IMAGES)).sum().backward()
+        optimizer.step()
+        with mx.autograd.record():
+            loss = one(mx.nd.array(IMAGES)).sum()
+        loss.backward()
+        trainer.step(1)
+        a, b = one[6].bias.data().asnumpy(), two[6].bias.detach().numpy()
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+        # The gradient of a sum over 5 examples is 5.
+        fresh = nets()[1][6].bias.detach().numpy()
+        np.testing.assert_allclose(b, fresh - 2.5, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def report() -> parity.Report:
+    options = {"stride": 2, "shortcut": "zeros"}
+    nets = mirrored("residual", "ResidualChunks", 2, 4, 3, **options)
+    return parity.compare(*nets, noise(3, 2, 9))
+
+
+class TestReport:
+    def test_prints_no_raw_numbers(self, report: parity.Report) -> None:
+        text = repr(report)
+        assert "e-1" in text
+        assert set(re.findall(r"\de-\d+", text)) <= {*("1e-10", "1e-6")}
+        assert text.splitlines()[-1] == (
+            "the same: 2 layers with parameters, 40 numbers, 5 training steps"
+        )
+        lines = text.splitlines()
+        assert lines[0].startswith("Gluon against PyTorch")
+        assert all(line == line.rstrip() for line in lines)
+
+    def test_rows(self, report: parity.Report) -> None:
+        assert report.ok
+        assert {row.mode for row in report.rows} == {"imperative", "hybridized"}
+        assert {row.bound for row in report.rows} == {0.0, 1e-10, 1e-6}
+        assert len(report.rows) == 16
+
+    def test_float32_is_beside_it(self, report: parity.Report) -> None:
+        assert [n.quantity for n in report.float32] == [
+            EVALUATION,
+            TRAINING,
+            PARAMETERS,
+        ]
+        for n in report.float32:
+            assert 0 < n.floor < 1e-5
+            assert n.apart < 1e-5
+            assert n.verdict == "rounding only"
+        assert repr(report).count("rounding only") == 3
+
+    def test_float32_sees_more_than_rounding(self) -> None:
+        report = parity.compare(*nets(eps=1e-3), IMAGES, steps=0)
+        worst = report.float32[0]
+        assert worst.apart > 100 * worst.floor
+        assert worst.verdict == "more than 4x its rounding"
+
+    def test_table_for_a_notebook(self, report: parity.Report) -> None:
+        html = report._repr_html_()
+        assert "<table" in html
+        assert "Parity: the same" in html
+
+    def test_nothing_compared_is_not_the_same(self) -> None:
+        assert not parity.Report().ok
+
+    def test_same_text_again(self, report: parity.Report) -> None:
+        options = {"stride": 2, "shortcut": "zeros"}
+        nets = mirrored("residual", "ResidualChunks", 2, 4, 3, **options)
+        assert repr(parity.compare(*nets, noise(3, 2, 9))) == repr(report)
+
+    def test_fewer_steps(self) -> None:
+        one, two = pair(gnn.Dense(2, in_units=3), nn.Linear(3, 2))
+        report = parity.compare(one, two, noise(5, 3), steps=0)
+        assert report.ok
+        assert not any("after" in row.quantity for row in report.rows)
+        assert "0 training steps" in repr(report)
+
+
+def small() -> tuple[Any, Any]:
+    return pair(gnn.Dense(2, in_units=3), nn.Linear(3, 2))
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("make", "options", "error", "text"),
+        [
+            (lambda: (*small(), [1.0]), {}, TypeError, "input 0 must be an array or"),
+            (lambda: (*small(),), {}, ValueError, "give at least one input"),
+            (
+                lambda: (*small(), noise(0, 3)),
+                {},
+                ValueError,
+                r"input 0 of shape \(0, 3\) is empty",
+            ),
+            (
+                lambda: (*reversed(small()), noise(5, 3)),
+                {},
+                TypeError,
+                "gluon_net comes first, torch_net second",
+            ),
+            (
+                lambda: (3, small()[1], noise(5, 3)),
+                {},
+                TypeError,
+                "gluon_net must be a Gluon Block or a PyTorch Module, got int",
+            ),
+            (
+                lambda: (small()[0], None, noise(5, 3)),
+                {},
+                TypeError,
+                "torch_net must be a Gluon Block or a PyTorch Module, got NoneType",
+            ),
+            (
+                lambda: (gnn.Activation("relu"), nn.ReLU(), noise(5, 3)),
+                {},
+                ValueError,
+                "the nets have no parameters to compare",
+            ),
+            (
+                lambda: (gnn.Dense(2, in_units=3), small()[1], noise(5, 3)),
+                {},
+                ValueError,
+                r"weight is not initialised: call net.initialize\(\) first",
+            ),
+            (
+                lambda: (*small(), noise(5, 4)),
+                {},
+                ValueError,
+                r"gluon_net fails on inputs of shape \(5, 4\): .*hape",
+            ),
+            (
+                lambda: (small()[0], nn.Bilinear(3, 3, 2), noise(5, 3)),
+                {},
+                ValueError,
+                "layer 0 differs: Gluon's the net itself .Dense: weight .2, 3., bias",
+            ),
+            (lambda: (*small(), noise(5, 3)), {"steps": -1}, ValueError, "steps must"),
+            (lambda: (*small(), noise(5, 3)), {"steps": 1.5}, TypeError, "steps must"),
+            (
+                lambda: (*small(), noise(5, 3)),
+                {"learning_rate": 0.1},
+                ValueError,
+                "learning_rate must be at least 0 and at most 0.05, got 0.1",
+            ),
+            (
+                lambda: (*small(), noise(5, 3)),
+                {"momentum": 2},
+                ValueError,
+                "momentum must be",
+            ),
+            (
+                lambda: (*small(), noise(5, 3)),
+                {"weight_decay": -1},
+                ValueError,
+                "weight_decay must be",
+            ),
+            (lambda: (*small(), noise(5, 3)), {"seed": -1}, ValueError, "seed must be"),
+        ],
+    )
+    def test_compare(
+        self, make: Any, options: dict[str, Any], error: Any, text: str
+    ) -> None:
+        arguments = make()
+        with pytest.raises(error, match=f"^compare: {text}") as caught:
+            parity.compare(*arguments, **options)
+        assert "Traceback" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        mx.nd.waitall()
+
+    def test_torch_net_that_fails(self) -> None:
+        one = sequence(gnn.Dense(2, in_units=6))
+        two = nn.Sequential(nn.Linear(6, 2))
+        with pytest.raises(ValueError, match=r"^compare: torch_net fails on inputs of"):
+            parity.compare(*pair(one, two), noise(5, 3, 2))  # Dense flattens

@@ -1,0 +1,302 @@
+"""The ledger: counted by hand, equal in both halves, and the net left as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from d2lutils import ledger as module
+from d2lutils import shapes
+from d2lutils.compat import mx
+from d2lutils.gluon.residual import ResidualChunks as GluonChunks
+from d2lutils.ledger import Ledger, ledger
+from d2lutils.pytorch.residual import ResidualChunks as TorchChunks
+
+nn, gnn = torch.nn, mx.gluon.nn
+
+
+def gluon_sequence(*layers: Any, initialize: bool = True) -> Any:
+    net = gnn.HybridSequential()
+    net.add(*layers)
+    if initialize:
+        net.initialize()
+    return net
+
+
+def conv_nets(bias: bool = True, groups: int = 1) -> tuple[Any, Any]:
+    """conv 4→6, 3x3, stride 2 · batch norm · ReLU · average · dense 6→5."""
+    gluon = gluon_sequence(
+        gnn.Conv2D(6, 3, strides=2, groups=groups, use_bias=bias, in_channels=4),
+        gnn.BatchNorm(in_channels=6),
+        gnn.Activation("relu"),
+        gnn.GlobalAvgPool2D(),
+        gnn.Flatten(),
+        gnn.Dense(5, in_units=6),
+    )
+    pytorch = nn.Sequential(
+        nn.Conv2d(4, 6, 3, stride=2, groups=groups, bias=bias),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 5),
+    )
+    return gluon, pytorch
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
+def test_by_hand(half: int, groups: int, bias: bool) -> None:
+    result = ledger(conv_nets(bias, groups)[half], (2, 4, 9, 9))
+    conv, norm, relu, pool, flat, dense = result.entries
+    weights = 6 * 4 * 3 * 3 // groups
+    assert conv.output == (2, 6, 4, 4)
+    assert (conv.weights, conv.biases) == (weights, 6 * bias)
+    assert conv.multiply_adds == 2 * 16 * weights
+    assert (norm.weights, norm.biases, norm.buffers) == (6, 6, 12)
+    assert norm.multiply_adds == relu.multiply_adds == pool.multiply_adds == 0
+    assert [e.parameters for e in (relu, pool, flat)] == [0, 0, 0]
+    assert dense.output == (2, 5)
+    assert (dense.parameters, dense.multiply_adds) == (35, 2 * 30)
+    assert result.parameters == weights + 6 * bias + 12 + 35
+    assert result.buffers == 12
+    assert result.multiply_adds == 32 * weights + 60
+
+
+def totals(result: Ledger) -> list[Any]:
+    return [
+        (e.output, e.weights, e.biases, e.buffers, e.multiply_adds)
+        for e in result.entries
+    ]
+
+
+@pytest.mark.parametrize("shortcut", ["auto", "zeros"])
+@pytest.mark.parametrize(("rank", "size"), [(1, (64,)), (2, (9, 7))])
+def test_halves_agree(rank: int, size: tuple[int, ...], shortcut: str) -> None:
+    arguments = {"stride": 2, "chain_length": 3, "shortcut": shortcut, "rank": rank}
+    gluon = GluonChunks(3, 10, 3, **arguments)
+    gluon.initialize()
+    shape = (2, 3, *size)
+    one, two = (
+        ledger(net, shape) for net in (gluon, TorchChunks(3, 10, 3, **arguments))
+    )
+    assert totals(one) == totals(two)
+    assert [e.path for e in one.entries] == [e.path for e in two.entries]
+    assert one.parameters == one.entries[0].weights + sum(
+        e.parameters for e in one.entries[1:]
+    )
+    lengths = [shapes.output_size(n, 3, 2, 1) for n in size]
+    assert one.entries[0].output == (2, 10, *lengths)
+
+
+def test_dense_on_more_axes() -> None:
+    gluon = gluon_sequence(gnn.Dense(5, in_units=4, flatten=False))
+    for net in (gluon, nn.Linear(4, 5)):
+        (entry,) = ledger(net, (2, 3, 4)).entries
+        assert (entry.output, entry.multiply_adds) == ((2, 3, 5), 2 * 3 * 5 * 4)
+
+
+def test_a_layer_called_twice_counts_once() -> None:
+    """Work is done twice, parameters are there once: also where it is listed twice."""
+    dense, linear = gnn.Dense(3, in_units=3), nn.Linear(3, 3)
+    gluon = gluon_sequence(dense, gnn.Activation("relu"), dense)
+    for net in (gluon, nn.Sequential(linear, nn.ReLU(), linear)):
+        result = ledger(net, (2, 3))
+        assert [e.parameters for e in result.entries] == [12, 0, 0]
+        assert [e.multiply_adds for e in result.entries] == [18, 0, 18]
+
+
+def test_several_outputs() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x, x[:1]
+
+    assert ledger(nn.Sequential(Two()), (2, 3)).entries[0].output == (2, 3)
+
+
+def test_table() -> None:
+    text = repr(ledger(conv_nets()[1], (1, 4, 9, 9)))
+    assert "6x4x4" in text
+    assert "3,456" in text
+    assert "total" in text.splitlines()[-1]
+    html = ledger(nn.Linear(4, 5), (1, 4))._repr_html_()
+    assert "(net)" in html
+    assert "Linear" in html
+
+
+class TestUnknownWork:
+    def test_known_kinds(self) -> None:
+        assert module._work("Conv2DTranspose", (3, 4, 2, 2), (1, 4, 5, 5)) is None
+        assert module._work("_BatchNorm1D", (3,), (1, 3, 5)) == 0
+        assert module._work("Embedding", (9, 3), (1, 2, 3)) is None
+
+    @pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
+    def test_is_an_error(self, half: int) -> None:
+        net = (
+            gluon_sequence(gnn.Conv2DTranspose(3, 2, in_channels=4)),
+            nn.Sequential(nn.ConvTranspose2d(4, 3, 2)),
+        )[half]
+        kind = ("Conv2DTranspose", "ConvTranspose2d")[half]
+        with pytest.raises(ValueError, match="no rule") as caught:
+            ledger(net, (1, 4, 5, 5))
+        assert str(caught.value) == (
+            f"ledger: no rule for the work of 0 ({kind}), which has parameters "
+            "{'weight': (4, 3, 2, 2), 'bias': (3,)}"
+        )
+
+    def test_parameters_beside_children_are_not_forgotten(self) -> None:
+        class Scaled(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = nn.Parameter(torch.ones(3))
+                self.linear = nn.Linear(3, 3)
+
+            def forward(self, x: Any) -> Any:
+                return self.linear(x) * self.scale
+
+        with pytest.raises(ValueError, match=r"work of the net .Scaled.*'scale': .3,."):
+            ledger(Scaled(), (1, 3))
+
+    def test_layers_that_did_not_run_are_not_forgotten(self) -> None:
+        class Bypassed(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(3, 3)
+
+            def forward(self, x: Any) -> Any:
+                return x @ self.linear.weight
+
+        with pytest.raises(ValueError, match=r"work of linear \(Linear\)"):
+            ledger(Bypassed(), (1, 3))
+
+    def test_own_layers_without_parameters_are_free(self) -> None:
+        class Twice(nn.Module):
+            def forward(self, x: Any) -> Any:
+                return 2 * x
+
+        assert ledger(Twice(), (1, 3)).multiply_adds == 0
+
+
+class TestFailures:
+    @pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
+    def test_where_and_on_what(self, half: int) -> None:
+        net = (
+            gluon_sequence(gnn.Dense(3, in_units=2), gnn.Dense(4, in_units=5)),
+            nn.Sequential(nn.Linear(2, 3), nn.Linear(5, 4)),
+        )[half]
+        with pytest.raises(ValueError, match="fails") as caught:
+            ledger(net, (7, 2))
+        text = str(caught.value)
+        begin = "ledger: the net fails on input_shape=(7, 2) after layer 0 (7, 3): "
+        assert text.startswith(begin)
+        assert len(text) > len(begin)
+        assert "\n" not in text
+        assert "Traceback" not in text
+        mx.nd.waitall()
+
+    def test_first_layer(self) -> None:
+        with pytest.raises(ValueError, match=r"input_shape=\(7, 3\): mat1 and mat2"):
+            ledger(nn.Linear(2, 3), (7, 3))
+
+    def test_error_without_words(self) -> None:
+        class Asserts(nn.Module):
+            def forward(self, x: Any) -> Any:
+                assert x.ndim == 3  # no message on purpose
+                return x
+
+        with pytest.raises(ValueError, match=r"input_shape=\(1, 3\): "):
+            ledger(Asserts(), (1, 3))
+
+    def test_not_initialised(self) -> None:
+        net = gluon_sequence(gnn.Dense(3, in_units=2), initialize=False)
+        with pytest.raises(ValueError, match=r"0\.weight is not initialised"):
+            ledger(net, (1, 2))
+
+    @pytest.mark.parametrize(
+        ("net", "shape", "error", "text"),
+        [
+            (3, (1, 2), TypeError, "net must be a Gluon Block or a PyTorch Module"),
+            (nn.Linear(2, 2), 2, TypeError, "input_shape must be a tuple of sizes"),
+            (nn.Linear(2, 2), (0, 2), ValueError, r"input_shape\[0\] must be at least"),
+            (nn.Linear(2, 2), (1.0, 2), TypeError, r"input_shape\[0\] must be an int"),
+        ],
+    )
+    def test_refused(self, net: Any, shape: Any, error: Any, text: str) -> None:
+        with pytest.raises(error, match=f"^ledger: {text}"):
+            ledger(net, shape)
+
+
+class TestLeftAsItWas:
+    def test_gluon(self) -> None:
+        net = conv_nets()[0]
+        net.cast("float64")
+        x = mx.nd.random.normal(shape=(2, 4, 9, 9)).astype("float64")
+        with mx.autograd.record():
+            net(x).sum().backward()
+        before = {n: p.data().asnumpy() for n, p in net.collect_params().items()}
+        gradient = net[0].weight.grad().asnumpy()
+        ledger(net, (2, 4, 9, 9))
+        for name, parameter in net.collect_params().items():
+            assert np.dtype(parameter.dtype) == np.float64
+            assert np.array_equal(parameter.data().asnumpy(), before[name])
+        assert np.array_equal(net[0].weight.grad().asnumpy(), gradient)
+        assert not any(block._forward_hooks for block in net._children.values())
+
+    def test_hybridized(self) -> None:
+        net = conv_nets()[0]
+        plain = totals(ledger(net, (2, 4, 9, 9)))
+        net.hybridize(static_alloc=True)
+        x = mx.nd.ones((2, 4, 9, 9))
+        expected = net(x).asnumpy()
+        assert totals(ledger(net, (2, 4, 9, 9))) == plain
+        assert net._active
+        assert dict(net._flags)["static_alloc"] is True
+        assert all(child._active for child in net._children.values())
+        assert np.array_equal(net(x).asnumpy(), expected)
+        assert net._cached_graph, "the net is not traced any more"
+
+    def test_torch(self) -> None:
+        net = conv_nets()[1].double()
+        net[1].eval()
+        net(torch.ones(2, 4, 9, 9, dtype=torch.float64)).sum().backward()
+        before = {n: t.clone() for n, t in net.state_dict().items()}
+        gradients = [p.grad.clone() for p in net.parameters()]
+        ledger(net, (2, 4, 9, 9))
+        for name, tensor in net.state_dict().items():
+            assert tensor.dtype == before[name].dtype
+            assert torch.equal(tensor, before[name])
+        assert all(
+            torch.equal(p.grad, g)
+            for p, g in zip(net.parameters(), gradients, strict=True)
+        )
+        assert net.training
+        assert not net[1].training
+        assert not any(m._forward_hooks for m in net.modules())
+
+    def test_after_a_failure(self) -> None:
+        net = nn.Sequential(nn.Linear(2, 3), nn.Linear(5, 4))
+        with pytest.raises(ValueError, match="fails"):
+            ledger(net, (1, 2))
+        assert net.training
+        assert not any(m._forward_hooks for m in net.modules())
+
+
+class TestShapesThatWait:
+    def test_gluon(self) -> None:
+        net = gluon_sequence(gnn.Conv1D(4, 3), gnn.Dense(5))
+        assert ledger(net, (2, 3, 8)).parameters == 4 * 9 + 4 + 5 * 24 + 5
+
+    def test_torch(self) -> None:
+        net = nn.Sequential(nn.LazyConv1d(4, 3), nn.Flatten(), nn.LazyLinear(5))
+        assert ledger(net, (2, 3, 8)).parameters == 4 * 9 + 4 + 5 * 24 + 5
+        assert net.training
+
+
+def test_half_precision() -> None:
+    net = nn.Linear(3, 2).bfloat16()
+    assert ledger(net, (1, 3)).multiply_adds == 6
+    assert net.weight.dtype == torch.bfloat16

@@ -1,0 +1,225 @@
+"""Window arithmetic, with both frameworks as oracles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from d2lutils import shapes
+from d2lutils.compat import mx
+
+functional = torch.nn.functional
+SIZES = st.integers(1, 40)
+KERNELS = st.integers(1, 8)
+STRIDES = st.integers(1, 5)
+
+
+def mxnet_size(operator: Any, n: int, **parameters: Any) -> int | None:
+    """The length that MXNet infers, or None if it refuses."""
+    result = operator(mx.sym.var("x"), **parameters)
+    try:
+        return int(result.infer_shape(x=(1, 1, n))[1][0][2])
+    except mx.MXNetError:
+        return None
+
+
+def torch_size(function: Any, n: int, *arguments: Any, **parameters: Any) -> int | None:
+    """The length that PyTorch computes, or None if it refuses."""
+    try:
+        return int(function(torch.zeros(1, 1, n), *arguments, **parameters).shape[2])
+    except RuntimeError:
+        return None
+
+
+def ours(*arguments: Any, **parameters: Any) -> int | None:
+    """The length by output_size, or None if it refuses."""
+    try:
+        return shapes.output_size(*arguments, **parameters)
+    except ValueError:
+        return None
+
+
+@settings(max_examples=300)
+@given(SIZES, KERNELS, STRIDES, st.integers(0, 6), st.integers(1, 4))
+@example(n=224, k=11, s=4, p=0, d=1)
+@example(n=3, k=4, s=1, p=0, d=1)
+@example(n=3, k=3, s=2, p=1, d=2)
+def test_convolution(n: int, k: int, s: int, p: int, d: int) -> None:
+    expected = ours(n, k, s, p, d)
+    assert ours(n, k, s, p, d, framework="gluon") == expected
+    weight = torch.zeros(1, 1, k)
+    found = torch_size(functional.conv1d, n, weight, stride=s, padding=p, dilation=d)
+    assert found == expected
+    window = {"kernel": (k,), "stride": (s,), "pad": (p,), "dilate": (d,)}
+    assert mxnet_size(mx.sym.Convolution, n, num_filter=1, **window) == expected
+
+
+@settings(max_examples=150)
+@given(SIZES, KERNELS, STRIDES, st.integers(0, 4), st.sampled_from(["max", "avg"]))
+def test_pooling_rounds_down(n: int, k: int, s: int, p: int, kind: str) -> None:
+    assume(2 * p <= k and k <= n + 2 * p)  # PyTorch pads by half a window at most
+    expected = shapes.output_size(n, k, s, p)
+    function = getattr(functional, f"{kind}_pool1d")
+    assert torch_size(function, n, k, s, p) == expected
+    window = {"kernel": (k,), "stride": (s,), "pad": (p,), "pool_type": kind}
+    assert mxnet_size(mx.sym.Pooling, n, **window) == expected
+
+
+@settings(max_examples=300)
+@given(SIZES, KERNELS, STRIDES, st.integers(0, 4), st.integers(1, 3))
+@example(n=5, k=2, s=2, p=1, d=1)  # PyTorch drops a window, MXNet keeps it
+def test_pooling_rounds_up_by_each_rule(n: int, k: int, s: int, p: int, d: int) -> None:
+    assume(2 * p <= k and d * (k - 1) + 1 <= n + 2 * p)
+    expected = shapes.output_size(n, k, s, p, d, ceil_mode=True)
+    found = torch_size(functional.max_pool1d, n, k, s, p, d, ceil_mode=True)
+    assert found == expected
+    if d == 1:  # MXNet's pooling has no dilation
+        window = {"kernel": (k,), "stride": (s,), "pad": (p,)}
+        full = mxnet_size(mx.sym.Pooling, n, pooling_convention="full", **window)
+        assert full == shapes.output_size(n, k, s, p, 1, True, "gluon")
+
+
+def test_frameworks_differ_in_ceil_mode() -> None:
+    window = {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}
+    assert shapes.output_size(5, **window) == 3
+    assert shapes.output_size(5, **window, framework="gluon") == 4
+
+
+@pytest.mark.parametrize(("k", "s", "p"), [(3, 2, 1), (5, 3, 0), (2, 2, 1)])
+def test_what_mxnet_infers_is_what_it_computes(k: int, s: int, p: int) -> None:
+    pooled = mx.nd.Pooling(
+        mx.nd.ones((2, 3, 11)), kernel=(k,), stride=(s,), pad=(p,), pool_type="max"
+    )
+    assert pooled.asnumpy().shape == (2, 3, shapes.output_size(11, k, s, p))
+
+
+@given(SIZES, st.integers(0, 5), STRIDES)
+def test_same_padding_divides_by_the_stride(n: int, half: int, s: int) -> None:
+    k = 2 * half + 1
+    assert shapes.same_padding(k) == half
+    assert shapes.resolve_padding("o", "same", k) == half
+    assert shapes.output_size(n, k, s, half) == -(-n // s)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda: shapes.same_padding(4),
+            ValueError,
+            "same_padding: kernel_size must be odd so that both sides get the same "
+            "padding, got 4",
+        ),
+        (
+            lambda: shapes.same_padding(0),
+            ValueError,
+            "same_padding: kernel_size must be at least 1, got 0",
+        ),
+        (
+            lambda: shapes.resolve_padding("Owner", "full", 3),
+            ValueError,
+            "Owner: padding must be 'same' or an integer, got 'full'",
+        ),
+        (
+            lambda: shapes.resolve_padding("Owner", (1, 1), 3),
+            TypeError,
+            "Owner: padding must be an integer, got (1, 1)",
+        ),
+        (
+            lambda: shapes.resolve_padding("Owner", -1, 3),
+            ValueError,
+            "Owner: padding must be at least 0, got -1",
+        ),
+        (
+            lambda: shapes.output_size(3, 5),
+            ValueError,
+            "output_size: a window of 5 (kernel_size=5, dilation=1) does not fit into "
+            "3 inputs (n=3, padding=0 on each side)",
+        ),
+        (
+            lambda: shapes.output_size(3, 3, dilation=2, padding=0),
+            ValueError,
+            "output_size: a window of 5 (kernel_size=3, dilation=2) does not fit into "
+            "3 inputs (n=3, padding=0 on each side)",
+        ),
+        (
+            lambda: shapes.output_size(64, 3, stride=0),
+            ValueError,
+            "output_size: stride must be at least 1, got 0",
+        ),
+        (
+            lambda: shapes.output_size(64.0, 3),
+            TypeError,
+            "output_size: n must be an integer, got 64.0",
+        ),
+        (
+            lambda: shapes.output_size(64, 3, ceil_mode=1),
+            TypeError,
+            "output_size: ceil_mode must be True or False, got 1",
+        ),
+        (
+            lambda: shapes.output_size(64, 3, framework="mxnet"),
+            ValueError,
+            "output_size: framework must be one of 'pytorch', 'gluon', got 'mxnet'",
+        ),
+        (
+            lambda: shapes.residual_sizes(64, 3, 1, 1, 0),
+            ValueError,
+            "residual_sizes: chain_length must be at least 1, got 0",
+        ),
+    ],
+)
+def test_refused(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == text
+
+
+def test_chain_as_first_asked() -> None:
+    assert shapes.residual_sizes(64, 3, 2, 0, 3) == ([31, 29, 27], 32)
+    assert shapes.residual_sizes(64, 3, 1, 0, 3) == ([62, 60, 58], 64)
+    assert shapes.residual_sizes(64, 3, 2, 1, 3) == ([32, 32, 32], 32)
+
+
+WINDOWS = (SIZES, KERNELS, STRIDES, st.integers(0, 4), st.integers(1, 4))
+
+
+@given(*WINDOWS)
+def test_addable_if_and_only_if_the_ends_agree(
+    n: int, k: int, s: int, p: int, length: int
+) -> None:
+    try:
+        branch, skip = shapes.residual_sizes(n, k, s, p, length)
+    except ValueError:
+        with pytest.raises(ValueError, match="does not fit"):
+            shapes.check_addable("Owner", [n], k, s, p, length)
+        return
+    assert len(branch) == length
+    if branch[-1] == skip:
+        shapes.check_addable("Owner", [n, n], k, s, p, length)
+        return
+    with pytest.raises(ValueError, match="cannot be added") as caught:
+        shapes.check_addable("Owner", [n], k, s, p, length)
+    assert str(caught.value) == (
+        f"Owner: the branch turns {n} into {branch[-1]} and the shortcut into {skip}, "
+        f"so they cannot be added (kernel_size={k}, stride={s}, padding={p}, "
+        f"chain_length={length}); padding='same' makes them equal"
+    )
+
+
+@given(SIZES, st.integers(0, 4), STRIDES, st.integers(1, 4))
+def test_same_padding_always_adds(n: int, half: int, s: int, length: int) -> None:
+    shapes.check_addable("Owner", [n], 2 * half + 1, s, half, length)
+
+
+def test_the_second_axis_is_looked_at() -> None:
+    shapes.check_addable("Owner", [4], 2, 2, 0, 1)
+    with pytest.raises(ValueError, match="turns 5 into 2 and the shortcut into 3"):
+        shapes.check_addable("Owner", [4, 5], 2, 2, 0, 1)
+    with pytest.raises(ValueError, match="does not fit into 2 inputs"):
+        shapes.check_fits([5, 2], 3, 1, 0)
+    shapes.check_fits([5, 2], 3, 1, 1)
