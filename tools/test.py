@@ -19,8 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 COVERAGE = ["--cov=d2lutils", "--cov-report=term:skip-covered", "--cov-fail-under=90"]
 STAGES = {
-    "unit, property and parity": ["tests/unit", "tests/parity", *COVERAGE],
-    "the bridge to MXNet": ["tests/compat"],
+    "package: unit, property, parity, bridge": [
+        *("tests/unit", "tests/parity", "tests/compat"),
+        *COVERAGE,
+    ],
     "chapters: form and outputs": ["tests/chapters"],
     "rendered pages in a browser": ["tests/book"],
 }

@@ -1,0 +1,76 @@
+"""The import hook that compiles ``mxnet`` and its submodules through the bridge."""
+
+from __future__ import annotations
+
+import importlib.util
+import marshal
+import os
+import sys
+import zlib
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from d2lutils._compat import rewrite
+from d2lutils._compat.numpy1 import NUMPY_2, return_what_numpy_returns
+
+# Part of the name of cached bytecode, so that none outlives a change of the rewriting.
+_TAG = f"d2lutils{zlib.crc32(Path(rewrite.__file__).read_bytes()):x}"
+
+
+class MXNetFinder:
+    """Finds ``mxnet`` and ``mxnet.*``; every other name is left to the others."""
+
+    @classmethod
+    def find_spec(
+        cls,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        if name != "mxnet" and not name.startswith("mxnet."):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or type(spec.loader) is not SourceFileLoader:
+            return spec
+        if rewrite.needs_rewriting(spec.loader.path):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    """Compiles a module through ``rewrite``, with its own cached bytecode."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module, and complete the one that registers for NumPy's functions."""
+        super().exec_module(module)
+        if module.__name__ == "mxnet.numpy_dispatch_protocol":
+            return_what_numpy_returns(module._NUMPY_ARRAY_FUNCTION_DICT)
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the module, from the cache if that is current.
+
+        The cache lies beside Python's own, under the name that Python gives to
+        optimised bytecode, with our tag as the optimisation, so that neither takes
+        the other's.
+        """
+        path = self.get_filename(fullname)
+        stat = os.stat(path)
+        source = f"{path} {stat.st_mtime_ns} {stat.st_size}\n".encode()
+        header = importlib.util.MAGIC_NUMBER + source
+        tag = f"{_TAG}n{1 + NUMPY_2}o{sys.flags.optimize}"
+        cached = Path(importlib.util.cache_from_source(path, optimization=tag))
+        try:
+            data = cached.read_bytes()
+            if data.startswith(header):
+                code = marshal.loads(data[len(header) :])
+                if isinstance(code, CodeType):
+                    return code
+        except (OSError, ValueError, EOFError, TypeError):
+            pass  # no cache, or a damaged one: compile
+        code = rewrite.compile_module(self.get_data(path), path, numpy2=NUMPY_2)
+        if not sys.dont_write_bytecode:
+            # Makes the folder, writes in one step, keeps silent if not allowed.
+            self.set_data(os.fspath(cached), header + marshal.dumps(code))
+        return code

@@ -1,0 +1,224 @@
+"""The NumPy that MXNet's modules see: the installed one and what it lost.
+
+MXNet's ``import numpy`` is compiled as an import of this module. It holds every
+public name of the installed NumPy, the same objects, and those names of NumPy 1.23
+that MXNet uses and later releases removed. The real ``numpy`` gains nothing.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as _numpy
+
+from d2lutils._compat import promotion
+
+NUMPY_2 = builtins.int(_numpy.__version__.split(".")[0]) >= 2
+
+
+def _dispatched(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give ``function`` NumPy's ``__array_function__`` protocol.
+
+    The removed functions had it, and MXNet's arrays rely on it: their method
+    converts the arguments to NumPy arrays and calls the function again.
+    """
+
+    @functools.wraps(function)
+    def public(*args: Any, **kwargs: Any) -> Any:
+        for value in (*args, *kwargs.values()):
+            items = value if isinstance(value, (list, tuple)) else (value,)
+            for item in items:
+                kind = type(item)
+                if kind is _numpy.ndarray or not hasattr(kind, "__array_function__"):
+                    continue
+                # As NumPy calls it: MXNet made it a static method with ``self``.
+                return kind.__array_function__(item, public, (kind,), args, kwargs)
+        return function(*args, **kwargs)
+
+    return public
+
+
+@_dispatched
+def alltrue(a: Any, *args: Any, **kwargs: Any) -> Any:
+    """``numpy.all`` by its old name; removed in 2.0."""
+    return _numpy.all(a, *args, **kwargs)
+
+
+@_dispatched
+def sometrue(a: Any, *args: Any, **kwargs: Any) -> Any:
+    """``numpy.any`` by its old name; removed in 2.0."""
+    return _numpy.any(a, *args, **kwargs)
+
+
+@_dispatched
+def product(a: Any, *args: Any, **kwargs: Any) -> Any:
+    """``numpy.prod`` by its old name; removed in 2.0."""
+    return _numpy.prod(a, *args, **kwargs)
+
+
+@_dispatched
+def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    """``numpy.round`` by its old name; removed in 2.0."""
+    return _numpy.round(a, decimals=decimals, out=out)
+
+
+@_dispatched
+def msort(a: Any) -> Any:
+    """A copy of ``a`` sorted along its first axis; removed in 2.0."""
+    return _numpy.sort(a, axis=0)
+
+
+@_dispatched
+def in1d(
+    ar1: Any,
+    ar2: Any,
+    assume_unique: builtins.bool = False,
+    invert: builtins.bool = False,
+) -> Any:
+    """For each item of ``ar1``, flattened, whether ``ar2`` has it; removed in 2.4."""
+    return _numpy.isin(_numpy.ravel(ar1), ar2, assume_unique, invert)
+
+
+@_dispatched
+def trapz(y: Any, x: Any = None, dx: Any = 1.0, axis: builtins.int = -1) -> Any:
+    """``numpy.trapezoid`` by its old name; removed in 2.4."""
+    rule = getattr(_numpy, "trapezoid", None) or _numpy.trapz
+    return rule(y, x, dx, axis)
+
+
+def nanpercentile(*args: Any, **kwargs: Any) -> Any:
+    """``numpy.nanpercentile``, whose ``interpolation`` was renamed ``method``."""
+    return _numpy.nanpercentile(*args, **_with_method(kwargs))
+
+
+def nanquantile(*args: Any, **kwargs: Any) -> Any:
+    """``numpy.nanquantile``, whose ``interpolation`` was renamed ``method``."""
+    return _numpy.nanquantile(*args, **_with_method(kwargs))
+
+
+def _with_method(kwargs: dict[builtins.str, Any]) -> dict[builtins.str, Any]:
+    if "interpolation" in kwargs:
+        kwargs["method"] = kwargs.pop("interpolation")
+    return kwargs
+
+
+def count_nonzero(*args: Any, **kwargs: Any) -> Any:
+    """``numpy.count_nonzero``; without an axis it was Python's int until 2.3."""
+    count = _numpy.count_nonzero(*args, **kwargs)
+    return builtins.int(count) if isinstance(count, _numpy.integer) else count
+
+
+def array(object: Any, dtype: Any = None, **kwargs: Any) -> Any:
+    """``numpy.array``, in which a Python number may be too large for ``dtype``.
+
+    NumPy 2 raises OverflowError for ``array(-1, "uint8")``; it was 255.
+    """
+    try:
+        return _numpy.array(object, dtype, **kwargs)
+    except OverflowError:
+        if dtype is None or _numpy.dtype(dtype).kind not in "ui":
+            raise
+        return _numpy.array(object, **kwargs).astype(dtype)
+
+
+def rebuilt(kind: Any, items: Any) -> Any:
+    """Return ``kind(items)``, also for named tuples: NumPy 2 has them as results."""
+    return kind._make(items) if hasattr(kind, "_make") else kind(items)
+
+
+def fallback(ufunc: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``ufunc`` for MXNet's arrays, which are NumPy's here, as NumPy 1 did.
+
+    MXNet passes its own array as ``out`` on, so that NumPy calls MXNet again, and so
+    forth: a RecursionError in NumPy 1, a crash of the process in NumPy 2.0 to 2.2.
+    """
+    out = kwargs.get("out")
+    if out is not None and not isinstance(out, _numpy.ndarray):
+        raise RecursionError(f"{ufunc.__name__} of MXNet's arrays takes no out=")
+    if NUMPY_2 and len(args) == 2 and ufunc is not _numpy.ldexp:  # float, int
+        args = promotion.promoted(*args)
+    return ufunc(*args, **kwargs)
+
+
+def return_what_numpy_returns(table: dict[Any, Callable[..., Any]]) -> None:
+    """Make NumPy's functions return their own kind of sequence for MXNet's arrays.
+
+    ``numpy.linalg.eig(a)`` is a named tuple since 1.25, ``numpy.meshgrid(a, b)`` a
+    tuple since 2.0. ``table`` has what MXNet does for each function of NumPy. MXNet's
+    own ``mx.np`` functions stay as they are.
+    """
+    one = _numpy.ones((1, 1))
+    functions: list[Callable[..., Any]] = [_numpy.linalg.eig, _numpy.linalg.eigh]
+    pairs: list[Callable[..., Any]] = [_numpy.broadcast_arrays, _numpy.meshgrid]
+    pairs += [_numpy.atleast_1d, _numpy.atleast_2d, _numpy.atleast_3d]
+    for function in (*functions, *pairs):
+        kind = type(function(one, one) if function in pairs else function(one))
+        table[function] = _returning(kind, table[function])
+
+
+def _returning(kind: type, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def returning(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        sequence = isinstance(result, (list, tuple))
+        return rebuilt(kind, result) if sequence else result
+
+    return returning
+
+
+def _expired(name: builtins.str) -> Callable[..., Any]:
+    """NumPy 1.23 had the financial functions as ones that raise."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            f"In accordance with NEP 32, the function {name} was removed from "
+            "NumPy version 1.20.  A replacement for this function is available in "
+            "the numpy_financial library: https://pypi.org/project/numpy-financial"
+        )
+
+    function.__name__ = name
+    return function
+
+
+def _namespace() -> dict[builtins.str, Any]:
+    """Everything public of NumPy, and what it lost where it lost it."""
+    names = {
+        name: value for name, value in vars(_numpy).items() if not name.startswith("__")
+    }
+    # Aliases of Python's own types until 1.24. NumPy 2 reused bool for its scalar.
+    for kind in ("bool", "int", "float", "complex", "object", "str"):
+        names[kind] = getattr(builtins, kind)
+    for name in ("fv", "ipmt", "irr", "mirr", "nper", "npv", "pmt", "ppmt", "pv"):
+        names[name] = _expired(name)
+    names["rate"] = _expired("rate")
+    nan, inf = _numpy.nan, _numpy.inf
+    names.update(NAN=nan, NaN=nan, Inf=inf, PINF=inf, NINF=-inf, PZERO=0.0, NZERO=-0.0)
+    # From 1.25 the real ones warn when called, from 2.0 they are gone. Where they
+    # exist MXNet must register them, so that numpy.sometrue(mx_array) finds it.
+    for own in (sometrue, product, round_):
+        names.setdefault(own.__name__, own)
+    own_names = (alltrue, msort, in1d, trapz, array, nanpercentile, nanquantile)
+    for own in (*own_names, count_nonzero):
+        names[own.__name__] = own
+    if NUMPY_2:
+        utilities = importlib.import_module("numpy.lib.array_utils")
+        numeric = types.SimpleNamespace(
+            normalize_axis_tuple=utilities.normalize_axis_tuple
+        )
+        names["core"] = types.SimpleNamespace(numeric=numeric)
+        names["compat"] = types.SimpleNamespace(basestring=builtins.str)
+    return names
+
+
+def __getattr__(name: builtins.str) -> Any:
+    """What NumPy itself loads only on first use."""
+    return getattr(_numpy, name)
+
+
+globals().update(_namespace())
+__version__ = _numpy.__version__

@@ -1,0 +1,129 @@
+"""Arithmetic of NumPy's numbers as in NumPy 1, for MXNet's modules only.
+
+Until NumPy 2 (NEP 50) a Python float was a float64 to a NumPy scalar, and a scalar
+never widened an array of its kind. MXNet relies on both: its metrics add float32
+scalars to Python numbers, so with today's rules a sum over an epoch would be kept in
+float32. Here each operand is converted first, so that today's rules give the old
+result.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+_NUMBERS = (bool, int, float, complex)
+_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+_Operator = Callable[[Any, Any], Any]
+
+
+def _promoting(function: _Operator) -> _Operator:
+    """Return ``function(a, b)`` after the old promotion."""
+
+    def promoting(a: Any, b: Any) -> Any:
+        if isinstance(a, (np.generic, np.ndarray)):
+            if type(b) in _NUMBERS or isinstance(b, (np.generic, np.ndarray)):
+                a, b = promoted(a, b)
+        elif isinstance(b, (np.generic, np.ndarray)) and type(a) in _NUMBERS:
+            a, b = promoted(a, b)
+        return function(a, b)
+
+    return promoting
+
+
+def promoted(a: Any, b: Any) -> tuple[Any, Any]:
+    """Return both operands, the scalars among them with the type they had."""
+    ndim_a, ndim_b = np.ndim(a), np.ndim(b)
+    if ndim_a and ndim_b:
+        return a, b
+    dtype_a, dtype_b = np.asarray(a).dtype, np.asarray(b).dtype
+    if dtype_a.kind not in _KINDS or dtype_b.kind not in _KINDS:
+        return a, b
+    if ndim_a:
+        return a, _beside(dtype_a, b, dtype_b)
+    if ndim_b:
+        return _beside(dtype_b, a, dtype_a), b
+    # Two scalars: a Python number counts as float64, int64 or complex128.
+    return dtype_a.type(a), dtype_b.type(b)
+
+
+def _beside(array: np.dtype[Any], scalar: Any, dtype: np.dtype[Any]) -> Any:
+    """Return ``scalar`` with the type it took beside an array of type ``array``."""
+    if _KINDS[dtype.kind] <= _KINDS[array.kind]:
+        value: Any = np.asarray(scalar)[()]
+        if dtype.kind in "ui" and value >= 0 and array.kind == "i":
+            value = -int(value) - 1  # as a signed number of the same size
+        dtype = np.promote_types(array, np.min_scalar_type(value))
+    return np.asarray(scalar).astype(dtype)[()]
+
+
+add = _promoting(operator.add)
+sub = _promoting(operator.sub)
+mul = _promoting(operator.mul)
+truediv = _promoting(operator.truediv)
+floordiv = _promoting(operator.floordiv)
+power = _promoting(operator.pow)
+mod = _promoting(operator.mod)
+
+
+def _in_place(function: _Operator, promoting: _Operator) -> _Operator:
+    """Return ``a = function(a, b)``; only what is no array gets a new type."""
+
+    def in_place(a: Any, b: Any) -> Any:
+        if isinstance(a, np.generic) or type(a) in _NUMBERS:
+            return promoting(a, b)
+        return function(a, b)
+
+    return in_place
+
+
+iadd = _in_place(operator.iadd, add)
+isub = _in_place(operator.isub, sub)
+imul = _in_place(operator.imul, mul)
+itruediv = _in_place(operator.itruediv, truediv)
+
+
+def _comparing(function: _Operator) -> _Operator:
+    """Return ``function(a, b)`` for a ``b`` of ``()``, as in NumPy 1.
+
+    What compares with it item by item had no items, which was false, and what could
+    not be compared with it was not equal. NumPy raises for both since 1.25 and 2.2.
+    """
+
+    def comparing(a: Any, b: Any) -> Any:
+        try:
+            result = function(a, b)
+        except ValueError:
+            return function is operator.ne
+        empty = isinstance(result, np.ndarray) and result.size == 0
+        return False if empty else result
+
+    return comparing
+
+
+equal = _comparing(operator.eq)
+not_equal = _comparing(operator.ne)
+
+
+def _scalar(value: Any) -> Any:
+    """Return an array of one item as its item: float(array) was possible until 2.5."""
+    one = isinstance(value, np.ndarray) and value.size == 1 and value.ndim > 0
+    return value.item() if one else value
+
+
+def as_float(*args: Any) -> float:
+    """Return ``float(value)``; an array of one item counts as its item."""
+    return float(*map(_scalar, args))
+
+
+def as_int(*args: Any, **kwargs: Any) -> int:
+    """Return ``int(value)``; an array of one item counts as its item."""
+    return int(*map(_scalar, args), **kwargs)
+
+
+def as_scalars(values: Any) -> list[Any]:
+    """Return the values for a C array; an array of one item counts as its item."""
+    return [_scalar(value) for value in values]
