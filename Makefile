@@ -42,7 +42,7 @@ $(VENV)/.all: pyproject.toml requirements.txt $(LOCK) | $(VENV)/.book
 book: $(VENV)/.book  ## render _build/html from the stored outputs
 	@$(PY) tools/build.py
 
-serve: book  ## render, then serve on localhost
+serve: book  ## render the book, then serve it on localhost
 	@$(PY) tools/serve.py
 
 pdf: $(VENV)/.all  ## the whole book as one PDF, through Chromium's print
@@ -58,15 +58,13 @@ execute-all: $(VENV)/.all  ## re-run all chapters
 # --- proof ----------------------------------------------------------------------------
 
 lint: $(VENV)/.all  ## ruff, formatting (notebooks too) and types
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
+	@$(PY) tools/test.py lint
 
 format: $(VENV)/.all  ## let ruff mend what it can
 	@$(VENV)/bin/ruff check --fix-only --quiet .
 	@$(VENV)/bin/ruff format .
 
-test: lint  ## everything that CI runs
+test: $(VENV)/.all  ## everything that CI runs
 	@$(PY) tools/test.py
 
 test-matrix: $(VENV)/.all  ## the bridge on every installed Python and NumPy

@@ -221,11 +221,7 @@ class error:  # noqa: N801 - used like a function: `with show.error(ValueError):
         if not isinstance(problem, self.expected):
             return None
         self.text = f"{type(problem).__name__}: {_first_line(problem)}".rstrip(": ")
-        print(
-            textwrap.fill(
-                self.text, 68, subsequent_indent="    ", break_on_hyphens=False
-            )
-        )
+        print(self.text)  # one line: pages and notebooks wrap it to their width
         return True
 
 

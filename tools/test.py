@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 COVERAGE = ["--cov=d2lutils", "--cov-report=term:skip-covered", "--cov-fail-under=90"]
+LINTING = "lint and types"
 STAGES = {
     "package: unit, property, parity, bridge": [
         *("tests/unit", "tests/parity", "tests/compat"),
@@ -25,6 +26,14 @@ STAGES = {
     ],
     "chapters: form and outputs": ["tests/chapters"],
     "rendered pages in a browser": ["tests/book"],
+}
+
+
+BIN = Path(sys.executable).parent
+LINT = {
+    "ruff": [BIN / "ruff", "check", "."],
+    "formatting, notebooks too": [BIN / "ruff", "format", "--check", "."],
+    "types of d2lutils": [BIN / "mypy"],
 }
 
 
@@ -53,6 +62,16 @@ def counts(report: Path) -> tuple[int, int, int]:
     return tests - failed - skipped, failed, skipped
 
 
+def lint() -> Outcome:
+    """Run the linters; each counts as one test."""
+    print(f"\n=== {LINTING}", flush=True)
+    start = time.perf_counter()
+    codes = [subprocess.call(list(map(str, c)), cwd=ROOT) for c in LINT.values()]
+    failed = sum(code != 0 for code in codes)
+    seconds = time.perf_counter() - start
+    return Outcome(LINTING, len(codes) - failed, failed, 0, seconds, max(codes))
+
+
 def run(name: str, arguments: list[str]) -> Outcome:
     """Run pytest for one stage in a process of its own."""
     print(f"\n=== {name}", flush=True)
@@ -70,16 +89,13 @@ def run(name: str, arguments: list[str]) -> Outcome:
 def main() -> int:
     """Run the stages named on the command line by a word of theirs, or all."""
     words = sys.argv[1:]
-    chosen = {
-        name: arguments
-        for name, arguments in STAGES.items()
-        if not words or any(word in name for word in words)
-    }
+    names = [LINTING, *STAGES]
+    chosen = [n for n in names if not words or any(word in n for word in words)]
     if not chosen:
         print(f"test: no stage is called {' '.join(words)!r}; there are: ", end="")
-        print("; ".join(STAGES))
+        print("; ".join(names))
         return 2
-    outcomes = [run(name, arguments) for name, arguments in chosen.items()]
+    outcomes = [lint() if n == LINTING else run(n, STAGES[n]) for n in chosen]
     print("\n=== what ran")
     width = max(len(outcome.name) for outcome in outcomes)
     for o in outcomes:

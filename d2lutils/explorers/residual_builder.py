@@ -158,7 +158,7 @@ def compute(
         if end != skip[0]:
             reason = f"lengths {end} and {skip[0]} differ"
         elif channels != skip[1]:
-            total = f"{end}×{channels} + {skip[0]}×{skip[1]}"
+            total = f"{channels}×{end} + {skip[1]}×{skip[0]}"
             reason = f"channels {channels} and {skip[1]} differ"
         elif shortcut == "identity" and stride > 1:
             reason = "the identity cannot stride, its steps only happen to be as many"
@@ -198,7 +198,7 @@ def view(result: dict[str, Any], start: dict[str, Any]) -> View:
     svg += text("" if ok else "x-soft", LEFT, y + 151, "ReLU")
     if ok:
         n, c = result["output"]
-        svg += text("x-bold x-end", 252, y + 151, f"{n} × {c}")
+        svg += text("x-bold x-end", 252, y + 151, f"{c} × {n}")
         verdict = f"✓ {total}: the sum has {_count(n, 'step')}"
         verdict += f" and {_count(c, 'channel')}"
     else:
@@ -260,7 +260,7 @@ def _branch(result: dict[str, Any]) -> str:
         svg += path("x-wire", f"M134 {y + 44}{ARROW}")
         svg += text("" if i else "x-bold", LEFT, y + 16, words if i else "x")
         if n is not None:
-            svg += text("x-bold x-end", 252, y + 16, f"{n} × {width}")
+            svg += text("x-bold x-end", 252, y + 16, f"{width} × {n}")
             svg += _bar(result, "x-bar", y + 23, (0, n), (0, width))
         elif stuck:
             why = result["reason"].partition(" does ")[2]
@@ -287,7 +287,7 @@ def _shortcut(result: dict[str, Any], y: int) -> str:
     svg += text("x-bold x-mid", 325, top + 16, kind)
     for i, words in enumerate(lines):
         svg += text("x-soft x-mid", 325, top + 31 + 14 * i, words)
-    svg += text("x-bold x-mid", 325, top + high - 8, f"{skip[0]} × {skip[1]}")
+    svg += text("x-bold x-mid", 325, top + high - 8, f"{skip[1]} × {skip[0]}")
     svg += rect("x-right" if ok else "x-wrong", 119, y - 15, 30, 30, 15)
     svg += path("x-wire-ok" if ok else "x-wire-bad", f"M127 {y}h14m-7 -7v14", 2)
     words = f"{'✓' if ok else '✗'} {result['sum']}"
@@ -326,7 +326,7 @@ def _comparison(result: dict[str, Any], y: int) -> str:
             svg += _bar(result, "x-bar-bad", top, (0, short), (even, wide), 0.45)
         if long > short:
             svg += _bar(result, "x-bar-bad", top, (short, long), (0, wide), 0.45)
-        svg += text("x-end", 366, top + 11, f"{name} {long} × {wide}")
+        svg += text("x-end", 366, top + 11, f"{name} {wide} × {long}")
     return svg + text("x-ok" if ok else "x-bad", LEFT, y + 66, note)
 
 
@@ -365,7 +365,7 @@ if(end!==null){
 sum=end+" + "+skip[0];
 if(end!=skip[0])reason="lengths "+end+" and "+skip[0]+" differ";
 else if(s.channels!=skip[1]){
-sum=end+"×"+s.channels+" + "+skip[0]+"×"+skip[1];
+sum=s.channels+"×"+end+" + "+skip[1]+"×"+skip[0];
 reason="channels "+s.channels+" and "+skip[1]+" differ"}
 else if(s.shortcut=="identity"&&s.stride>1)
 reason="the identity cannot stride, its steps only happen to be as many"}
@@ -385,7 +385,7 @@ path("x-wire","M134 "+(y+121)+ARROW)+
 rect(ok?"x-box":"x-void",6,y+133,256,28,5)+
 text(ok?"":"x-soft",16,y+151,"ReLU");
 if(ok){
-svg+=text("x-bold x-end",252,y+151,r.output[0]+" × "+r.output[1]);
+svg+=text("x-bold x-end",252,y+151,r.output[1]+" × "+r.output[0]);
 verdict="✓ "+r.sum+": the sum has "+count(r.output[0],"step")+" and "+
 count(r.output[1],"channel")}
 else{
@@ -417,7 +417,7 @@ path("x-wire","M134 "+(y+44)+ARROW)+
 text(i?"":"x-bold",16,y+16,i?i+": conv "+s.kernel_size+
 (s.padding?", pad "+s.padding:"")+
 (i==1&&s.stride>1?", stride "+s.stride:""):"x")+
-(n!==null?text("x-bold x-end",252,y+16,n+" × "+r.widths[i])+
+(n!==null?text("x-bold x-end",252,y+16,r.widths[i]+" × "+n)+
 bar(r,"x-bar",y+23,0,n,0,r.widths[i]):
 stuck?text("x-bad",16,y+34,"✗ does "+r.reason.split(" does ")[1]):
 text("x-soft",16,y+34,"never reached"))}).join("")}
@@ -432,7 +432,7 @@ rect("x-box",276,top,98,high,5)+
 text("x-bold x-mid",325,top+16,s.shortcut)+
 lines.map(function(t,i){
 return text("x-soft x-mid",325,top+31+14*i,t)}).join("")+
-text("x-bold x-mid",325,top+high-8,r.skip[0]+" × "+r.skip[1])+
+text("x-bold x-mid",325,top+high-8,r.skip[1]+" × "+r.skip[0])+
 rect(ok?"x-right":"x-wrong",119,y-15,30,30,15)+
 path(ok?"x-wire-ok":"x-wire-bad","M127 "+y+"h14m-7 -7v14",2)+
 text("x-big "+(ok?"x-ok":"x-bad"),156,y-7,(ok?"✓":"✗")+" "+r.sum)}
@@ -457,7 +457,7 @@ svg+=bar(r,"x-bar",top,0,short,0,Math.min(real,even));
 if(real<even)svg+=bar(r,"x-bar",top,0,short,real,even,.25);
 if(wide>even)svg+=bar(r,"x-bar-bad",top,0,short,even,wide,.45);
 if(long>short)svg+=bar(r,"x-bar-bad",top,short,long,0,wide,.45);
-svg+=text("x-end",366,top+11,q[0]+" "+long+" × "+wide)});
+svg+=text("x-end",366,top+11,q[0]+" "+wide+" × "+long)});
 return svg+text(ok?"x-ok":"x-bad",16,y+66,note)}
 function callOf(s,start){
 return"ResidualChunks(<wbr>"+Object.keys(s).filter(function(k){return k!="length"})

@@ -74,7 +74,7 @@ class TestResidualBuilder:
     def test_zeros_cannot_remove_channels(self) -> None:
         result = first_call(in_channels=16, padding=1, shortcut="zeros")
         assert result["skip"] == [32, 16]
-        assert result["sum"] == "32×10 + 32×16"
+        assert result["sum"] == "10×32 + 16×32"
         assert result["reason"] == "channels 10 and 16 differ"
 
     def test_window_that_does_not_fit(self) -> None:
