@@ -424,6 +424,11 @@ def _blocks_nets() -> dict[str, tuple[dict[str, Any], list[str]]]:
         ),
         "a list in a dict": ({"a": {"one": [nn.Linear(1, 2)]}}, ["a"]),
         "a Sequential in a list": ({"a": [nn.Sequential(nn.Linear(1, 2))]}, ["a"]),
+        "a ReLU before the layer": ({"b": [nn.ReLU(), nn.Linear(2, 2)]}, ["b"]),
+        "a registered layer first": (
+            {"a": layer, "b": [layer, nn.Conv1d(1, 2, 3)]},
+            ["b"],
+        ),
         "a ModuleList": ({"body": nn.ModuleList([nn.Linear(2, 2)])}, []),
         "widths, and a list of ReLUs": ({"w": [2, 3], "b": [nn.ReLU()]}, []),
     }
@@ -465,7 +470,7 @@ def _residual_ladder(
     return branch
 
 
-@_property("residual_fewest_edits", [(64,), (63,), (34,), (9,)])
+@_property("residual_fewest_edits", [(64,), (63,), (34,), (10,), (9,)])
 def _residual_fewest_edits(answer: Callable[..., Any], length: int) -> str | None:
     first: dict[str, Any] = {
         "in_channels": 10,
@@ -479,6 +484,8 @@ def _residual_fewest_edits(answer: Callable[..., Any], length: int) -> str | Non
     edits = answer(length)
     if not isinstance(edits, dict):
         return f"a dictionary of changed arguments is asked for, got {_brief(edits)}"
+    if answer(length + 1) != edits:
+        return "the edits must be the same for every length"
     unknown = sorted(set(edits) - set(first))
     if unknown:
         return f"there is no argument {unknown[0]!r}; there are {', '.join(first)}"
@@ -535,6 +542,9 @@ def _residual_inplace(
             return f"a PyTorch Module is asked for, got {_brief(branch)}"
         x = torch.randn(n, c, length, requires_grad=True)
         out = branch(x)
+        last = out.grad_fn.name() if out.grad_fn is not None else ""
+        if "BatchNorm" in last or "Relu" in last:
+            return "neither branch may end in a batch norm or a ReLU"
         if out.shape != x.shape:
             return f"the branch makes {tuple(out.shape)} of {tuple(x.shape)}"
         try:

@@ -45,6 +45,7 @@ def modules(*kinds):
             "sigmoid": nn.Sigmoid(),
             "tanh": nn.Tanh(),
             "relu": nn.ReLU(),
+            "norm": nn.BatchNorm1d(channels),
             "short": nn.Conv1d(channels, channels, 3),
         }
         return tuple(made[kind] for kind in kinds)
@@ -71,6 +72,7 @@ WRONG = {
             "fewer edits",
         ),
         (lambda length: {"pad": 1}, "no argument 'pad'"),
+        (lambda length: {"padding": length % 7}, "the same for every length"),
         (lambda length: None, "a dictionary of changed arguments"),
     ],
     "residual_ladder": [
@@ -81,7 +83,9 @@ WRONG = {
     "residual_inplace": [
         (modules("conv", "conv"), "second branch raises no error"),
         (modules("sigmoid", "conv"), "first branch raises the error"),
-        (modules("short", "relu"), "the branch makes"),
+        (modules("short", "sigmoid"), "the branch makes"),
+        (modules("norm", "sigmoid"), "neither branch may end"),
+        (modules("conv", "relu"), "neither branch may end"),
         (lambda channels: 3, "a pair (passes, fails)"),
     ],
 }
