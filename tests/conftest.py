@@ -11,8 +11,12 @@ settings.load_profile("d2l")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Warnings are errors here, but for one that only MXNet's own code can avoid."""
+    """Warnings are errors here, but for two that only the frameworks can avoid."""
     # mx.nd.array() looks at `scipy.sparse.csr.csr_matrix`, a name that SciPy has moved.
     config.addinivalue_line(
         "filterwarnings", "ignore:Please import `csr_matrix`:DeprecationWarning"
+    )
+    # torch.compile says so on 3.13.0 alone, from inside, where it turns into an error.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:Guards may run slower on Python 3.13.0:RuntimeWarning"
     )

@@ -163,7 +163,9 @@ def stored_hash(nb: NotebookNode) -> str | None:
 def is_stale(path: Path, root: Path = ROOT) -> bool:
     """Whether a notebook's code changed since its outputs were stored."""
     nb = notebooks.read(path)
-    return stored_hash(nb) != code_hash(nb, path.stem, root)
+    # A cell whose outputs were dropped on the way from text has never run.
+    ran = all(c.execution_count for c in nb.cells if c.cell_type == "code")
+    return not ran or stored_hash(nb) != code_hash(nb, path.stem, root)
 
 
 def executed_notebooks(root: Path = ROOT) -> list[Path]:

