@@ -1,7 +1,7 @@
 """An editor's round trip: notebook to text and back, without losing anything.
 
 To write a new chapter, write text first: a Python file in the percent format, such as
-``/tmp/blocks.py``. ``# %% [markdown]`` starts a text cell (its lines are comments, or
+``blocks.py``. ``# %% [markdown]`` starts a text cell (its lines are comments, or
 one triple-quoted string), ``# %%`` starts a code cell, and cell metadata follows as
 ``key=JSON`` on the same line::
 
@@ -19,11 +19,11 @@ one triple-quoted string), ``# %%`` starts a code cell, and cell metadata follow
     # %% tags=["solution", "hide-cell"]
     exercises.check("blocks_trace", trace)
 
-Then ``python tools/notebook.py to-notebook /tmp/blocks.py chapters/blocks.ipynb`` and
+Then ``python tools/notebook.py to-notebook blocks.py chapters/blocks.ipynb`` and
 ``python tools/execute.py chapters/blocks.ipynb``, which runs it and stores the outputs.
 
 To change a chapter, either edit the same file and repeat, or take the notebook apart
-with ``python tools/notebook.py to-text chapters/blocks.ipynb /tmp/blocks.py`` (or
+with ``python tools/notebook.py to-text chapters/blocks.ipynb blocks.py`` (or
 ``.md`` for jupytext's Markdown). That text carries each cell's id; leave the ids
 where they are, and drop the id of a cell that you copied. On the way back a cell keeps
 its id if the text names it or if its content is unchanged, and a code cell keeps its
