@@ -72,7 +72,7 @@ RIGHT: dict[str, list[Any]] = {
         lambda length: {"padding": 1, "shortcut": "projection"},
         lambda length: {"padding": "same", "shortcut": "zeros"},
     ],
-    "residual_inplace": [lambda channels: branches(channels, "ReLU")],
+    "residual_inplace": [lambda channels: branches(channels, "Sigmoid")],
 }
 WRONG: dict[str, list[Any]] = {
     "blocks_trace": [
@@ -101,9 +101,9 @@ WRONG: dict[str, list[Any]] = {
     ],
     "residual_inplace": [
         lambda channels: branches(channels, "BatchNorm1d"),
-        lambda channels: branches(channels, "BatchNorm1d", "ReLU"),
-        lambda channels: branches(channels + 1, "ReLU"),
-        lambda channels: branches(channels, "ReLU")[0],
+        lambda channels: branches(channels, "ReLU"),
+        lambda channels: branches(channels + 1, "Sigmoid"),
+        lambda channels: branches(channels, "Sigmoid")[0],
         lambda channels: (1, 2),
     ],
 }
