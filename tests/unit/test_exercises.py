@@ -51,12 +51,17 @@ def ladder_with_every_stride(n: int, k: int, s: int, p: int, chain: int) -> list
     return sizes[1:]
 
 
-def branches(channels: int, last: str, first: str = "BatchNorm1d") -> Any:
+def branches(channels: int, last: str, first: str = "Conv1d") -> Any:
     """Two branches, each a convolution and the named layer."""
     nn = pytest.importorskip("torch").nn
 
     def branch(name: str) -> Any:
-        layer = {"BatchNorm1d": nn.BatchNorm1d, "ReLU": lambda c: nn.ReLU()}[name]
+        layer = {
+            "BatchNorm1d": nn.BatchNorm1d,
+            "Conv1d": lambda c: nn.Conv1d(c, c, 1),
+            "ReLU": lambda c: nn.ReLU(),
+            "Sigmoid": lambda c: nn.Sigmoid(),
+        }[name]
         convolution = nn.Conv1d(channels, channels, 3, padding=1)
         return nn.Sequential(convolution, layer(channels))
 
@@ -100,8 +105,10 @@ WRONG: dict[str, list[Any]] = {
         lambda length: ["padding", "shortcut"],
     ],
     "residual_inplace": [
-        lambda channels: branches(channels, "BatchNorm1d"),
+        lambda channels: branches(channels, "Conv1d"),
+        lambda channels: branches(channels, "Sigmoid", "Sigmoid"),
         lambda channels: branches(channels, "ReLU"),
+        lambda channels: branches(channels, "Sigmoid", "BatchNorm1d"),
         lambda channels: branches(channels + 1, "Sigmoid"),
         lambda channels: branches(channels, "Sigmoid")[0],
         lambda channels: (1, 2),
