@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "addable",
+    "alike",
     "batch",
     "batches",
     "boolean",
@@ -27,6 +29,7 @@ __all__ = [
     "floating",
     "integer",
     "labels_fit",
+    "mask_shape",
     "non_negative",
     "number",
     "positive",
@@ -37,6 +40,7 @@ __all__ = [
     "some_examples",
     "some_parameters",
     "tensor_shape",
+    "without_places",
 ]
 
 _BOOLEANS = (bool, np.bool_)
@@ -173,6 +177,52 @@ def extra_channels(owner: str, shape: Sequence[int], channels: int) -> int:
     return extra
 
 
+def addable(
+    owner: str, x: Sequence[int], identity: Sequence[int], extra: Any = None
+) -> int:
+    """By how many channels `x` exceeds `identity`; ValueError if they cannot be added.
+
+    `extra` is what the caller believes that number to be, or None.
+    """
+    if extra is not None:
+        extra = non_negative(owner, "extra", extra)
+    x, identity = (tuple(int(n) for n in shape) for shape in (x, identity))
+    same = len(x) == len(identity) and (x[0], x[2:]) == (identity[0], identity[2:])
+    if not same or identity[1] > x[1]:
+        raise ValueError(
+            f"{owner}: identity must have the batch and space of x and at most its "
+            f"channels, got x {x} and identity {identity}"
+        )
+    found = x[1] - identity[1]
+    if extra is not None and extra != found:
+        raise ValueError(
+            f"{owner}: extra must be the channels of x less those of identity, "
+            f"{x[1]} - {identity[1]} = {found}, got {extra}"
+        )
+    return found
+
+
+def alike(
+    owner: str, name: str, other: str, what: str, got: object, own: object
+) -> None:
+    """ValueError unless one argument's dtype or device equals another's."""
+    if got != own:
+        raise ValueError(
+            f"{owner}: {name} has {what} {got}, but {other} has {own}; convert one of "
+            "them"
+        )
+
+
+def mask_shape(owner: str, name: str, shape: Sequence[int], batch: int) -> None:
+    """ValueError unless a mask has one entry for each of `batch` examples."""
+    shape = tuple(int(n) for n in shape)
+    if shape != (batch,):
+        raise ValueError(
+            f"{owner}: {name} must have shape ({batch},), one entry for each example, "
+            f"got {shape}"
+        )
+
+
 def shortcut(
     owner: str, value: Any, in_channels: int, channels: int, stride: int
 ) -> str:
@@ -271,14 +321,32 @@ def floating(owner: str, name: str, dtype: str) -> None:
         raise TypeError(f"{owner}: {name} must be floating point, got {dtype}")
 
 
+_NOISE_LINE = re.compile(r'Traceback \(most recent|File "|Stack trace|\[bt\]|[~^\s]*$')
+_CPP_PLACE = re.compile(
+    r"(\[\d\d:\d\d:\d\d\]\s*)|([\w.+~/\\-]*\.(cc|cpp|cu|cuh|h|hpp|py):\d+:?\s*)"
+    # The counter in an operator's name depends on what ran before.
+    r"|(Error in operator \S+:\s*)"
+)
+
+
 def reason(error: BaseException) -> str:
-    """What an exception says, in one line and without MXNet's lines of C++."""
+    """The first line of an exception that tells a reader something, without places."""
     lines = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(_TRACE)]
-    return lines[0].removeprefix("MXNetError: ") if lines else type(error).__name__
+    lines = [line for line in lines if line and not _NOISE_LINE.match(line)]
+    if not lines:
+        return type(error).__name__
+    line = lines[0]
+    if line.endswith(":") and len(lines) > 1:
+        line = f"{line} {lines[1]}"
+    line = re.sub(rf"^({type(error).__name__}|MXNetError):\s*", "", line)
+    line = _CPP_PLACE.sub("", line)
+    return without_places(line).strip().rstrip(":").rstrip()
 
 
-_TRACE = ("Traceback (", 'File "', "Stack trace")
+def without_places(text: str) -> str:
+    """Drop folders of absolute paths, and memory addresses."""
+    text = re.sub(r"(?<![\w.:/])(?:~|[A-Za-z]:)?[/\\](?:[\w.+@-]+[/\\])+", "", text)
+    return re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", text)
 
 
 def finite_loss(owner: str, loss: float, epoch: int, batch: int, rate: float) -> None:

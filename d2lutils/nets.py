@@ -239,7 +239,7 @@ class TorchNet(Net):
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Dropout and TF32 off inside; everything as it was afterwards."""
+        """Dropout, stochastic depth and TF32 off inside; all as it was afterwards."""
         torch = self.torch
         modes = [(m, m.training) for m in self.net.modules()]
         gradients = [(p, p.grad) for p in self.net.parameters()]
@@ -257,12 +257,15 @@ class TorchNet(Net):
             for m in self.net.modules()
             if isinstance(m, torch.nn.modules.dropout._DropoutNd)
         ]
+        depths = [(m, m._drop_prob) for m in self.net.modules() if _drops(m)]
         flags = [(torch.backends.cudnn, torch.backends.cudnn.allow_tf32)]
         flags.append(
             (torch.backends.cuda.matmul, torch.backends.cuda.matmul.allow_tf32)
         )
         for module, _ in drops:
             module.p = 0.0
+        for module, _ in depths:
+            module._drop_prob = 0.0
         for backend, _ in flags:
             backend.allow_tf32 = False
         for parameter, _ in gradients:
@@ -281,6 +284,8 @@ class TorchNet(Net):
                 parameter.grad = gradient
             for module, p in drops:
                 module.p = p
+            for module, p in depths:
+                module._drop_prob = p
             for backend, flag in flags:
                 backend.allow_tf32 = flag
 
@@ -420,7 +425,7 @@ class GluonNet(Net):
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Dropout off inside; everything as it was afterwards."""
+        """Dropout and stochastic depth off inside; all as it was afterwards."""
         state = self.state()
         dtypes = [(tensor, tensor.dtype) for _, tensor, _ in self.items()]
         parameters = [p for _, p, _ in self.items() if p.grad_req != "null"]
@@ -429,8 +434,11 @@ class GluonNet(Net):
         drops = [
             (b, b._rate) for b in self.blocks if isinstance(b, self.mx.gluon.nn.Dropout)
         ]
+        depths = [(b, b._drop_prob) for b in self.blocks if _drops(b)]
         for block, _ in drops:
             block._rate = 0.0
+        for block, _ in depths:
+            block._drop_prob = 0.0
         try:
             yield
         finally:
@@ -439,12 +447,20 @@ class GluonNet(Net):
             self.load(state)
             for block, rate in drops:
                 block._rate = rate
+            for block, rate in depths:
+                block._drop_prob = rate
             for block, active, options in flags:
                 block._active, block._flags = active, options
                 block._clear_cached_op()
             for parameter, saved in zip(parameters, gradients, strict=True):
                 for gradient, values in zip(parameter.list_grad(), saved, strict=True):
                     gradient[:] = values
+
+
+def _drops(block: Any) -> bool:
+    """Whether a block is this package's `StochasticDepth`, of either half."""
+    kind = type(block)
+    return kind.__name__ == "StochasticDepth" and kind.__module__.startswith("d2lutils")
 
 
 def _as_list(outputs: Any) -> list[Any]:

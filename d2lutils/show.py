@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType, MethodType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from d2lutils import checks
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -162,7 +164,7 @@ def _why_missing(framework: str) -> str | None:
             return "It is not installed here: pip install torch."
         text = " ".join(str(problem).split())
         sentence = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text)[0]
-        return _without_places(sentence).rstrip(".") + "."
+        return checks.without_places(sentence).rstrip(".") + "."
     return None
 
 
@@ -220,7 +222,8 @@ class error:  # noqa: N801 - used like a function: `with show.error(ValueError):
             )
         if not isinstance(problem, self.expected):
             return None
-        self.text = f"{type(problem).__name__}: {_first_line(problem)}".rstrip(": ")
+        name, reason = type(problem).__name__, checks.reason(problem)
+        self.text = name if reason == name else f"{name}: {reason}"
         print(self.text)  # one line: pages and notebooks wrap it to their width
         return True
 
@@ -235,32 +238,6 @@ def _wait_for_mxnet() -> Exception | None:
     except Exception as late:
         return late
     return None
-
-
-_NOISE_LINE = re.compile(r'Traceback \(most recent|File "|Stack trace|\[bt\]|[~^\s]*$')
-_CPP_PLACE = re.compile(
-    r"(\[\d\d:\d\d:\d\d\]\s*)|([\w.+~/\\-]*\.(cc|cpp|cu|cuh|h|hpp|py):\d+:?\s*)"
-)
-
-
-def _first_line(problem: BaseException) -> str:
-    """The first line of an exception's message that tells a reader something."""
-    lines = [line.strip() for line in str(problem).splitlines()]
-    lines = [line for line in lines if line and not _NOISE_LINE.match(line)]
-    if not lines:
-        return ""
-    line = lines[0]
-    if line.endswith(":") and len(lines) > 1:
-        line = f"{line} {lines[1]}"
-    line = _CPP_PLACE.sub("", line)
-    line = re.sub(rf"^({type(problem).__name__}|MXNetError):\s*", "", line)
-    return _without_places(line).strip().rstrip(":").rstrip()
-
-
-def _without_places(text: str) -> str:
-    """Drop folders of absolute paths, and memory addresses."""
-    text = re.sub(r"(?<![\w.:/])(?:~|[A-Za-z]:)?[/\\](?:[\w.+@-]+[/\\])+", "", text)
-    return re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", text)
 
 
 # -- rich objects ----------------------------------------------------------------------

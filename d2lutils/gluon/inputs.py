@@ -9,7 +9,7 @@ import numpy as np
 from d2lutils import checks
 from d2lutils.compat import mx
 
-__all__ = ["check_input"]
+__all__ = ["check_input", "check_pair"]
 
 
 def _device(context: Any) -> str:
@@ -63,3 +63,43 @@ def check_input(
         checks.same_kind(
             owner, "x", "device", _device(x.context), ", ".join(devices)
         )
+
+
+def check_pair(
+    owner: str, x: Any, identity: Any, extra: int | None
+) -> int:
+    """Raise at once unless `identity`, padded, can be added to `x`.
+
+    Args:
+        owner: the caller's name, for the message.
+        x: the wider tensor, of rank 3 or 4.
+        identity: the narrower one.
+        extra: by how many channels, or None to find out.
+
+    Returns:
+        The channels of x beyond those of identity.
+
+    Raises:
+        TypeError: not tensors of floating-point numbers.
+        ValueError: shapes, dtypes or devices that do not fit, or an
+            `extra` that is not the difference.
+    """
+    for name, tensor in (("x", x), ("identity", identity)):
+        if not isinstance(tensor, mx.nd.NDArray):
+            raise TypeError(
+                f"{owner}: {name} must be a tensor, got "
+                f"{type(tensor).__name__}"
+            )
+        checks.tensor_shape(owner, name, tensor.shape, (3, 4))
+        checks.floating(owner, name, np.dtype(tensor.dtype).name)
+    extra = checks.addable(owner, x.shape, identity.shape, extra)
+    for what, got, own in (
+        (
+            "dtype",
+            np.dtype(identity.dtype).name,
+            np.dtype(x.dtype).name,
+        ),
+        ("device", _device(identity.context), _device(x.context)),
+    ):
+        checks.alike(owner, "identity", "x", what, got, own)
+    return extra

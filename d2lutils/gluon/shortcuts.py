@@ -1,4 +1,8 @@
-"""Shortcuts without parameters: more channels by zero padding."""
+"""Shortcuts without parameters: more channels by zero padding.
+
+Every other known way to write the sum, and what is wrong with each,
+is in `padded_sums`.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,28 @@ import numpy as np
 
 from d2lutils import checks
 from d2lutils.compat import mx
-from d2lutils.gluon.inputs import check_input
+from d2lutils.gluon.inputs import check_input, check_pair
 
-__all__ = ["SubsampleZeroPad", "zero_pad_channels"]
+__all__ = [
+    "SubsampleZeroPad",
+    "ZeroPadShortcut",
+    "add_zero_padded",
+    "zero_pad_channels",
+]
 
 nn: Any = mx.gluon.nn
 
 
 def _append_zeros(F: Any, x: Any, extra: int) -> Any:
     """`extra` channels of zeros behind `x`, for any rank and batch."""
-    # `pad` refuses the channel axis, so the channels move to axis 2 of
-    # a view: (N, C, …) → (N, C, S) → (N, 1, C, S). The codes copy an
-    # axis (0), infer it (-1) and split one (-4), so no size need be
-    # known.
-    view = F.reshape(
-        F.reshape(x, shape=(0, 0, -1)), shape=(0, -4, 1, -1, 0)
-    )
-    width = (0, 0, 0, 0, 0, extra, 0, 0)
-    view = F.pad(
-        view, mode="constant", constant_value=0, pad_width=width
-    )
-    padded = F.reshape(view, shape=(0, -3, 0))
+    # Zeros of the right batch and space: one channel of x, its values
+    # replaced (0 * x would keep a NaN) and repeated. A view of rank 3,
+    # (N, C, S), because on rank 4 oneDNN's concatenation fails inside
+    # hybridized nets, in training, where widths are odd.
+    view = F.reshape(x, shape=(0, 0, -1))
+    one = F.slice_axis(view, axis=1, begin=0, end=1)
+    zeros = F.broadcast_axis(F.zeros_like(one), axis=1, size=extra)
+    padded = F.concat(view, zeros, dim=1)
     # The spatial axes come back from x: S → (L,) or (H, W).
     return F.reshape_like(
         padded, x, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=None
@@ -62,6 +67,54 @@ def zero_pad_channels(x: Any, channels: int) -> Any:
     checks.floating(owner, "x", np.dtype(x.dtype).name)
     extra = checks.extra_channels(owner, x.shape, channels)
     return _append_zeros(mx.nd, x, extra) if extra else x
+
+
+def add_zero_padded(
+    x: Any, identity: Any, extra: int | None = None
+) -> Any:
+    """x + identity, where identity may have fewer channels: the sum as
+    if zeros stood behind it (Han et al., 2017, section 3.2).
+
+    Shapes: x (N, C, …), identity (N, C - extra, …) → (N, C, …), of rank
+    3 or 4. The gradient of x is the output's, that of identity its
+    first C - extra channels.
+
+    Args:
+        x: the wider tensor, usually a branch's output; an NDArray or a
+            Symbol.
+        identity: the narrower one, of the same kind.
+        extra: channels of x beyond those of identity; found from the
+            shapes by default. A Symbol has none: without `extra` the
+            sum is right there, too, but costs a tensor of zeros as
+            large as x.
+
+    Raises:
+        TypeError: not tensors of floating-point numbers.
+        ValueError: batch, space, dtype or device differ, identity has
+            more channels than x, or `extra` is not their difference.
+    """
+    owner = "add_zero_padded"
+    if isinstance(x, mx.sym.Symbol):
+        if extra is None:
+            # C zeros are enough whatever C is; the rest is cut off.
+            sym, zeros = mx.sym, mx.sym.zeros_like(x)
+            views = (
+                sym.reshape(t, shape=(0, 0, -1))
+                for t in (identity, zeros)
+            )
+            padded = sym.concat(*views, dim=1)
+            padded = sym.slice_like(
+                padded, sym.reshape(x, shape=(0, 0, -1)), axes=(1,)
+            )
+            return x + sym.reshape_like(padded, x)
+        extra = checks.non_negative(owner, "extra", extra)
+        F = mx.sym
+    else:
+        extra = check_pair(owner, x, identity, extra)
+        F = mx.nd
+    return x + (
+        _append_zeros(F, identity, extra) if extra else identity
+    )
 
 
 class SubsampleZeroPad(nn.HybridBlock):
@@ -111,5 +164,60 @@ class SubsampleZeroPad(nn.HybridBlock):
             every = (None,) * (2 + self.rank)
             steps = (None, None) + (self.stride,) * self.rank
             x = F.slice(x, begin=every, end=every, step=steps)
+        extra = self.channels - self.in_channels
+        return _append_zeros(F, x, extra) if extra else x
+
+
+class ZeroPadShortcut(nn.HybridBlock):
+    """Average pooling, then zero channels behind: PyramidNet's shortcut
+    (Han et al., 2017, section 3.2). It has no parameters.
+
+    The window is as large as the stride and the last one may hang over
+    the edge (ceil mode); the mean is then over the positions there are.
+
+    Shapes: (N, in_channels, L) → (N, channels, ceil(L / stride)), and
+    the same along H and W for rank 2.
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the output, at least in_channels.
+        stride: size and step of the pooling; 1 for none.
+        rank: number of spatial axes, 1 or 2.
+
+    Raises:
+        TypeError, ValueError: a bad argument or input, named.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        rank: int = 2,
+    ) -> None:
+        super().__init__()
+        owner = "ZeroPadShortcut"
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        channels = checks.positive(owner, "channels", channels)
+        stride = checks.positive(owner, "stride", stride)
+        rank = checks.choice(owner, "rank", rank, (1, 2))
+        checks.extra_channels(owner, (1, in_channels), channels)
+        self.in_channels, self.channels = in_channels, channels
+        self.rank, self.stride = rank, stride
+        pool = nn.AvgPool1D if rank == 1 else nn.AvgPool2D
+        self.pool = (
+            pool(stride, stride, ceil_mode=True) if stride > 1 else None
+        )
+
+    def forward(self, x: Any) -> Any:
+        """(N, in_channels, …) → (N, channels, …)."""
+        owner = "ZeroPadShortcut"
+        check_input(owner, x, self.rank, self.in_channels)
+        if isinstance(x, mx.nd.NDArray):
+            checks.floating(owner, "x", np.dtype(x.dtype).name)
+        return super().forward(x)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        x = x if self.pool is None else self.pool(x)
         extra = self.channels - self.in_channels
         return _append_zeros(F, x, extra) if extra else x

@@ -10,6 +10,7 @@ import numpy as np
 from d2lutils import checks
 from d2lutils.compat import mx
 from d2lutils.gluon.devices import try_gpu, why_no_gpu
+from d2lutils.gluon.stochastic_depth import StochasticDepth
 from d2lutils.history import (
     History,
     Schedule,
@@ -95,6 +96,9 @@ def fit(
     if optimizer == "sgd":
         options["momentum"] = momentum
     step = mx.gluon.Trainer(net.collect_params(), optimizer, options)
+    # A branch that stochastic depth skipped has no gradient this time;
+    # elsewhere that would be a mistake, and the Trainer says so.
+    skips = _skips_blocks(net)
     loss_function = mx.gluon.loss.SoftmaxCrossEntropyLoss()
     history = History(framework="gluon", device=str(device))
     start = time.perf_counter()
@@ -118,7 +122,8 @@ def fit(
                     checks.labels_fit(owner, logits.shape, y)
                     loss = loss_function(logits, target).mean()
                 loss.backward()
-                step.step(1)  # the loss is a mean already
+                # The loss is a mean already: no division by the batch.
+                step.step(1, ignore_stale_grad=skips)
                 value = loss.asscalar().item()
                 checks.finite_loss(owner, value, epoch, i, rate)
                 total += value * len(y)
@@ -173,6 +178,13 @@ def accuracy(net: Any, data: Any, device: Any = None) -> float:
             count += len(y)
     checks.some_examples(owner, "data", count)
     return right / count
+
+
+def _skips_blocks(net: Any) -> bool:
+    """Whether a training step may leave out some block of `net`."""
+    if isinstance(net, StochasticDepth):
+        return net.mode == "batch"
+    return any(_skips_blocks(child) for child in net._children.values())
 
 
 def _to(x: Any, net: Any, device: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 
 from d2lutils import checks
 
-__all__ = ["check_input"]
+__all__ = ["check_input", "check_pair"]
 
 
 def check_input(
@@ -22,7 +22,7 @@ def check_input(
 
     Inside `torch.compile` and `torch.export` sizes may be symbols, and
     comparing them would tie the graph to one batch size: no check
-        there.
+    there.
 
     Args:
         owner: the block's name, for the message.
@@ -52,3 +52,44 @@ def check_input(
         checks.same_kind(owner, "x", "dtype", got, own)
     got, own = str(x.device), str(parameter.device)
     checks.same_kind(owner, "x", "device", got, own)
+
+
+def check_pair(
+    owner: str, x: Any, identity: Any, extra: int | None
+) -> int:
+    """Raise at once unless `identity`, padded, can be added to `x`.
+
+    Args:
+        owner: the caller's name, for the message.
+        x: the wider tensor, of rank 3 or 4.
+        identity: the narrower one.
+        extra: by how many channels, or None to find out.
+
+    Returns:
+        The channels of x beyond those of identity.
+
+    Raises:
+        TypeError: not tensors of floating-point numbers.
+        ValueError: shapes, dtypes or devices that do not fit, or an
+            `extra` that is not the difference.
+    """
+    if torch.compiler.is_compiling():
+        return x.shape[1] - identity.shape[1]
+    for name, tensor in (("x", x), ("identity", identity)):
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(
+                f"{owner}: {name} must be a tensor, got "
+                f"{type(tensor).__name__}"
+            )
+        checks.tensor_shape(owner, name, tensor.shape, (3, 4))
+        kind = str(tensor.dtype).split(".")[-1]
+        checks.floating(owner, name, kind)
+    extra = checks.addable(owner, x.shape, identity.shape, extra)
+    for what in ("dtype", "device"):
+        if what == "dtype" and torch.is_autocast_enabled(x.device.type):
+            continue
+        got, own = (
+            str(getattr(t, what)).split(".")[-1] for t in (identity, x)
+        )
+        checks.alike(owner, "identity", "x", what, got, own)
+    return extra

@@ -1,15 +1,26 @@
-"""Shortcuts without parameters: more channels by zero padding."""
+"""Shortcuts without parameters: more channels by zero padding.
+
+Every other known way to write the sum, and what is wrong with each,
+is in `padded_sums`.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from d2lutils import checks
-from d2lutils.pytorch.inputs import check_input
+from d2lutils.pytorch.inputs import check_input, check_pair
 
-__all__ = ["SubsampleZeroPad", "zero_pad_channels"]
+__all__ = [
+    "SubsampleZeroPad",
+    "ZeroPadShortcut",
+    "add_zero_padded",
+    "zero_pad_channels",
+]
 
 
 def zero_pad_channels(x: torch.Tensor, channels: int) -> torch.Tensor:
@@ -37,6 +48,73 @@ def zero_pad_channels(x: torch.Tensor, channels: int) -> torch.Tensor:
         return x
     # F.pad counts from the last axis: nothing on the spatial ones.
     return functional.pad(x, (0, 0) * (x.ndim - 2) + (0, extra))
+
+
+class _AddToFirst(torch.autograd.Function):
+    """identity added to the first channels of x, in one pass."""
+
+    @staticmethod
+    def forward(x: Any, identity: Any) -> Any:
+        c = identity.shape[1]
+        kind = torch.promote_types(x.dtype, identity.dtype)
+        out = torch.empty_like(x, dtype=kind)
+        torch.add(x[:, :c], identity, out=out[:, :c])
+        out[:, c:] = x[:, c:]
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.channels = inputs[1].shape[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        # A view, not a copy; autograd would fill a tensor with zeros
+        # for each slice of x that it met.
+        return grad, grad[:, : ctx.channels]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *tensors: Any) -> Any:
+        # The mapped axis joins the batch: channels stay on axis 1.
+        x, identity = (
+            t.expand(info.batch_size, *t.shape)
+            if dim is None
+            else t.movedim(dim, 0)
+            for t, dim in zip(tensors, in_dims, strict=True)
+        )
+        out = _AddToFirst.apply(x.flatten(0, 1), identity.flatten(0, 1))
+        return out.unflatten(0, x.shape[:2]), 0
+
+
+def add_zero_padded(
+    x: torch.Tensor, identity: torch.Tensor, extra: int | None = None
+) -> torch.Tensor:
+    """x + identity, where identity may have fewer channels: the sum as
+    if zeros stood behind it (Han et al., 2017, section 3.2).
+
+    Shapes: x (N, C, …), identity (N, C - extra, …) → (N, C, …), of rank
+    3 or 4. The gradient of x is the output's, that of identity its
+    first C - extra channels.
+
+    Args:
+        x: the wider tensor, usually a branch's output.
+        identity: the narrower one.
+        extra: channels of x beyond those of identity; found from the
+            shapes by default.
+
+    Raises:
+        TypeError: not tensors of floating-point numbers.
+        ValueError: batch, space, dtype or device differ, identity has
+            more channels than x, or `extra` is not their difference.
+    """
+    extra = check_pair("add_zero_padded", x, identity, extra)
+    if extra == 0:
+        return x + identity
+    if torch.compiler.is_compiling():
+        # A compiler makes one kernel of the padding and the sum.
+        behind = (0, 0) * (x.ndim - 2) + (0, extra)
+        return x + functional.pad(identity, behind)
+    sum_: torch.Tensor = _AddToFirst.apply(x, identity)
+    return sum_
 
 
 class SubsampleZeroPad(nn.Module):
@@ -85,4 +163,54 @@ class SubsampleZeroPad(nn.Module):
                 if self.rank == 1
                 else x[:, :, every, every]
             )
+        return zero_pad_channels(x, self.channels)
+
+
+class ZeroPadShortcut(nn.Module):
+    """Average pooling, then zero channels behind: PyramidNet's shortcut
+    (Han et al., 2017, section 3.2). It has no parameters.
+
+    The window is as large as the stride and the last one may hang over
+    the edge (ceil mode); the mean is then over the positions there are.
+
+    Shapes: (N, in_channels, L) → (N, channels, ceil(L / stride)), and
+    the same along H and W for rank 2.
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the output, at least in_channels.
+        stride: size and step of the pooling; 1 for none.
+        rank: number of spatial axes, 1 or 2.
+
+    Raises:
+        TypeError, ValueError: a bad argument or input, named.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        rank: int = 2,
+    ) -> None:
+        super().__init__()
+        owner = "ZeroPadShortcut"
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        channels = checks.positive(owner, "channels", channels)
+        stride = checks.positive(owner, "stride", stride)
+        rank = checks.choice(owner, "rank", rank, (1, 2))
+        checks.extra_channels(owner, (1, in_channels), channels)
+        self.in_channels, self.channels = in_channels, channels
+        self.rank, self.stride = rank, stride
+        pool: Any = nn.AvgPool1d if rank == 1 else nn.AvgPool2d
+        self.pool = (
+            pool(stride, stride, ceil_mode=True) if stride > 1 else None
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, …) → (N, channels, …)."""
+        owner = "ZeroPadShortcut"
+        check_input(owner, x, self.rank, self.in_channels)
+        checks.floating(owner, "x", str(x.dtype).split(".")[-1])
+        x = x if self.pool is None else self.pool(x)
         return zero_pad_channels(x, self.channels)

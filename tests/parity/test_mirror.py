@@ -29,6 +29,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("*", "hybrid_forward"): (
         "Gluon's traceable half of a block; forward checks its arguments in both"
     ),
+    ("*", "hybridize"): (
+        "Gluon's graphs would freeze what Python decides anew for each batch"
+    ),
 }
 # Words that stand for the same thing in each half's documentation.
 WORDS = (
@@ -39,7 +42,8 @@ WORDS = (
 
 
 def names(module: str) -> list[str]:
-    return list(halves(module)[0].__all__)
+    half = halves(module)[0]
+    return [name for name in half.__all__ if callable(getattr(half, name))]
 
 
 PUBLIC = [(module, name) for module in MODULES for name in names(module)]
@@ -96,7 +100,8 @@ def test_same_names(module: str) -> None:
     one, two = halves(module)
     assert one.__all__ == two.__all__
     for half in (one, two):
-        assert sorted(half.__all__) == list(half.__all__)
+        order = sorted(half.__all__, key=lambda n: (not n.isupper(), n[0].islower(), n))
+        assert order == list(half.__all__), "constants, classes, functions, each sorted"
         own = {
             name
             for name, value in vars(half).items()
@@ -104,7 +109,8 @@ def test_same_names(module: str) -> None:
             and callable(value)
             and not name.startswith("_")
         }
-        assert own == set(half.__all__), "public, but not in __all__, or the reverse"
+        public = {name for name in half.__all__ if callable(getattr(half, name))}
+        assert own == public, "public, but not in __all__, or the reverse"
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -116,7 +122,7 @@ def test_same_order(module: str) -> None:
     )
     common = [name for name in one if name in two]
     assert common == [name for name in two if name in one]
-    assert set(halves(module)[0].__all__) <= set(common)
+    assert set(names(module)) <= set(common)
 
 
 @pytest.mark.parametrize(("one", "two"), CALLABLES)

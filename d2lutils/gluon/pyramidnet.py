@@ -1,0 +1,245 @@
+"""PyramidNet: a residual network that widens in every block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from d2lutils import checks
+from d2lutils.compat import mx
+from d2lutils.gluon.inputs import check_input
+from d2lutils.gluon.stochastic_depth import StochasticDepth
+from d2lutils.shapes import BLOCKS, pyramid_blocks, pyramid_widths
+from d2lutils.survival import drop_probs
+
+__all__ = ["PyramidNet", "PyramidUnit"]
+
+nn: Any = mx.gluon.nn
+
+
+def _conv(
+    in_channels: int, channels: int, kernel_size: int, stride: int = 1
+) -> Any:
+    """A convolution without bias that keeps the size at stride 1."""
+    return nn.Conv2D(
+        channels,
+        kernel_size,
+        strides=stride,
+        padding=kernel_size // 2,
+        use_bias=False,
+        in_channels=in_channels,
+    )
+
+
+def _norm(channels: int) -> Any:
+    return nn.BatchNorm(in_channels=channels)
+
+
+def _branch(
+    in_channels: int, width: int, stride: int, block: str
+) -> Any:
+    """Norms around the convolutions, a ReLU before all but the first
+    (figure 6d of the paper)."""
+    layers = [_norm(in_channels)]
+    if block == "basic":
+        layers += [
+            _conv(in_channels, width, 3, stride),
+            _norm(width),
+            nn.Activation("relu"),
+            _conv(width, width, 3),
+            _norm(width),
+        ]
+    else:
+        layers += [
+            _conv(in_channels, width, 1),
+            _norm(width),
+            nn.Activation("relu"),
+            _conv(width, width, 3, stride),
+            _norm(width),
+            nn.Activation("relu"),
+            _conv(width, 4 * width, 1),
+            _norm(4 * width),
+        ]
+    branch = nn.HybridSequential()
+    branch.add(*layers)
+    return branch
+
+
+class PyramidUnit(nn.HybridBlock):
+    """One block: branch + zero-padded shortcut, no ReLU after the sum
+    (Han et al., 2017, arXiv 1610.02915, sections 3.2 and 3.3).
+
+    Where it strides, the shortcut is a 2x2 average pooling in ceil
+    mode. Channels that the branch adds have zeros as their identity.
+
+    Shapes: (N, in_channels, H, W) → (N, C, ceil(H / stride),
+    ceil(W / stride)) with C = width, or 4 * width for a bottleneck.
+
+    Args:
+        in_channels: channels of the input, at most C.
+        width: channels inside the block.
+        stride: 1 or 2.
+        block: "basic" or "bottleneck".
+        drop_prob: of the branch, in training; see `StochasticDepth`.
+        drop_mode: "batch" or "row".
+        add: how the sum is made; see `StochasticDepth`.
+
+    Raises:
+        TypeError, ValueError: a bad argument or input, named.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int = 1,
+        block: str = "basic",
+        drop_prob: float = 0.0,
+        drop_mode: str = "batch",
+        add: Callable[[Any, Any, int], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        owner = "PyramidUnit"
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        width = checks.positive(owner, "width", width)
+        stride = checks.choice(owner, "stride", stride, (1, 2))
+        checks.choice(owner, "block", block, tuple(BLOCKS))
+        channels = width if block == "basic" else 4 * width
+        extra = checks.extra_channels(owner, (1, in_channels), channels)
+        self.in_channels, self.channels = in_channels, channels
+        self.pool = (
+            nn.AvgPool2D(2, 2, ceil_mode=True) if stride == 2 else None
+        )
+        self.sum = StochasticDepth(
+            _branch(in_channels, width, stride, block),
+            drop_prob,
+            drop_mode,
+            extra,
+            add,
+        )
+
+    def hybridize(self, active: bool = True, **options: Any) -> None:
+        # A graph would freeze the decision of mode "batch": only the
+        # branch, which lies below it, becomes one.
+        super().hybridize(active, **options)
+        if self.sum.mode == "batch" and self.sum.drop_prob > 0:
+            self._active = False
+
+    def forward(self, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, channels, …)."""
+        weight = self.sum.branch[0].gamma
+        check_input("PyramidUnit", x, 2, self.in_channels, weight)
+        return super().forward(x)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        identity = x if self.pool is None else self.pool(x)
+        return self.sum(x, identity)
+
+
+class PyramidNet(nn.HybridBlock):
+    """PyramidNet (Han et al., 2017, arXiv 1610.02915).
+
+    Stem, blocks that each widen a little, batch norm, ReLU, global
+    average pooling, classifier. Block k of N has the width that
+    `d2lutils.shapes.pyramid_widths` gives, and survives a training step
+    with probability 1 - drop_prob * k / N.
+
+    With drop_prob > 0 and drop_mode "batch", `hybridize` turns the
+    branches into graphs and leaves the decisions to Python.
+
+    Shapes: (N, in_channels, H, W) → (N, num_classes) logits.
+
+    Args:
+        depth: layers with weights, as in `shapes.pyramid_blocks`.
+        alpha: channels added by the whole net, or the factor that it
+            widens by.
+        num_classes: outputs of the classifier.
+        in_channels: channels of the images.
+        block: "basic" or "bottleneck".
+        widening: "additive" or "multiplicative".
+        stem: "cifar" (one 3x3 convolution, width 16) or "imagenet"
+            (7x7 with stride 2, then 3x3 max pooling, width 64).
+        drop_prob: of the last block's branch; see `StochasticDepth`.
+        drop_mode: "batch" or "row".
+        add: how the sums are made; see `StochasticDepth`.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named; a depth that does
+            not fit, with the nearest that does; in a call, an input
+            whose shape, dtype or device does not fit.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        alpha: float,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        block: str = "basic",
+        widening: str = "additive",
+        stem: str = "cifar",
+        drop_prob: float = 0.0,
+        drop_mode: str = "batch",
+        add: Callable[[Any, Any, int], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        owner = "PyramidNet"
+        groups = pyramid_blocks(depth, block, stem)
+        width = 16 if stem == "cifar" else 64
+        options = (block, widening, width, stem)
+        widths = pyramid_widths(depth, alpha, *options)
+        num_classes = checks.positive(owner, "num_classes", num_classes)
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
+        checks.choice(owner, "drop_mode", drop_mode, ("batch", "row"))
+        self.in_channels = in_channels
+
+        self.stem = nn.HybridSequential()
+        if stem == "cifar":
+            self.stem.add(_conv(in_channels, width, 3), _norm(width))
+        else:
+            self.stem.add(
+                _conv(in_channels, width, 7, stride=2),
+                _norm(width),
+                nn.Activation("relu"),
+                nn.MaxPool2D(3, 2, padding=1),
+            )
+        # The first block of every group but the first strides.
+        firsts = {sum(groups[:i]) for i in range(1, len(groups))}
+        drops = drop_probs(len(widths), drop_prob)
+        self.blocks = nn.HybridSequential()
+        for k, inner in enumerate(widths):
+            unit = PyramidUnit(
+                width,
+                inner,
+                2 if k in firsts else 1,
+                block,
+                drops[k],
+                drop_mode,
+                add,
+            )
+            self.blocks.add(unit)
+            width = unit.channels
+        self.head = nn.HybridSequential()
+        self.head.add(
+            _norm(width),
+            nn.Activation("relu"),
+            nn.GlobalAvgPool2D(),
+            nn.Flatten(),
+            nn.Dense(num_classes, in_units=width),
+        )
+
+    def hybridize(self, active: bool = True, **options: Any) -> None:
+        super().hybridize(active, **options)
+        sums = [unit.sum for unit in self.blocks]
+        if any(s.mode == "batch" and s.drop_prob > 0 for s in sums):
+            self._active = self.blocks._active = False
+
+    def forward(self, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, num_classes)."""
+        weight = self.stem[0].weight
+        check_input("PyramidNet", x, 2, self.in_channels, weight)
+        return super().forward(x)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.head(self.blocks(self.stem(x)))

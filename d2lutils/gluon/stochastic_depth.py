@@ -1,0 +1,167 @@
+"""Blocks that are left out at random while training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from d2lutils import checks
+from d2lutils.compat import mx
+from d2lutils.gluon.inputs import check_input
+from d2lutils.gluon.shortcuts import add_zero_padded, zero_pad_channels
+
+__all__ = ["StochasticDepth"]
+
+nn: Any = mx.gluon.nn
+
+
+class StochasticDepth(nn.HybridBlock):
+    """identity + branch(x) / (1 - drop_prob), or identity alone (Huang
+    et al., 2016, arXiv 1603.09382, section 3).
+
+    In evaluation the branch is kept, unscaled. The paper scales there
+    instead, by 1 - drop_prob; the expectation is the same.
+
+    - mode "batch" drops the branch for the whole batch, as the paper
+      does: it is then not called, which saves its time.
+    - mode "row" drops it for each example by itself: it runs for all.
+
+    The decision of mode "batch" is Python's, so a graph cannot hold it:
+    hybridize the branch, not a net around this block. `PyramidNet` does
+    so by itself; elsewhere an error says it. Mode "row" hybridizes.
+
+    Shapes: x (N, C, …); the branch makes (N, C', …) of it, which is
+    also the output. identity is (N, C' - extra, …).
+
+    Args:
+        branch: the layer or block that may be left out.
+        drop_prob: from 0 to 1; at 1 it is always left out in training.
+        mode: "batch" or "row".
+        extra: channels of the branch's output beyond identity's, which
+            zeros stand for; a dropped example has zeros there.
+        add: called as add(y, identity, extra) for the sum; by default
+            `shortcuts.add_zero_padded`.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named; in a call, tensors
+            or a mask that do not fit.
+    """
+
+    def __init__(
+        self,
+        branch: Any,
+        drop_prob: float,
+        mode: str = "batch",
+        extra: int = 0,
+        add: Callable[[Any, Any, int], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        owner = "StochasticDepth"
+        if not isinstance(branch, mx.gluon.HybridBlock):
+            raise TypeError(
+                f"{owner}: branch must be a layer or block, got "
+                f"{type(branch).__name__}"
+            )
+        drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
+        self.mode = checks.choice(owner, "mode", mode, ("batch", "row"))
+        self.extra = checks.non_negative(owner, "extra", extra)
+        self.add = add_zero_padded if add is None else add
+        self.branch = branch
+        self._drop_prob = drop_prob
+
+    @property
+    def drop_prob(self) -> float:
+        """The probability, fixed: a graph around it could hold it."""
+        return self._drop_prob
+
+    def __call__(
+        self, x: Any, identity: Any = None, keep: Any = None
+    ) -> Any:
+        # Gluon's own takes no arguments by name.
+        return super().__call__(x, identity, keep)
+
+    def forward(
+        self, x: Any, identity: Any = None, keep: Any = None
+    ) -> Any:
+        """identity + branch(x) / (1 - drop_prob), or identity alone.
+
+        Args:
+            x: what the branch takes.
+            identity: what it is added to; x by default.
+            keep: the decision, instead of a random one: True or False
+                in mode "batch", a tensor of shape (N,) with ones and
+                zeros in mode "row". Evaluation keeps everything.
+        """
+        owner = "StochasticDepth"
+        identity = x if identity is None else identity
+        if isinstance(x, mx.sym.Symbol):
+            return self._graph(x, identity, keep)
+        check_input(owner, x, (1, 2), None)
+        if keep is not None and self.mode == "batch":
+            checks.boolean(owner, "keep", keep)
+        elif keep is not None:
+            if not isinstance(keep, mx.nd.NDArray):
+                raise TypeError(
+                    f"{owner}: keep must be a tensor in mode 'row', "
+                    f"got {type(keep).__name__}"
+                )
+            checks.mask_shape(owner, "keep", keep.shape, len(x))
+        dropping = mx.autograd.is_training() and (
+            self._drop_prob > 0 or keep is not None
+        )
+        if not dropping:
+            return self.add(self.branch(x), identity, self.extra)
+
+        scale = _inverse(1 - self._drop_prob)
+        if self.mode == "batch":
+            if keep is None:
+                drawn = mx.nd.random.uniform(shape=(1,))
+                keep = drawn.asscalar() >= self._drop_prob
+            if not keep:
+                channels = identity.shape[1] + self.extra
+                return zero_pad_channels(identity, channels)
+            y = self.branch(x) * scale
+            return self.add(y, identity, self.extra)
+
+        y = self.branch(x)
+        if keep is None:
+            drawn = mx.nd.random.uniform(shape=len(x), ctx=y.context)
+            keep = drawn >= self._drop_prob
+        mask = keep.astype(np.dtype(y.dtype).name) * scale
+        mask = mask.reshape((-1,) + (1,) * (y.ndim - 1))
+        return self.add(y * mask, identity, self.extra)
+
+    def _graph(self, x: Any, identity: Any, keep: Any) -> Any:
+        """The same on Symbols, inside somebody else's graph."""
+        F, p = mx.sym, self._drop_prob
+        if self.mode == "batch" and (p > 0 or keep is not None):
+            raise ValueError(
+                "StochasticDepth: mode='batch' decides anew for each "
+                "batch, which a hybridized net cannot: it would repeat "
+                "its first decision; hybridize the branches only, or "
+                "use mode='row'"
+            )
+        y = self.branch(x)
+        if p == 0 and keep is None:
+            return self.add(y, identity, self.extra)
+        rows = F.reshape(y, shape=(0, -1))
+        first = F.slice_axis(rows, axis=1, begin=0, end=1)
+        # Dropout is what tells training from evaluation in a graph:
+        # here it gives 0 or 2 in training and 1 in evaluation.
+        evaluation = F.Dropout(F.ones_like(first), p=0.5) == 1
+        if keep is None:
+            keep = F.random.uniform_like(first) >= p
+        else:
+            keep = F.reshape(keep, shape=(-1, 1))
+        mask = F.broadcast_maximum(
+            keep * _inverse(1 - p) * (1 - evaluation), evaluation
+        )
+        rows = F.broadcast_mul(rows, F.BlockGrad(mask))
+        return self.add(F.reshape_like(rows, y), identity, self.extra)
+
+
+def _inverse(survival: float) -> float:
+    """1 / survival, and 0 for a branch that never survives."""
+    return 1 / survival if survival > 0 else 0.0

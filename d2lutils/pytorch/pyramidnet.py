@@ -1,0 +1,221 @@
+"""PyramidNet: a residual network that widens in every block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from d2lutils import checks
+from d2lutils.pytorch.inputs import check_input
+from d2lutils.pytorch.stochastic_depth import StochasticDepth
+from d2lutils.shapes import BLOCKS, pyramid_blocks, pyramid_widths
+from d2lutils.survival import drop_probs
+
+__all__ = ["PyramidNet", "PyramidUnit"]
+
+
+def _conv(
+    in_channels: int, channels: int, kernel_size: int, stride: int = 1
+) -> Any:
+    """A convolution without bias that keeps the size at stride 1."""
+    return nn.Conv2d(
+        in_channels,
+        channels,
+        kernel_size,
+        stride=stride,
+        padding=kernel_size // 2,
+        bias=False,
+    )
+
+
+def _norm(channels: int) -> Any:
+    return nn.BatchNorm2d(channels)
+
+
+def _branch(
+    in_channels: int, width: int, stride: int, block: str
+) -> Any:
+    """Norms around the convolutions, a ReLU before all but the first
+    (figure 6d of the paper)."""
+    layers = [_norm(in_channels)]
+    if block == "basic":
+        layers += [
+            _conv(in_channels, width, 3, stride),
+            _norm(width),
+            nn.ReLU(),
+            _conv(width, width, 3),
+            _norm(width),
+        ]
+    else:
+        layers += [
+            _conv(in_channels, width, 1),
+            _norm(width),
+            nn.ReLU(),
+            _conv(width, width, 3, stride),
+            _norm(width),
+            nn.ReLU(),
+            _conv(width, 4 * width, 1),
+            _norm(4 * width),
+        ]
+    return nn.Sequential(*layers)
+
+
+class PyramidUnit(nn.Module):
+    """One block: branch + zero-padded shortcut, no ReLU after the sum
+    (Han et al., 2017, arXiv 1610.02915, sections 3.2 and 3.3).
+
+    Where it strides, the shortcut is a 2x2 average pooling in ceil
+    mode. Channels that the branch adds have zeros as their identity.
+
+    Shapes: (N, in_channels, H, W) → (N, C, ceil(H / stride),
+    ceil(W / stride)) with C = width, or 4 * width for a bottleneck.
+
+    Args:
+        in_channels: channels of the input, at most C.
+        width: channels inside the block.
+        stride: 1 or 2.
+        block: "basic" or "bottleneck".
+        drop_prob: of the branch, in training; see `StochasticDepth`.
+        drop_mode: "batch" or "row".
+        add: how the sum is made; see `StochasticDepth`.
+
+    Raises:
+        TypeError, ValueError: a bad argument or input, named.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int = 1,
+        block: str = "basic",
+        drop_prob: float = 0.0,
+        drop_mode: str = "batch",
+        add: Callable[[Any, Any, int], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        owner = "PyramidUnit"
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        width = checks.positive(owner, "width", width)
+        stride = checks.choice(owner, "stride", stride, (1, 2))
+        checks.choice(owner, "block", block, tuple(BLOCKS))
+        channels = width if block == "basic" else 4 * width
+        extra = checks.extra_channels(owner, (1, in_channels), channels)
+        self.in_channels, self.channels = in_channels, channels
+        self.pool = (
+            nn.AvgPool2d(2, 2, ceil_mode=True) if stride == 2 else None
+        )
+        self.sum = StochasticDepth(
+            _branch(in_channels, width, stride, block),
+            drop_prob,
+            drop_mode,
+            extra,
+            add,
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, H, W) → (N, channels, …)."""
+        weight = next(self.sum.branch.parameters())
+        check_input("PyramidUnit", x, 2, self.in_channels, weight)
+        identity = x if self.pool is None else self.pool(x)
+        return self.sum(x, identity)
+
+
+class PyramidNet(nn.Module):
+    """PyramidNet (Han et al., 2017, arXiv 1610.02915).
+
+    Stem, blocks that each widen a little, batch norm, ReLU, global
+    average pooling, classifier. Block k of N has the width that
+    `d2lutils.shapes.pyramid_widths` gives, and survives a training step
+    with probability 1 - drop_prob * k / N.
+
+    Shapes: (N, in_channels, H, W) → (N, num_classes) logits.
+
+    Args:
+        depth: layers with weights, as in `shapes.pyramid_blocks`.
+        alpha: channels added by the whole net, or the factor that it
+            widens by.
+        num_classes: outputs of the classifier.
+        in_channels: channels of the images.
+        block: "basic" or "bottleneck".
+        widening: "additive" or "multiplicative".
+        stem: "cifar" (one 3x3 convolution, width 16) or "imagenet"
+            (7x7 with stride 2, then 3x3 max pooling, width 64).
+        drop_prob: of the last block's branch; see `StochasticDepth`.
+        drop_mode: "batch" or "row".
+        add: how the sums are made; see `StochasticDepth`.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named; a depth that does
+            not fit, with the nearest that does; in a call, an input
+            whose shape, dtype or device does not fit.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        alpha: float,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        block: str = "basic",
+        widening: str = "additive",
+        stem: str = "cifar",
+        drop_prob: float = 0.0,
+        drop_mode: str = "batch",
+        add: Callable[[Any, Any, int], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        owner = "PyramidNet"
+        groups = pyramid_blocks(depth, block, stem)
+        width = 16 if stem == "cifar" else 64
+        options = (block, widening, width, stem)
+        widths = pyramid_widths(depth, alpha, *options)
+        num_classes = checks.positive(owner, "num_classes", num_classes)
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
+        checks.choice(owner, "drop_mode", drop_mode, ("batch", "row"))
+        self.in_channels = in_channels
+
+        if stem == "cifar":
+            self.stem = nn.Sequential(
+                _conv(in_channels, width, 3), _norm(width)
+            )
+        else:
+            self.stem = nn.Sequential(
+                _conv(in_channels, width, 7, stride=2),
+                _norm(width),
+                nn.ReLU(),
+                nn.MaxPool2d(3, 2, padding=1),
+            )
+        # The first block of every group but the first strides.
+        firsts = {sum(groups[:i]) for i in range(1, len(groups))}
+        drops = drop_probs(len(widths), drop_prob)
+        self.blocks = nn.Sequential()
+        for k, inner in enumerate(widths):
+            unit = PyramidUnit(
+                width,
+                inner,
+                2 if k in firsts else 1,
+                block,
+                drops[k],
+                drop_mode,
+                add,
+            )
+            self.blocks.append(unit)
+            width = unit.channels
+        self.head = nn.Sequential(
+            _norm(width),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, num_classes),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, H, W) → (N, num_classes)."""
+        weight = next(self.stem.parameters())
+        check_input("PyramidNet", x, 2, self.in_channels, weight)
+        return self.head(self.blocks(self.stem(x)))

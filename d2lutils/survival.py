@@ -1,0 +1,71 @@
+"""Which blocks stochastic depth drops, and how often: the rule of Huang et al., 2016.
+
+Block l of L survives with probability p_l = 1 - (l / L) * (1 - p_L), l = 1 … L: the
+first almost always, the last with p_L. Libraries count differently; the variants are
+named here so that they can be told apart.
+"""
+
+from __future__ import annotations
+
+import math
+
+from d2lutils import checks
+
+__all__ = ["RULES", "drop_probs", "expected_blocks"]
+
+# Share of the last block's drop probability that block i = 0 … L - 1 gets.
+RULES = {
+    "paper": "(i + 1) / L",
+    "from zero": "i / L",
+    "end to end": "i / (L - 1)",
+    "constant": "1",
+}
+
+
+def drop_probs(num_blocks: int, drop_prob: float, rule: str = "paper") -> list[float]:
+    """The probability of being dropped for each block, first to last.
+
+    Rules, for block i = 0 … L - 1 (arXiv 1603.09382, section 3, and what libraries
+    make of it):
+
+    - "paper": drop_prob * (i + 1) / L. The last block has drop_prob.
+    - "from zero": drop_prob * i / L. The first is never dropped, the last less often
+      than drop_prob.
+    - "end to end": drop_prob * i / (L - 1), or 0 if L is 1. From 0 to drop_prob.
+    - "constant": drop_prob everywhere.
+
+    Args:
+        num_blocks: L, at least 1.
+        drop_prob: 1 - p_L, from 0 to 1.
+        rule: one of the four.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named.
+
+    >>> drop_probs(4, 0.5)
+    [0.125, 0.25, 0.375, 0.5]
+    """
+    owner = "drop_probs"
+    num_blocks = checks.positive(owner, "num_blocks", num_blocks)
+    drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
+    checks.choice(owner, "rule", rule, tuple(RULES))
+    blocks = range(num_blocks)
+    if rule == "paper":
+        return [drop_prob * (i + 1) / num_blocks for i in blocks]
+    if rule == "from zero":
+        return [drop_prob * i / num_blocks for i in blocks]
+    if rule == "end to end":
+        return [drop_prob * i / max(1, num_blocks - 1) for i in blocks]
+    return [drop_prob for _ in blocks]
+
+
+def expected_blocks(num_blocks: int, drop_prob: float, rule: str = "paper") -> float:
+    """How many blocks survive a training step on average.
+
+    (3L - 1) / 4 for the paper's rule with drop_prob 0.5. Arguments and errors as for
+    `drop_probs`.
+
+    >>> expected_blocks(54, 0.5)
+    40.25
+    """
+    return num_blocks - math.fsum(drop_probs(num_blocks, drop_prob, rule))
