@@ -70,8 +70,10 @@ test: $(VENV)/.all  ## everything that CI runs
 test-matrix: $(VENV)/.all  ## the bridge on every installed Python and NumPy
 	@$(PY) tools/matrix.py
 
+# Public implementations to compare with, kept out of the environment itself.
 bench: $(VENV)/.all  ## ratios on this machine, stored in benchmarks/results
-	@$(PY) -m benchmarks
+	@test -d $(VENV)/zoo || $(PIP) --no-deps --target $(VENV)/zoo pytorchcv gluoncv2 || echo "make: no public implementations to compare with"
+	@$(PY) -m benchmarks $(SUITES)
 
 coverage-pragmas: ## list the lines that only a GPU machine can run
 	@grep -rn 'pragma: needs-gpu' d2lutils

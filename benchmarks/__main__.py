@@ -7,16 +7,21 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import residual
+from benchmarks import residual, shortcuts
+from benchmarks.cases import Case
 from d2lutils.timing import Timing, interleaved
 
 RESULTS = Path(__file__).parent / "results"
-SUITES: dict[str, Callable[[], list[residual.Case]]] = {"residual": residual.cases}
+SUITES: dict[str, Callable[[], Iterable[Case]]] = {
+    "residual": residual.cases,
+    "shortcuts": shortcuts.cases,
+    "pyramidnet": shortcuts.whole_nets,
+}
 
 
 def machine() -> dict[str, Any]:
@@ -81,11 +86,12 @@ def main() -> None:
     for suite in options.suites or SUITES:
         stored = []
         for case in SUITES[suite]():
-            timings = interleaved(case.candidates, repeat=options.repeat)
+            repeat = min(options.repeat, case.repeat or options.repeat)
+            timings = interleaved(case.candidates, repeat=repeat)
             base = timings[case.base]
             rows = [row(name, timing, base) for name, timing in timings.items()]
             stored.append({"case": case.name, "base": case.base, "rows": rows})
-            print(f"\n{case.name} (ratio to: {case.base})")
+            print(f"\n{case.name} (ratio to: {case.base})", flush=True)
             for r in rows:
                 low, high = r["ms_quartiles"]
                 print(
@@ -93,8 +99,11 @@ def main() -> None:
                     f"{r['ms']:8.3f} ms  [{low:.3f}, {high:.3f}]"
                 )
         RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{suite}.json"
-        result = {"date": today, "machine": machine(), "cases": stored}
+        # A GPU's results stand beside the CPU's, which the chapters' figures need.
+        found = machine()
+        where = "" if found["device"] == "CPU" else ".gpu"
+        path = RESULTS / f"{suite}{where}.json"
+        result = {"date": today, "machine": found, "cases": stored}
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(f"\nstored in {path.relative_to(Path(__file__).parents[1])}")
 

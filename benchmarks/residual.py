@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from benchmarks.cases import Case
 from d2lutils.compat import mx
 from d2lutils.gluon import blocks as gluon_blocks
 from d2lutils.gluon import residual as gluon_residual
 from d2lutils.pytorch import residual as torch_residual
 
 BATCH, CHANNELS, LENGTH = 32, 60, 256
-
-
-@dataclass(frozen=True)
-class Case:
-    """Candidates that do the same, and the one that the others are measured by."""
-
-    name: str
-    base: str
-    candidates: dict[str, Callable[[], Any]]
 
 
 def gluon_step(net: Any) -> Callable[[], None]:

@@ -1,21 +1,26 @@
 """Timing that can be trusted as a ratio: warm-up, synchronisation, interleaving.
 
 A single time says little on a shared machine. `interleaved` runs the candidates in
-turn, so that a slow moment hits all of them, and reports medians with their spread.
+turn, so that a slow moment hits all of them, each round in another order, so that none
+always inherits the memory that the same other one has just freed, and reports medians
+with their spread.
 """
 
 from __future__ import annotations
 
+import json
+import random
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from d2lutils import checks
 
-__all__ = ["Timing", "interleaved", "synchronize"]
+__all__ = ["Timing", "interleaved", "stored", "synchronize"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def synchronize() -> None:
 def interleaved(
     candidates: Mapping[str, Callable[[], Any]], repeat: int = 20, warmup: int = 3
 ) -> dict[str, Timing]:
-    """Time functions without arguments in turn: A B C A B C ….
+    """Time functions without arguments in turn, in a new order each round.
 
     Args:
         candidates: functions by name.
@@ -75,8 +80,11 @@ def interleaved(
         if not callable(function):
             raise TypeError(f"{owner}: candidates[{name!r}] is not callable")
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    shuffled = random.Random(0)
     for round_ in range(warmup + repeat):
-        for name, function in candidates.items():
+        order = list(candidates.items())
+        shuffled.shuffle(order)
+        for name, function in order:
             synchronize()
             start = time.perf_counter()
             function()
@@ -87,4 +95,26 @@ def interleaved(
     for name, values in seconds.items():
         low, median, high = statistics.quantiles(values, n=4)
         result[name] = Timing(median, low, high, len(values))
+    return result
+
+
+def stored(suite: str) -> dict[str, Any]:
+    """What `make bench` measured and stored for a suite, as plain data.
+
+    Returns:
+        `date`, `machine` (processor, cores, versions, device) and `cases`, each with
+        `case`, `base` and `rows` (`name`, `ms`, `ms_quartiles`, `ratio`, `runs`).
+
+    Raises:
+        ValueError: no results are stored under that name; the message has those that
+            are.
+    """
+    folder = Path(__file__).parent / "results"
+    known = sorted(path.stem for path in folder.glob("*.json"))
+    if suite not in known:
+        raise ValueError(
+            f"stored: suite must be one of {', '.join(map(repr, known))}, got {suite!r}"
+        )
+    text = (folder / f"{suite}.json").read_text(encoding="utf-8")
+    result: dict[str, Any] = json.loads(text)
     return result

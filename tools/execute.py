@@ -45,6 +45,7 @@ CELL_TIMEOUT_SECONDS = 120
 PACKAGE = "d2lutils"
 CHAPTER_MARKER = re.compile(r"^# == chapter: (\w+) =*$", re.MULTILINE)
 LAZY = re.compile(rf"{PACKAGE}(\.\w+)+")
+STORED = re.compile(r"""\bstored\(\s*["']([\w.]+)["']""")
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 #: Set before a kernel starts, here and in tests/chapters: what could change an output.
 ENVIRONMENT = {
@@ -74,7 +75,7 @@ class Refused(Exception):  # noqa: N818 - an outcome that is told to the author
 
 
 def code_hash(nb: NotebookNode, name: str, root: Path = ROOT) -> str:
-    """Hash a notebook's code cells and the package code that they import.
+    """Hash a notebook's code cells, the package code and the benchmarks they use.
 
     Args:
         nb: the notebook.
@@ -89,6 +90,10 @@ def code_hash(nb: NotebookNode, name: str, root: Path = ROOT) -> str:
     for path in sorted(package_files("\n".join(code), name, root)):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         digest.update(_relevant_source(path, name).encode() + b"\0")
+    for suite in sorted(set(STORED.findall("\n".join(code)))):
+        results = root / PACKAGE / "results" / f"{suite}.json"
+        if results.is_file():
+            digest.update(results.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import d2lutils
 from d2lutils import timing
-from d2lutils.timing import Timing, interleaved
+from d2lutils.timing import Timing, interleaved, stored
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITES = sorted(path.stem for path in (ROOT / "benchmarks/results").glob("*.json"))
 
 
 class Clock:
@@ -43,11 +49,20 @@ def test_in_turn_without_the_warm_up(clock: Clock) -> None:
         "fast": clock.candidate("fast", 100, 1, 1, 1, 1),
     }
     result = interleaved(candidates, repeat=4, warmup=1)
-    assert clock.calls == ["slow", "fast"] * 5
+    rounds = [tuple(clock.calls[i : i + 2]) for i in range(0, 10, 2)]
+    assert all(sorted(names) == ["fast", "slow"] for names in rounds)
     assert result["slow"] == Timing(median=5, low=2.5, high=7.5, runs=4)
     assert result["fast"] == Timing(median=1, low=1, high=1, runs=4)
     assert result["slow"].ratio(result["fast"]) == 5
     assert result["fast"].ratio(result["slow"]) == 0.2
+
+
+def test_each_candidate_goes_first_sometimes(clock: Clock) -> None:
+    candidates = {name: clock.candidate(name, *(1,) * 30) for name in "abc"}
+    interleaved(candidates, repeat=30, warmup=0)
+    rounds = [tuple(clock.calls[i : i + 3]) for i in range(0, 90, 3)]
+    assert {names[0] for names in rounds} == set("abc")
+    assert len(set(rounds)) == 6
 
 
 def test_waits_before_and_after_each_call(
@@ -104,3 +119,51 @@ def test_refused(
         interleaved(candidates, **options)
     assert str(caught.value).startswith("interleaved: ")
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_stored(suite: str) -> None:
+    """What a chapter relies on is in every suite that is stored."""
+    result = stored(suite)
+    assert result == json.loads((ROOT / f"benchmarks/results/{suite}.json").read_text())
+    assert set(result) == {"date", "machine", "cases"}
+    assert {"processor", "cores", "python", "versions"} <= set(result["machine"])
+    assert result["cases"]
+    for case in result["cases"]:
+        rows = {row["name"]: row for row in case["rows"]}
+        assert len(rows) == len(case["rows"])
+        assert rows[case["base"]]["ratio"] == 1
+        for row in rows.values():
+            low, high = row["ms_quartiles"]
+            assert 0 < low <= row["ms"] <= high
+            ratio = row["ms"] / rows[case["base"]]["ms"]
+            assert row["ratio"] == pytest.approx(ratio, rel=5e-3, abs=1e-3)
+            assert row["runs"] >= 3
+
+
+def test_the_suites_that_chapters_draw() -> None:
+    assert {"residual", "shortcuts", "pyramidnet"} <= set(SUITES)
+    cases = {suite: stored(suite)["cases"] for suite in SUITES}
+    # Two frameworks, four sizes, forward and both; a whole step in each framework.
+    assert len(cases["shortcuts"]) == 16
+    assert len(cases["pyramidnet"]) == 2
+    for case in cases["shortcuts"] + cases["pyramidnet"]:
+        assert any(row["name"] == "add_zero_padded" for row in case["rows"])
+
+
+def test_results_belong_to_the_package() -> None:
+    """They lie in benchmarks/; an installed package must have them, too."""
+    folder = Path(d2lutils.__file__).parent / "results"
+    assert folder.resolve() == ROOT / "benchmarks/results"
+    packaged = (ROOT / "pyproject.toml").read_text().partition("package-data]")[2]
+    assert '"results/*.json"' in packaged.partition("\n\n")[0]
+
+
+@pytest.mark.parametrize(
+    "suite", ["nothing", "", "../results/shortcuts", "shortcuts.json", None, 3, []]
+)
+def test_stored_refuses(suite: Any) -> None:
+    with pytest.raises(ValueError, match=r"^stored: suite must be one of ") as caught:
+        stored(suite)
+    listed = ", ".join(repr(name) for name in SUITES)
+    assert str(caught.value) == f"stored: suite must be one of {listed}, got {suite!r}"

@@ -328,6 +328,69 @@ def test_a_cell_that_never_ran_makes_a_chapter_stale(project: Path) -> None:
     assert execute.is_stale(mine(project), project)
 
 
+def draws(project: Path, name: str, code: str) -> Path:
+    """A chapter whose last cell is `code`, up to date as the project stands."""
+    nb = notebook.normalize(new_notebook(cells=[new_code_cell(code)]))
+    nb.cells[0].execution_count = 1
+    nb.metadata["d2l"] = {"code_hash": execute.code_hash(nb, name, project)}
+    path = project / "chapters" / f"{name}.ipynb"
+    notebook.write(nb, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "stored('one')",
+        'timing.stored("one")',
+        'stored( "one" )',
+        'stored(\n  "one",\n)',
+    ],
+)
+def test_changed_benchmark_results_make_a_chapter_stale(
+    project: Path, call: str
+) -> None:
+    """A figure of stored timings is drawn anew, and nothing else."""
+    results = project / "d2lutils" / "results"
+    results.mkdir()
+    for name in ("one", "two"):
+        (results / f"{name}.json").write_text("{}")
+    chapters = {
+        "first": draws(project, "first", f"x = {call}"),
+        "second": draws(project, "second", "x = stored('two')"),
+        "neither": draws(project, "neither", "x = restored('one')"),
+        "mine": mine(project),
+    }
+
+    def stale() -> set[str]:
+        return {n for n, path in chapters.items() if execute.is_stale(path, project)}
+
+    assert stale() == set()
+    (results / "one.json").write_text('{"ms": 1}')
+    assert stale() == {"first"}
+    (results / "two.json").write_text('{"ms": 1}')
+    assert stale() == {"first", "second"}
+    (results / "one.json").write_text("{}")
+    assert stale() == {"second"}
+    (results / "one.json").unlink()  # gone is changed, too
+    assert stale() == {"first", "second"}
+
+
+def test_results_that_are_not_there_yet(project: Path) -> None:
+    path = draws(project, "early", "x = stored('later')")
+    assert not execute.is_stale(path, project)
+    (project / "d2lutils" / "results").mkdir()
+    (project / "d2lutils" / "results" / "later.json").write_text("{}")
+    assert execute.is_stale(path, project)
+
+
+def test_results_of_a_gpu_have_a_longer_name(project: Path) -> None:
+    (project / "d2lutils" / "results").mkdir()
+    path = draws(project, "fast", "x = stored('one.gpu')")
+    (project / "d2lutils" / "results" / "one.gpu.json").write_text("{}")
+    assert execute.is_stale(path, project)
+
+
 def test_the_real_exercises_have_sections() -> None:
     path = ROOT / "d2lutils" / "exercises.py"
     assert {"blocks", "residual_chunks"} <= set(
