@@ -1,0 +1,156 @@
+"""The checks of `zero_padded_shortcuts` reject stubs and plausible wrong answers."""
+
+import numpy as np
+import pytest
+
+from d2lutils import exercises
+
+
+def stub(*_arguments):
+    raise NotImplementedError
+
+
+def take_and_where(F, x, identity, channels, extra):
+    wide = F.take(identity, F.arange(channels + extra), axis=1, mode="clip")
+    first = F.swapaxes(wide, 0, 1)
+    keep = F.arange(channels + extra) < channels
+    return x + F.swapaxes(F.where(keep, first, F.zeros_like(first)), 0, 1)
+
+
+def take_and_multiply(F, x, identity, channels, extra):
+    # 0 * NaN is NaN: the repeated last channel is not the one that breaks, but a
+    # product with the identity's matrix mixes all channels.
+    view = F.swapaxes(F.reshape(identity, shape=(0, 0, -1)), 0, 1)
+    matrix = F.eye(N=channels + extra, M=channels)
+    wide = F.swapaxes(F.dot(matrix, view), 0, 1)
+    return x + F.reshape_like(wide, x)
+
+
+def with_concat(F, x, identity, channels, extra):
+    part = F.zeros_like(F.slice_axis(x, axis=1, begin=0, end=extra))
+    return x + F.concat(identity, part, dim=1)
+
+
+def repeats_the_last_channel(F, x, identity, channels, extra):
+    return x + F.take(identity, F.arange(channels + extra), axis=1, mode="clip")
+
+
+def stops_the_gradient(F, x, identity, channels, extra):
+    return take_and_where(F, x, F.BlockGrad(identity), channels, extra)
+
+
+def only_for_images(F, x, identity, channels, extra):
+    last = F.transpose(identity, axes=(0, 2, 3, 1))
+    wide = F.take(last, F.arange(channels + extra), axis=3, mode="clip")
+    wide = F.transpose(wide, axes=(1, 2, 3, 0))
+    kept = F.swapaxes(wide, 0, 2)
+    keep = F.arange(channels + extra) < channels
+    kept = F.where(keep, kept, F.zeros_like(kept))
+    return x + F.transpose(kept, axes=(3, 0, 2, 1))
+
+
+def in_place(F, x, identity, channels, extra):
+    out = x.copy()
+    out[:, :channels] += identity
+    return out
+
+
+def gradient(grad, in_channels, height, width):
+    result = np.zeros((len(grad), in_channels, height, width))
+    for i in range(0, height, 2):
+        for j in range(0, width, 2):
+            window = result[:, :, i : i + 2, j : j + 2]
+            part = grad[:, :in_channels, i // 2, j // 2]
+            window[...] = part[:, :, None, None] / window[0, 0].size
+    return result
+
+
+def always_a_quarter(grad, in_channels, height, width):
+    spread = grad[:, :in_channels].repeat(2, axis=2).repeat(2, axis=3)
+    return spread[:, :, :height, :width] / 4
+
+
+def takes_the_last_channels(grad, in_channels, height, width):
+    return gradient(grad[:, ::-1], in_channels, height, width)
+
+
+def whole_gradient_to_each(grad, in_channels, height, width):
+    spread = grad[:, :in_channels].repeat(2, axis=2).repeat(2, axis=3)
+    return spread[:, :, :height, :width]
+
+
+def front(last, following, extra):
+    return np.roll(last, extra, axis=0), np.roll(following, extra, axis=1)
+
+
+def front_with_new_channels_reversed(last, following, extra):
+    # The new channels have no partner, so their order is free.
+    order = [*range(len(last))[::-1][:extra], *range(len(last) - extra)]
+    return last[order], following[:, order]
+
+
+def only_the_next_layer(last, following, extra):
+    return last, np.roll(following, extra, axis=1)
+
+
+def rolled_the_wrong_way(last, following, extra):
+    return np.roll(last, -extra, axis=0), np.roll(following, -extra, axis=1)
+
+
+def rolled_the_outputs(last, following, extra):
+    return np.roll(last, extra, axis=0), np.roll(following, extra, axis=0)
+
+
+RIGHT = {
+    "zero_padded_own_way": [take_and_where],
+    "zero_padded_gradient": [gradient],
+    "zero_padded_front": [front, front_with_new_channels_reversed],
+}
+WRONG = {
+    "zero_padded_own_way": [
+        (with_concat, "'Concat' in the graph"),
+        (repeats_the_last_channel, "the values are wrong"),
+        (take_and_multiply, "have NaNs that spread"),
+        (stops_the_gradient, "the gradient of identity is wrong"),
+        (only_for_images, "was raised"),
+        (in_place, "was raised"),
+    ],
+    "zero_padded_gradient": [
+        (always_a_quarter, "expected"),
+        (takes_the_last_channels, "expected"),
+        (whole_gradient_to_each, "expected"),
+    ],
+    "zero_padded_front": [
+        (only_the_next_layer, "the branch's channels have to move, too"),
+        (rolled_the_wrong_way, "is not the same"),
+        (rolled_the_outputs, "is not the same"),
+        (lambda last, following, extra: following, "a pair of weights"),
+        (lambda last, following, extra: (following, last), "has shape"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_stub_is_not_attempted(name):
+    result = exercises.judge(name, stub)
+    assert not result.passed
+    assert not result.attempted
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [(n, a) for n, answers in RIGHT.items() for a in answers]
+)
+def test_right_answer_passes(name, answer):
+    result = exercises.judge(name, answer)
+    assert result.passed, result.message
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "why"),
+    [(n, *case) for n, cases in WRONG.items() for case in cases],
+)
+def test_wrong_answer_is_rejected(name, answer, why):
+    result = exercises.judge(name, answer)
+    assert not result.passed
+    assert result.attempted
+    assert why in result.message
