@@ -331,7 +331,9 @@ class _Comparison:
             if role == "running_var" and n > 1:
                 batch = batch * (n / (n - 1))  # biased there, unbiased here
             predicted[name] = (1.0 - takes) * old + takes * batch
-        return _worst(self.paired(predicted, self.torch.state()))
+        # A mean that is truly zero, as of a sum of batch norms, is rounding.
+        floor = FLOOR * _largest(predicted.values()) + _TINY
+        return _worst(self.paired(predicted, self.torch.state()), floor)
 
     def train(
         self, steps: int, rate: float, momentum: float, decay: float
@@ -402,7 +404,8 @@ def compare(
     afterwards both nets are as they were, dtype and gradients included.
 
     The difference of two tensors is max|a - b| / max(max|b|, 1e-3 times the largest
-    gradient of the net), so that a true gradient of zero does not count rounding.
+    gradient of the net), so that a true gradient of zero does not count rounding; in
+    the same way for running statistics, where a true mean can be zero.
 
     Args:
         gluon_net: a Gluon Block, initialised.
