@@ -131,12 +131,13 @@ def tensor_shape(
     shape: Sequence[int],
     axes: Sequence[int],
     channels: int | None = None,
+    smallest: int = 1,
 ) -> None:
     """Check the shape of a tensor argument, laid out (N, C), (N, C, L), (N, C, H, W).
 
     `axes` lists the numbers of axes allowed, the batch included; `channels` is the
-    size that axis 1 must have, or None for any. Raises ValueError with the shape
-    that was expected.
+    size that axis 1 must have, or None for any; `smallest` is what each spatial axis
+    must have at least. Raises ValueError with the shape that was expected.
     """
     shape = tuple(int(n) for n in shape)
     wrong_channels = channels is not None and len(shape) > 1 and shape[1] != channels
@@ -153,6 +154,11 @@ def tensor_shape(
         why = "; no axis may be empty" if 0 in shape and len(shape) in axes else ""
         raise ValueError(
             f"{owner}: {name} must have shape {expected}, got {shape}{why}"
+        )
+    if min(shape[2:], default=smallest) < smallest:
+        raise ValueError(
+            f"{owner}: {name} must have at least {smallest} positions along each "
+            f"spatial axis, got {shape}"
         )
 
 

@@ -561,3 +561,310 @@ def _residual_inplace(
                 f"{'raises no error' if should_fail else 'raises the error'}"
             )
     return None
+
+
+# == chapter: zero_padded_shortcuts ====================================================
+
+
+@_property(
+    "zero_padded_own_way",
+    [(6, 4, (6, 5)), (3, 13, (4, 4)), (12, 4, (7,)), (1, 1, (3,))],
+)
+def _zero_padded_own_way(
+    answer: Callable[..., Any], channels: int, extra: int, space: tuple[int, ...]
+) -> str | None:
+    import json
+
+    mx = _framework("gluon")
+    HybridBlock: Any = mx.gluon.HybridBlock
+    F = mx.sym
+    traced = answer(F, F.var("x"), F.var("identity"), channels, extra)
+    if not isinstance(traced, mx.sym.Symbol):
+        return f"with Symbols the result must be a Symbol, got {_brief(traced)}"
+    for node in json.loads(traced.tojson())["nodes"]:
+        if node["op"].strip("_").lower() in ("pad", "concat", "stack"):
+            return f"there is a {node['op']!r} in the graph"
+
+    class Sum(HybridBlock):
+        def hybrid_forward(self, F: Any, x: Any, identity: Any) -> Any:
+            return answer(F, x, identity, channels, extra)
+
+    bits = np.random.PCG64([channels, extra])
+    generator = np.random.Generator(bits)
+    for mode in ("imperative", "hybridized"):
+        net = Sum()
+        net.hybridize(mode == "hybridized")
+        for n in (4, 3, 1):
+            shape = (n, channels + extra, *space)
+            x, grad = generator.standard_normal((2, *shape)).astype("float32")
+            identity = generator.standard_normal((n, channels, *space))
+            spread = n == 3 and channels > 1
+            if spread:
+                identity[0, 0] = np.nan
+            a, b = mx.nd.array(x), mx.nd.array(identity)
+            a.attach_grad()
+            b.attach_grad()
+            with mx.autograd.record():
+                out = net(a, b)
+            out.backward(mx.nd.array(grad))
+            expected = x.copy()
+            expected[:, :channels] += identity
+            where = f"({mode}, a batch of {n})"
+            if out.shape != shape:
+                return f"the shape is {out.shape} instead of {shape} {where}"
+            if not _same(expected, out, rtol=1e-4, atol=1e-5):
+                sound = np.isfinite(out.asnumpy()) == np.isfinite(expected)
+                why = "are wrong" if sound.all() else "have NaNs that spread"
+                return f"the values {why} {where}"
+            for name, got, wanted in (
+                ("x", a.grad, grad),
+                ("identity", b.grad, grad[:, :channels]),
+            ):
+                if not _same(wanted, got, rtol=1e-4, atol=1e-5):
+                    return f"the gradient of {name} is wrong {where}"
+    return None
+
+
+def _zero_padded_gradients() -> list[tuple[Any, ...]]:
+    generator = np.random.Generator(np.random.PCG64(7))
+    cases = []
+    for n, c, wide, h, w in ((2, 3, 5, 6, 6), (1, 2, 7, 5, 4), (3, 4, 4, 7, 9)):
+        grad = generator.standard_normal((n, wide, -(-h // 2), -(-w // 2)))
+        cases.append((grad, c, h, w))
+    return cases
+
+
+@_reference("zero_padded_gradient", _zero_padded_gradients)
+def _zero_padded_gradient(
+    grad: np.ndarray, in_channels: int, height: int, width: int
+) -> np.ndarray:
+    def entries(size: int) -> np.ndarray:
+        """For each position, how many share its window."""
+        return np.minimum(2, size - np.arange(size) // 2 * 2)
+
+    spread = grad[:, :in_channels].repeat(2, axis=2).repeat(2, axis=3)
+    shared = np.outer(entries(height), entries(width))
+    gradient: np.ndarray = spread[:, :, :height, :width] / shared
+    return gradient
+
+
+@_property("zero_padded_front", [(2, 3, 1, 4), (3, 5, 3, 2), (4, 4, 7, 3)])
+def _zero_padded_front(
+    answer: Callable[..., Any], inner: int, channels: int, extra: int, out: int
+) -> str | None:
+    def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        view: Any = np.lib.stride_tricks.sliding_window_view
+        windows = view(x, (3, 3), axis=(2, 3))
+        result: np.ndarray = np.einsum("nchwij,ocij->nohw", windows, weight)
+        return result
+
+    def net(last: np.ndarray, following: np.ndarray, front: bool) -> np.ndarray:
+        pads = [(0, 0), (extra, 0) if front else (0, extra), (0, 0), (0, 0)]
+        return convolve(convolve(x, last) + np.pad(identity, pads), following)
+
+    generator = np.random.Generator(np.random.PCG64([inner, channels, extra]))
+    x = generator.standard_normal((2, inner, 8, 7))
+    identity = generator.standard_normal((2, channels, 6, 5))
+    last = generator.standard_normal((channels + extra, inner, 3, 3))
+    following = generator.standard_normal((out, channels + extra, 3, 3))
+    got = answer(last.copy(), following.copy(), extra)
+    if not isinstance(got, tuple | list) or len(got) != 2:
+        return f"a pair of weights is asked for, got {_brief(got)}"
+    moved = [np.asarray(_plain(weight)) for weight in got]
+    for name, before, after in zip(
+        ("last", "following"), (last, following), moved, strict=True
+    ):
+        if after.shape != before.shape:
+            return f"{name} has shape {after.shape} instead of {before.shape}"
+    same = _same(net(last, following, False), net(moved[0], moved[1], True))
+    if not same:
+        if _same(last, moved[0]):
+            return "the output differs: the branch's channels have to move, too"
+        return "the output of the net with zeros in front is not the same"
+    return None
+
+
+# == chapter: pyramidnet ===============================================================
+
+
+def _pyramid_parameters(widths: Sequence[int]) -> int:
+    """Of a basic PyramidNet: 3 channels in, 16 in the stem, 10 classes."""
+    total, last = 29 * 16, 16
+    for width in widths:
+        total += 9 * width * (last + width) + 2 * last + 4 * width
+        last = width
+    return total + 12 * last + 10
+
+
+@_reference(
+    "pyramid_running_floor",
+    [(20, 48), (110, 48), (110, 84), (110, 270), (14, 5), (8, 7)],
+)
+def _pyramid_running_floor(depth: int, alpha: int) -> list[int]:
+    widths, width = [], 16
+    blocks = (depth - 2) // 2
+    for _ in range(blocks):
+        width = (width * blocks + alpha) // blocks
+        widths.append(width)
+    return widths
+
+
+@_reference(
+    "pyramid_smallest_alpha",
+    [(20, 1_000_000), (14, 50_000), (110, 2_000_000), (20, 310_845), (20, 310_846)],
+)
+def _pyramid_smallest_alpha(depth: int, at_least: int) -> int:
+    from itertools import count
+
+    from d2lutils.shapes import pyramid_widths
+
+    return next(
+        alpha
+        for alpha in count(1)
+        if _pyramid_parameters(pyramid_widths(depth, alpha)) >= at_least
+    )
+
+
+@_reference("pyramid_same_end", [(110, 64), (20, 64), (110, 100), (38, 48), (8, 20)])
+def _pyramid_same_end(depth: int, end: int) -> tuple[int, int]:
+    from d2lutils.shapes import pyramid_widths
+
+    line = pyramid_widths(depth, end - 16)
+    curve = pyramid_widths(depth, end / 16, widening="multiplicative")
+    return _pyramid_parameters(line), _pyramid_parameters(curve)
+
+
+# == chapter: stochastic_depth =========================================================
+
+
+@_reference(
+    "stochastic_depth_last",
+    [(54, 27), (54, 40.25), (54, 54), (9, 5), (18, 12.6), (1, 0.25)],
+)
+def _stochastic_depth_last(num_blocks: int, expected: float) -> float:
+    return 1 - 2 * (num_blocks - expected) / (num_blocks + 1)
+
+
+def _stochastic_depth_counts() -> list[tuple[Any, ...]]:
+    """Claimed probabilities and counts made by a rule: no random number decides.
+
+    The counts lie around their expectation as a fair sample's would: by the quantiles
+    of the normal distribution, mixed over the blocks. A wrong rule is eight standard
+    errors away in some block, or much more.
+    """
+    from statistics import NormalDist
+
+    from d2lutils.survival import drop_probs
+
+    def sample(probabilities: list[float], steps: int) -> list[int]:
+        blocks = len(probabilities)
+        counts = []
+        for i, p in enumerate(probabilities):
+            share = (i * 5 % blocks + 0.5) / blocks  # every quantile once: 5 fits
+            away = NormalDist().inv_cdf(share) * (steps * p * (1 - p)) ** 0.5
+            counts.append(min(steps, max(0, round(steps * p + away))))
+        return counts
+
+    paper, zero, ends, same = (
+        drop_probs(54, 0.5, rule)
+        for rule in ("paper", "from zero", "end to end", "constant")
+    )
+    large = 1_000_000
+    cases = [
+        (paper, paper, large),
+        (zero, zero, large),
+        (ends, ends, large),
+        (same, same, 400),
+        (paper, paper, 2_000),
+        (paper, zero, large),
+        (zero, paper, large),
+        (ends, zero, large),
+        (paper, paper[::-1], large),  # as many in all
+        (same, paper, 2_000),
+    ]
+    result = [
+        (sample(made, steps), steps, claimed, made != claimed)
+        for claimed, made, steps in cases
+    ]
+    certain = [0.0, 0.5, 1.0]
+    result.append(([0, 505, 1000], 1000, certain, False))
+    result.append(([1, 505, 1000], 1000, certain, True))
+    result.append(([0, 505, 999], 1000, certain, True))
+    return result
+
+
+@_property("stochastic_depth_rejects", _stochastic_depth_counts)
+def _stochastic_depth_rejects(
+    answer: Any,
+    dropped: list[int],
+    steps: int,
+    probabilities: list[float],
+    wrong: bool,
+) -> str | None:
+    got = answer(list(dropped), steps, list(probabilities))
+    if got not in (True, False):
+        return f"True or False is expected, got {_brief(got)}"
+    if bool(got) == wrong:
+        return None
+    return (
+        "the counts cannot come from these probabilities, and were accepted"
+        if wrong
+        else "the counts are a fair sample of these probabilities, and were rejected"
+    )
+
+
+@_property(
+    "stochastic_depth_paper",
+    [("conv", 0.5), ("norm", 0.5), ("norm", 0.75), ("pyramid", 0.9375)],
+)
+def _stochastic_depth_paper(answer: Any, kind: str, survival: float) -> str | None:
+    torch = _framework("pytorch")
+    nn = torch.nn
+    layers = [nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)]
+    layers += [nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)]
+    if kind != "conv":
+        layers.append(nn.BatchNorm2d(4))
+    if kind == "pyramid":
+        layers.insert(0, nn.BatchNorm2d(4))
+    branch = nn.Sequential(*layers).double()
+    with torch.no_grad():  # as if trained: no value is the one that it began with
+        for i, tensor in enumerate([*branch.parameters(), *branch.buffers()]):
+            if tensor.is_floating_point():
+                wave = torch.sin(torch.arange(tensor.numel()) * 1.7 + i)
+                tensor.copy_((1.25 + wave).reshape(tensor.shape) / 4)
+    x = torch.sin(torch.arange(2 * 4 * 25).double()).reshape(2, 4, 5, 5)
+    original = copy.deepcopy(branch)
+    changed = answer(branch, survival)
+    if not isinstance(changed, nn.Module):
+        return f"a Module is expected, got {_brief(changed)}"
+    names = [name for name, _ in original.named_parameters()]
+    if [name for name, _ in changed.named_parameters()] != names:
+        return "the layers and their parameters must stay, with other values"
+    with torch.no_grad():
+        original.eval()
+        changed.eval()
+        if not torch.allclose(x + survival * changed(x), x + original(x)):
+            return "in evaluation the paper's block differs from the library's"
+        original.train()
+        changed.train()
+        if not torch.allclose(x + changed(x), x + original(x) / survival):
+            return "in a training step that keeps the branch the two differ"
+    return None
+
+
+@_reference(
+    "stochastic_depth_dark",
+    [
+        ([16, 20, 24, 28], [0.0, 0.25, 0.5]),
+        ([16, 32], [0.5]),
+        ([16, 16, 21, 40], [0.5, 1.0, 1.0]),
+        ([16, 22, 24, 24, 30], [0.5, 0.25, 0.75, 0.125]),
+        ([8, 16, 24], [0.0, 0.0]),
+    ],
+)
+def _stochastic_depth_dark(widths: list[int], drops: list[float]) -> float:
+    expected, never_kept = 0.0, 1.0
+    for k in reversed(range(len(drops))):
+        never_kept *= drops[k]
+        expected += never_kept * (widths[k + 1] - widths[k])
+    return expected

@@ -25,6 +25,8 @@ def check_input(
     rank: int | tuple[int, ...],
     channels: int | None,
     parameter: Any = None,
+    smallest: int = 1,
+    name: str = "x",
 ) -> None:
     """Raise at once if `x` does not fit a block, in words.
 
@@ -38,6 +40,8 @@ def check_input(
             either.
         channels: size that axis 1 must have; None for any.
         parameter: one of the block's, for its dtype and device.
+        smallest: positions that each spatial axis must have.
+        name: of the argument, for the message.
 
     Raises:
         TypeError: `x` is not a tensor.
@@ -47,21 +51,25 @@ def check_input(
         return
     if not isinstance(x, mx.nd.NDArray):
         raise TypeError(
-            f"{owner}: x must be a tensor, got {type(x).__name__}"
+            f"{owner}: {name} must be a tensor, got {type(x).__name__}"
         )
     ranks = (rank,) if isinstance(rank, int) else rank
     axes = [rank + 2 for rank in ranks]
-    checks.tensor_shape(owner, "x", x.shape, axes, channels)
+    checks.tensor_shape(owner, name, x.shape, axes, channels, smallest)
     if parameter is None:
         return
     got, own = np.dtype(x.dtype).name, np.dtype(parameter.dtype).name
-    checks.same_kind(owner, "x", "dtype", got, own)
+    checks.same_kind(owner, name, "dtype", got, own)
     if parameter._data is None:
         return  # not initialised: Gluon's own error says so
     devices = [_device(context) for context in parameter.list_ctx()]
     if _device(x.context) not in devices:
         checks.same_kind(
-            owner, "x", "device", _device(x.context), ", ".join(devices)
+            owner,
+            name,
+            "device",
+            _device(x.context),
+            ", ".join(devices),
         )
 
 

@@ -376,8 +376,9 @@ def capabilities(way: str) -> dict[str, str]:
     - any batch: that graph on another batch size.
     - 1-D: on 4x64x6, also in a graph if it can be one.
     - extra > channels: to 64 from 10, likewise.
-    - in a net: two training steps of PyramidNet-20 (alpha 48), whose
-      widths are odd; hybridized.
+    - in a net: two training steps of PyramidNet-20 (alpha 48),
+      hybridized. A sum followed by a convolution can still fail where
+      this works, on rank 4: batch norm comes between here.
 
     Args:
         way: its name in `WAYS`.

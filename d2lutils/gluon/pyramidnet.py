@@ -35,6 +35,10 @@ def _norm(channels: int) -> Any:
     return nn.BatchNorm(in_channels=channels)
 
 
+def _relu() -> Any:
+    return nn.Activation("relu")
+
+
 def _branch(
     in_channels: int, width: int, stride: int, block: str
 ) -> Any:
@@ -45,7 +49,7 @@ def _branch(
         layers += [
             _conv(in_channels, width, 3, stride),
             _norm(width),
-            nn.Activation("relu"),
+            _relu(),
             _conv(width, width, 3),
             _norm(width),
         ]
@@ -53,10 +57,10 @@ def _branch(
         layers += [
             _conv(in_channels, width, 1),
             _norm(width),
-            nn.Activation("relu"),
+            _relu(),
             _conv(width, width, 3, stride),
             _norm(width),
-            nn.Activation("relu"),
+            _relu(),
             _conv(width, 4 * width, 1),
             _norm(4 * width),
         ]
@@ -128,7 +132,9 @@ class PyramidUnit(nn.HybridBlock):
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) → (N, channels, …)."""
         weight = self.sum.branch[0].gamma
-        check_input("PyramidUnit", x, 2, self.in_channels, weight)
+        smallest = 1 if self.pool is None else 2
+        sizes = (2, self.in_channels, weight, smallest)
+        check_input("PyramidUnit", x, *sizes)
         return super().forward(x)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
@@ -193,6 +199,8 @@ class PyramidNet(nn.HybridBlock):
         drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
         checks.choice(owner, "drop_mode", drop_mode, ("batch", "row"))
         self.in_channels = in_channels
+        # Two positions are left for the last shortcut that pools.
+        self.smallest = 3 if stem == "cifar" else 17
 
         self.stem = nn.HybridSequential()
         if stem == "cifar":
@@ -201,7 +209,7 @@ class PyramidNet(nn.HybridBlock):
             self.stem.add(
                 _conv(in_channels, width, 7, stride=2),
                 _norm(width),
-                nn.Activation("relu"),
+                _relu(),
                 nn.MaxPool2D(3, 2, padding=1),
             )
         # The first block of every group but the first strides.
@@ -223,7 +231,7 @@ class PyramidNet(nn.HybridBlock):
         self.head = nn.HybridSequential()
         self.head.add(
             _norm(width),
-            nn.Activation("relu"),
+            _relu(),
             nn.GlobalAvgPool2D(),
             nn.Flatten(),
             nn.Dense(num_classes, in_units=width),
@@ -238,7 +246,8 @@ class PyramidNet(nn.HybridBlock):
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) → (N, num_classes)."""
         weight = self.stem[0].weight
-        check_input("PyramidNet", x, 2, self.in_channels, weight)
+        sizes = (2, self.in_channels, weight, self.smallest)
+        check_input("PyramidNet", x, *sizes)
         return super().forward(x)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:

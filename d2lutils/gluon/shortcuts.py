@@ -28,8 +28,9 @@ def _append_zeros(F: Any, x: Any, extra: int) -> Any:
     """`extra` channels of zeros behind `x`, for any rank and batch."""
     # Zeros of the right batch and space: one channel of x, its values
     # replaced (0 * x would keep a NaN) and repeated. A view of rank 3,
-    # (N, C, S), because on rank 4 oneDNN's concatenation fails inside
-    # hybridized nets, in training, where widths are odd.
+    # (N, C, S), because on rank 4 oneDNN's concatenation cannot cut a
+    # gradient that comes in blocks of channels, as a convolution's
+    # does: it fails, or ends the process, in training.
     view = F.reshape(x, shape=(0, 0, -1))
     one = F.slice_axis(view, axis=1, begin=0, end=1)
     zeros = F.broadcast_axis(F.zeros_like(one), axis=1, size=extra)
@@ -174,6 +175,7 @@ class ZeroPadShortcut(nn.HybridBlock):
 
     The window is as large as the stride and the last one may hang over
     the edge (ceil mode); the mean is then over the positions there are.
+    An axis must have as many positions as one window.
 
     Shapes: (N, in_channels, L) → (N, channels, ceil(L / stride)), and
     the same along H and W for rank 2.
@@ -212,7 +214,9 @@ class ZeroPadShortcut(nn.HybridBlock):
     def forward(self, x: Any) -> Any:
         """(N, in_channels, …) → (N, channels, …)."""
         owner = "ZeroPadShortcut"
-        check_input(owner, x, self.rank, self.in_channels)
+        # MXNet refuses a window larger than its input.
+        sizes = (self.rank, self.in_channels, None, self.stride)
+        check_input(owner, x, *sizes)
         if isinstance(x, mx.nd.NDArray):
             checks.floating(owner, "x", np.dtype(x.dtype).name)
         return super().forward(x)

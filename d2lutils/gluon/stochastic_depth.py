@@ -41,8 +41,8 @@ class StochasticDepth(nn.HybridBlock):
         mode: "batch" or "row".
         extra: channels of the branch's output beyond identity's, which
             zeros stand for; a dropped example has zeros there.
-        add: called as add(y, identity, extra) for the sum; by default
-            `shortcuts.add_zero_padded`.
+        add: called as add(y, identity, extra) for the sum where extra
+            is above 0; by default `shortcuts.add_zero_padded`.
 
     Raises:
         TypeError, ValueError: a bad argument, named; in a call, tensors
@@ -67,7 +67,13 @@ class StochasticDepth(nn.HybridBlock):
         drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
         self.mode = checks.choice(owner, "mode", mode, ("batch", "row"))
         self.extra = checks.non_negative(owner, "extra", extra)
-        self.add = add_zero_padded if add is None else add
+        if add is not None and not callable(add):
+            raise TypeError(
+                f"{owner}: add must be a function, got {add!r}"
+            )
+        if add is None or self.extra == 0:
+            add = add_zero_padded  # which also checks the shapes
+        self.add = add
         self.branch = branch
         self._drop_prob = drop_prob
 
@@ -99,6 +105,7 @@ class StochasticDepth(nn.HybridBlock):
         if isinstance(x, mx.sym.Symbol):
             return self._graph(x, identity, keep)
         check_input(owner, x, (1, 2), None)
+        check_input(owner, identity, (1, 2), None, name="identity")
         if keep is not None and self.mode == "batch":
             checks.boolean(owner, "keep", keep)
         elif keep is not None:
@@ -154,7 +161,10 @@ class StochasticDepth(nn.HybridBlock):
         if keep is None:
             keep = F.random.uniform_like(first) >= p
         else:
+            # The mask may have another dtype than the branch.
+            ones, zeros = F.ones_like(first), F.zeros_like(first)
             keep = F.reshape(keep, shape=(-1, 1))
+            keep = F.where(keep, ones, zeros)
         mask = F.broadcast_maximum(
             keep * _inverse(1 - p) * (1 - evaluation), evaluation
         )

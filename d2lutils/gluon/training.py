@@ -111,10 +111,11 @@ def fit(
                 x, target = _to(x, net, device), _labels(y, device)
                 at = position(epoch, i, train_data) / epochs
                 now = rate * factor(at)
-                if optimizer == "sgd" and last:
+                change = now / last if last else 1.0
+                if optimizer == "sgd":
                     # MXNet's velocity contains the rate, PyTorch's
                     # does not: rescaled, they stay the same.
-                    step.optimizer.momentum = momentum * now / last
+                    step.optimizer.momentum = momentum * change
                 step.set_learning_rate(now)
                 last = now
                 with autograd.record():
@@ -122,6 +123,8 @@ def fit(
                     checks.labels_fit(owner, logits.shape, y)
                     loss = loss_function(logits, target).mean()
                 loss.backward()
+                if skips and optimizer == "sgd":
+                    _rescale_waiting(step, change)
                 # The loss is a mean already: no division by the batch.
                 step.step(1, ignore_stale_grad=skips)
                 value = loss.asscalar().item()
@@ -185,6 +188,15 @@ def _skips_blocks(net: Any) -> bool:
     if isinstance(net, StochasticDepth):
         return net.mode == "batch"
     return any(_skips_blocks(child) for child in net._children.values())
+
+
+def _rescale_waiting(step: Any, change: float) -> None:
+    """Let velocities that this step leaves alone follow the rate."""
+    for i, parameter in enumerate(step._params):
+        velocity = step._updaters[0].states.get(i)
+        fresh = parameter.list_data()[0]._fresh_grad
+        if velocity is not None and not fresh:
+            velocity *= change
 
 
 def _to(x: Any, net: Any, device: Any) -> Any:

@@ -17,6 +17,8 @@ def check_input(
     rank: int | tuple[int, ...],
     channels: int | None,
     parameter: torch.Tensor | None = None,
+    smallest: int = 1,
+    name: str = "x",
 ) -> None:
     """Raise at once if `x` does not fit a block, in words.
 
@@ -31,6 +33,8 @@ def check_input(
             either.
         channels: size that axis 1 must have; None for any.
         parameter: one of the block's, for its dtype and device.
+        smallest: positions that each spatial axis must have.
+        name: of the argument, for the message.
 
     Raises:
         TypeError: `x` is not a tensor.
@@ -40,18 +44,18 @@ def check_input(
         return
     if not isinstance(x, torch.Tensor):
         raise TypeError(
-            f"{owner}: x must be a tensor, got {type(x).__name__}"
+            f"{owner}: {name} must be a tensor, got {type(x).__name__}"
         )
     ranks = (rank,) if isinstance(rank, int) else rank
     axes = [rank + 2 for rank in ranks]
-    checks.tensor_shape(owner, "x", x.shape, axes, channels)
+    checks.tensor_shape(owner, name, x.shape, axes, channels, smallest)
     if parameter is None:
         return
     if not torch.is_autocast_enabled(x.device.type):
         got, own = (str(t.dtype).split(".")[-1] for t in (x, parameter))
-        checks.same_kind(owner, "x", "dtype", got, own)
+        checks.same_kind(owner, name, "dtype", got, own)
     got, own = str(x.device), str(parameter.device)
-    checks.same_kind(owner, "x", "device", got, own)
+    checks.same_kind(owner, name, "device", got, own)
 
 
 def check_pair(

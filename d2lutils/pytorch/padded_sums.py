@@ -309,8 +309,7 @@ def capabilities(way: str) -> dict[str, str]:
     - any batch: that graph on another batch size.
     - 1-D: on 4x64x6, also in a graph if it can be one.
     - extra > channels: to 64 from 10, likewise.
-    - in a net: two training steps of PyramidNet-20 (alpha 48), whose
-      widths are odd.
+    - in a net: two training steps of PyramidNet-20 (alpha 48).
 
     Args:
         way: its name in `WAYS`.

@@ -35,6 +35,11 @@ def _norm(channels: int) -> Any:
     return nn.BatchNorm2d(channels)
 
 
+def _relu() -> Any:
+    # In place: the batch norm before it does not need its own output.
+    return nn.ReLU(inplace=True)
+
+
 def _branch(
     in_channels: int, width: int, stride: int, block: str
 ) -> Any:
@@ -45,7 +50,7 @@ def _branch(
         layers += [
             _conv(in_channels, width, 3, stride),
             _norm(width),
-            nn.ReLU(),
+            _relu(),
             _conv(width, width, 3),
             _norm(width),
         ]
@@ -53,10 +58,10 @@ def _branch(
         layers += [
             _conv(in_channels, width, 1),
             _norm(width),
-            nn.ReLU(),
+            _relu(),
             _conv(width, width, 3, stride),
             _norm(width),
-            nn.ReLU(),
+            _relu(),
             _conv(width, 4 * width, 1),
             _norm(4 * width),
         ]
@@ -119,7 +124,9 @@ class PyramidUnit(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, channels, …)."""
         weight = next(self.sum.branch.parameters())
-        check_input("PyramidUnit", x, 2, self.in_channels, weight)
+        smallest = 1 if self.pool is None else 2
+        sizes = (2, self.in_channels, weight, smallest)
+        check_input("PyramidUnit", x, *sizes)
         identity = x if self.pool is None else self.pool(x)
         return self.sum(x, identity)
 
@@ -178,6 +185,8 @@ class PyramidNet(nn.Module):
         drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
         checks.choice(owner, "drop_mode", drop_mode, ("batch", "row"))
         self.in_channels = in_channels
+        # Two positions are left for the last shortcut that pools.
+        self.smallest = 3 if stem == "cifar" else 17
 
         if stem == "cifar":
             self.stem = nn.Sequential(
@@ -187,7 +196,7 @@ class PyramidNet(nn.Module):
             self.stem = nn.Sequential(
                 _conv(in_channels, width, 7, stride=2),
                 _norm(width),
-                nn.ReLU(),
+                _relu(),
                 nn.MaxPool2d(3, 2, padding=1),
             )
         # The first block of every group but the first strides.
@@ -208,7 +217,7 @@ class PyramidNet(nn.Module):
             width = unit.channels
         self.head = nn.Sequential(
             _norm(width),
-            nn.ReLU(),
+            _relu(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Linear(width, num_classes),
@@ -217,5 +226,6 @@ class PyramidNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, num_classes)."""
         weight = next(self.stem.parameters())
-        check_input("PyramidNet", x, 2, self.in_channels, weight)
+        sizes = (2, self.in_channels, weight, self.smallest)
+        check_input("PyramidNet", x, *sizes)
         return self.head(self.blocks(self.stem(x)))

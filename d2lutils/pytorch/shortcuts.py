@@ -54,8 +54,8 @@ class _AddToFirst(torch.autograd.Function):
     """identity added to the first channels of x, in one pass."""
 
     @staticmethod
-    def forward(x: Any, identity: Any) -> Any:
-        c = identity.shape[1]
+    def forward(ctx: Any, x: Any, identity: Any) -> Any:
+        c = ctx.channels = identity.shape[1]
         kind = torch.promote_types(x.dtype, identity.dtype)
         out = torch.empty_like(x, dtype=kind)
         torch.add(x[:, :c], identity, out=out[:, :c])
@@ -63,26 +63,10 @@ class _AddToFirst(torch.autograd.Function):
         return out
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.channels = inputs[1].shape[1]
-
-    @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         # A view, not a copy; autograd would fill a tensor with zeros
         # for each slice of x that it met.
         return grad, grad[:, : ctx.channels]
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *tensors: Any) -> Any:
-        # The mapped axis joins the batch: channels stay on axis 1.
-        x, identity = (
-            t.expand(info.batch_size, *t.shape)
-            if dim is None
-            else t.movedim(dim, 0)
-            for t, dim in zip(tensors, in_dims, strict=True)
-        )
-        out = _AddToFirst.apply(x.flatten(0, 1), identity.flatten(0, 1))
-        return out.unflatten(0, x.shape[:2]), 0
 
 
 def add_zero_padded(
@@ -109,8 +93,11 @@ def add_zero_padded(
     extra = check_pair("add_zero_padded", x, identity, extra)
     if extra == 0:
         return x + identity
-    if torch.compiler.is_compiling():
-        # A compiler makes one kernel of the padding and the sum.
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+    ):
+        # A compiler makes one kernel of this, and torch.func knows it.
         behind = (0, 0) * (x.ndim - 2) + (0, extra)
         return x + functional.pad(identity, behind)
     sum_: torch.Tensor = _AddToFirst.apply(x, identity)
@@ -172,6 +159,7 @@ class ZeroPadShortcut(nn.Module):
 
     The window is as large as the stride and the last one may hang over
     the edge (ceil mode); the mean is then over the positions there are.
+    An axis must have as many positions as one window.
 
     Shapes: (N, in_channels, L) → (N, channels, ceil(L / stride)), and
     the same along H and W for rank 2.
@@ -210,7 +198,9 @@ class ZeroPadShortcut(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
         owner = "ZeroPadShortcut"
-        check_input(owner, x, self.rank, self.in_channels)
+        # MXNet refuses a window larger than its input.
+        sizes = (self.rank, self.in_channels, None, self.stride)
+        check_input(owner, x, *sizes)
         checks.floating(owner, "x", str(x.dtype).split(".")[-1])
         x = x if self.pool is None else self.pool(x)
         return zero_pad_channels(x, self.channels)

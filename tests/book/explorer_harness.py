@@ -18,8 +18,12 @@ from playwright.sync_api import Frame, Locator, Page
 from d2lutils.explorers import Control, Explorer, View, choice, number, slider, switch
 from d2lutils.explorers.base import esc, num
 from d2lutils.explorers.base import text as svg_text
+from d2lutils.explorers.pyramid_widths import compute as pyramid_compute
+from d2lutils.explorers.pyramid_widths import pyramid_widths
 from d2lutils.explorers.residual_builder import compute as residual_compute
 from d2lutils.explorers.residual_builder import residual_builder
+from d2lutils.explorers.stochastic_grid import compute as stochastic_compute
+from d2lutils.explorers.stochastic_grid import stochastic_grid
 
 
 def from_controls(explorer: Explorer, rng: random.Random) -> dict[str, Any]:
@@ -123,6 +127,40 @@ CASES = {
             {"length": 10, "padding": 2},
             {"length": 8, "kernel_size": 4, "chain_length": 4, "padding": 1},
             {"channels": 16, "padding": 1, "shortcut": "zeros"},
+        ),
+    ),
+    "pyramid_widths": Case(
+        pyramid_widths,
+        pyramid_compute,
+        corners=(
+            {"rounding": "exact"},
+            {"alpha": 108},
+            {"alpha": 1},
+            {"alpha": 1, "widening": "multiplicative"},
+            {"alpha": 300, "widening": "multiplicative", "depth": 272},
+            {"alpha": 300, "widening": "multiplicative", "block": "bottleneck"},
+            # The sixth root of 64 is 2, on the nose.
+            {
+                "depth": 20,
+                "alpha": 64,
+                "block": "bottleneck",
+                "widening": "multiplicative",
+            },
+            {"depth": 164, "alpha": 270, "block": "bottleneck", "rounding": "exact"},
+        ),
+    ),
+    "stochastic_grid": Case(
+        stochastic_grid,
+        stochastic_compute,
+        corners=(
+            {"mode": "batch", "rule": "paper", "drop_prob": 0.5},
+            {"mode": "batch", "rule": "end to end", "drop_prob": 0.5},
+            {"mode": "batch", "rule": "from zero", "drop_prob": 0.5},
+            {"mode": "batch", "rule": "from zero", "drop_prob": 1},
+            {"mode": "batch", "rule": "constant", "drop_prob": 1},
+            {"num_blocks": 1, "rule": "end to end", "samples": 1, "drop_prob": 1},
+            {"num_blocks": 54, "samples": 16, "drop_prob": 1, "seed": 999},
+            {"num_blocks": 54, "mode": "batch", "rule": "paper", "drop_prob": 0.5},
         ),
     ),
     "toy": Case(toy, toy_compute),

@@ -163,7 +163,8 @@ def test_several_on_one_page(open_tab: Open) -> None:
     number = roots.last.locator("input[type=number]").first
     number.fill("9")
     after = [roots.nth(i).inner_text() for i in range(len(explorers))]
-    assert [a == b for a, b in zip(after, before, strict=True)] == [True, True, False]
+    same = [a == b for a, b in zip(after, before, strict=True)]
+    assert same == [True] * (len(explorers) - 1) + [False]
 
 
 def test_without_script(case: Case, open_tab: Open) -> None:

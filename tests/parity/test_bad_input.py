@@ -13,9 +13,14 @@ from pairs import halves
 
 from d2lutils.compat import mx
 
+MODULES = (
+    *("blocks", "residual", "shortcuts", "inputs", "stochastic_depth", "pyramidnet"),
+    "padded_sums",
+)
+
 
 def gluon_half() -> Any:
-    modules = {m: halves(m)[0] for m in ("blocks", "residual", "shortcuts", "inputs")}
+    modules = {m: halves(m)[0] for m in MODULES}
 
     def ready(block: Any) -> Any:
         block.initialize()
@@ -27,11 +32,13 @@ def gluon_half() -> Any:
         zeros=lambda *shape, dtype="float32": mx.nd.zeros(shape, dtype=dtype),
         empty=lambda *shape: mx.nd.array(np.zeros(shape, "float32")),
         double=lambda block: block.cast("float64") or block,
+        relu=lambda: mx.gluon.nn.Activation("relu"),
+        train=lambda block: TrainMode(block),
     )
 
 
 def pytorch_half() -> Any:
-    modules = {m: halves(m)[1] for m in ("blocks", "residual", "shortcuts", "inputs")}
+    modules = {m: halves(m)[1] for m in MODULES}
     return SimpleNamespace(
         **modules,
         ready=lambda block: block,
@@ -40,7 +47,20 @@ def pytorch_half() -> Any:
         ),
         empty=torch.zeros,
         double=lambda block: block.double(),
+        relu=torch.nn.ReLU,
+        train=lambda block: block.train(),
     )
+
+
+class TrainMode:
+    """A Gluon block that is called as in training."""
+
+    def __init__(self, block: Any) -> None:
+        self.block = block
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        with mx.autograd.train_mode():
+            return self.block(*arguments, **options)
 
 
 HALVES = {"gluon": gluon_half(), "pytorch": pytorch_half()}
@@ -79,6 +99,29 @@ def pads(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
     )
 
 
+def zeros(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
+    return lambda half: half.ready(
+        half.shortcuts.ZeroPadShortcut(*arguments, **options)
+    )
+
+
+def unit(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
+    return lambda half: half.ready(half.pyramidnet.PyramidUnit(*arguments, **options))
+
+
+def pyramid(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
+    return lambda half: half.ready(half.pyramidnet.PyramidNet(*arguments, **options))
+
+
+def depth(drop_prob: Any, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
+    """Stochastic depth around a ReLU, in training."""
+    return lambda half: half.train(
+        half.stochastic_depth.StochasticDepth(
+            half.relu(), drop_prob, *arguments, **options
+        )
+    )
+
+
 SIZES = [
     (0, ValueError, "must be at least 1, got 0"),
     (-2, ValueError, "must be at least 1, got -2"),
@@ -96,6 +139,7 @@ OWNERS = [
         ("in_channels", "channels", "kernel_size", "stride", "chain_length"),
     ),
     (pads, "SubsampleZeroPad", ("in_channels", "channels", "stride")),
+    (zeros, "ZeroPadShortcut", ("in_channels", "channels", "stride")),
 ]
 
 
@@ -108,7 +152,7 @@ def test_sizes(
     make: Any, owner: str, name: str, value: Any, error: Any, text: str
 ) -> None:
     sizes = {"in_channels": 4, "channels": 4, "kernel_size": 3}
-    if make is pads:
+    if make in (pads, zeros):
         del sizes["kernel_size"]
     refused_alike(make(**sizes | {name: value}), error, f"{owner}: {name} {text}")
 
@@ -210,7 +254,220 @@ CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
         ValueError,
         "SubsampleZeroPad: rank must be one of 1, 2, got 3",
     ),
+    (
+        zeros(5, 4),
+        ValueError,
+        "ZeroPadShortcut: channels must be at least the input's 5, got 4",
+    ),
+    (
+        zeros(4, 5, rank=3),
+        ValueError,
+        "ZeroPadShortcut: rank must be one of 1, 2, got 3",
+    ),
+    (
+        zeros(4, 5, rank="2"),
+        ValueError,
+        "ZeroPadShortcut: rank must be one of 1, 2, got '2'",
+    ),
 ]
+
+PROBS = [
+    (-0.25, ValueError, "drop_prob must be at least 0 and at most 1, got -0.25"),
+    (1.5, ValueError, "drop_prob must be at least 0 and at most 1, got 1.5"),
+    (float("nan"), ValueError, "drop_prob must be finite, got nan"),
+    ("0.5", TypeError, "drop_prob must be a number, got '0.5'"),
+    (True, TypeError, "drop_prob must be a number, got True"),
+    (None, TypeError, "drop_prob must be a number, got None"),
+]
+UNIT: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"in_channels": 0}, ValueError, "in_channels must be at least 1, got 0"),
+    ({"in_channels": 4.0}, TypeError, "in_channels must be an integer, got 4.0"),
+    ({"width": -1}, ValueError, "width must be at least 1, got -1"),
+    ({"width": True}, TypeError, "width must be an integer, got True"),
+    ({"width": 3}, ValueError, "channels must be at least the input's 4, got 3"),
+    (
+        {"in_channels": 9, "width": 2, "block": "bottleneck"},
+        ValueError,
+        "channels must be at least the input's 9, got 8",
+    ),
+    ({"stride": 3}, ValueError, "stride must be one of 1, 2, got 3"),
+    ({"stride": 0}, ValueError, "stride must be one of 1, 2, got 0"),
+    ({"stride": 2.0}, ValueError, "stride must be one of 1, 2, got 2.0"),
+    (
+        {"block": "wide"},
+        ValueError,
+        "block must be one of 'basic', 'bottleneck', got 'wide'",
+    ),
+]
+# The unit hands these on to its StochasticDepth, which says so.
+DEPTH: list[tuple[dict[str, Any], type[Exception], str]] = [
+    *(({"drop_prob": value}, error, text) for value, error, text in PROBS),
+    ({"mode": "layer"}, ValueError, "mode must be one of 'batch', 'row', got 'layer'"),
+    ({"mode": None}, ValueError, "mode must be one of 'batch', 'row', got None"),
+    ({"add": "sum"}, TypeError, "add must be a function, got 'sum'"),
+]
+NET: list[tuple[dict[str, Any], type[Exception], str]] = [
+    *(({"drop_prob": value}, error, f"PyramidNet: {t}") for value, error, t in PROBS),
+    (
+        {"depth": 21},
+        ValueError,
+        "pyramid_blocks: depth must be 6n + 2 for stem='cifar' and block='basic' "
+        "(three groups of n blocks, a stem and a classifier), got 21; the nearest is "
+        "20",
+    ),
+    (
+        {"depth": 21, "block": "bottleneck"},
+        ValueError,
+        "pyramid_blocks: depth must be 9n + 2 for stem='cifar' and block='bottleneck' "
+        "(three groups of n blocks, a stem and a classifier), got 21; the nearest is "
+        "20",
+    ),
+    (
+        {"depth": 110, "stem": "imagenet"},
+        ValueError,
+        "pyramid_blocks: depth must be one of 18, 34 for stem='imagenet' and "
+        "block='basic', got 110; the nearest is 34",
+    ),
+    (
+        {"depth": 8.0},
+        TypeError,
+        "pyramid_blocks: depth must be an integer, got 8.0",
+    ),
+    ({"depth": 0}, ValueError, "pyramid_blocks: depth must be at least 1, got 0"),
+    ({"alpha": 0}, ValueError, "pyramid_widths: alpha must be above 0, got 0"),
+    ({"alpha": -1.5}, ValueError, "pyramid_widths: alpha must be above 0, got -1.5"),
+    (
+        {"alpha": float("nan")},
+        ValueError,
+        "pyramid_widths: alpha must be finite, got nan",
+    ),
+    (
+        {"alpha": True},
+        TypeError,
+        "pyramid_widths: alpha must be a number, got True",
+    ),
+    (
+        {"alpha": 0.5, "widening": "multiplicative"},
+        ValueError,
+        "pyramid_widths: alpha must be at least 1 for widening='multiplicative', since "
+        "zeros can only add channels, got 0.5",
+    ),
+    (
+        {"num_classes": 0},
+        ValueError,
+        "PyramidNet: num_classes must be at least 1, got 0",
+    ),
+    (
+        {"num_classes": "10"},
+        TypeError,
+        "PyramidNet: num_classes must be an integer, got '10'",
+    ),
+    (
+        {"in_channels": -3},
+        ValueError,
+        "PyramidNet: in_channels must be at least 1, got -3",
+    ),
+    (
+        {"block": None},
+        ValueError,
+        "pyramid_blocks: block must be one of 'basic', 'bottleneck', got None",
+    ),
+    (
+        {"widening": "linear"},
+        ValueError,
+        "pyramid_widths: widening must be one of 'additive', 'multiplicative', got "
+        "'linear'",
+    ),
+    (
+        {"stem": "mnist"},
+        ValueError,
+        "pyramid_blocks: stem must be one of 'cifar', 'imagenet', got 'mnist'",
+    ),
+    (
+        {"drop_mode": "layer"},
+        ValueError,
+        "PyramidNet: drop_mode must be one of 'batch', 'row', got 'layer'",
+    ),
+    (
+        {"add": 3},
+        TypeError,
+        "StochasticDepth: add must be a function, got 3",
+    ),
+]
+
+
+def alone(text: str) -> str:
+    """A parameter's id: what is said after the owner's name."""
+    return text.partition(": ")[2][:50] or text[:50]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "text"), UNIT, ids=[alone(c[2]) for c in UNIT]
+)
+def test_pyramid_unit(
+    changes: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    arguments = {"in_channels": 4, "width": 6} | changes
+    refused_alike(unit(**arguments), error, f"PyramidUnit: {text}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "text"), DEPTH, ids=[alone(c[2]) for c in DEPTH]
+)
+def test_stochastic_depth(
+    changes: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    text = f"StochasticDepth: {text}"
+    refused_alike(depth(**{"drop_prob": 0.5} | changes), error, text)
+    if "mode" in changes:
+        changes = {"drop_mode": changes["mode"]}
+    refused_alike(unit(4, 6, **changes), error, text)
+
+
+@pytest.mark.parametrize("value", [-1, 1.0, True, None])
+def test_extra_of_stochastic_depth(value: Any) -> None:
+    below = type(value) is int
+    text = "at least 0, got -1" if below else f"an integer, got {value!r}"
+    refused_alike(
+        depth(0.5, "row", value),
+        ValueError if below else TypeError,
+        f"StochasticDepth: extra must be {text}",
+    )
+
+
+@pytest.mark.parametrize("branch", [None, 3, abs, "conv"])
+def test_branch(branch: Any) -> None:
+    kind = type(branch).__name__
+    refused_alike(
+        lambda half: half.stochastic_depth.StochasticDepth(branch, 0.5),
+        TypeError,
+        f"StochasticDepth: branch must be a layer or block, got {kind}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "text"), NET, ids=[alone(c[2]) for c in NET]
+)
+def test_pyramidnet(changes: dict[str, Any], error: type[Exception], text: str) -> None:
+    refused_alike(pyramid(**{"depth": 8, "alpha": 12} | changes), error, text)
+
+
+@pytest.mark.parametrize(
+    ("options", "nearest"),
+    [
+        ({"depth": 111}, 110),
+        ({"depth": 3}, 8),
+        ({"depth": 167, "block": "bottleneck"}, 164),
+        ({"depth": 19, "stem": "imagenet"}, 18),
+    ],
+)
+def test_the_nearest_depth_is_taken(options: dict[str, Any], nearest: int) -> None:
+    for half in HALVES.values():
+        error, text = outcome(half, pyramid(alpha=9, **options))
+        assert error is ValueError
+        assert text.endswith(f"; the nearest is {nearest}")
+        with torch.device("meta"):
+            half.pyramidnet.PyramidNet(**options | {"alpha": 9, "depth": nearest})
 
 
 @pytest.mark.parametrize(
@@ -231,6 +488,12 @@ BLOCKS = [
     ("ResidualChunks", chunks(4, 6, 3, rank=2), 2),
     ("SubsampleZeroPad", pads(4, 6, rank=1), 1),
     ("SubsampleZeroPad", pads(4, 6), 2),
+    ("ZeroPadShortcut", zeros(4, 6, rank=1), 1),
+    ("ZeroPadShortcut", zeros(4, 6), 2),
+    ("PyramidUnit", unit(4, 6), 2),
+    ("PyramidUnit", unit(4, 6, drop_prob=1.0), 2),
+    ("PyramidNet", pyramid(8, 12, 6, 4), 2),
+    ("PyramidNet", pyramid(8, 12, 6, 4, drop_prob=0.5, drop_mode="row"), 2),
 ]
 
 
@@ -277,7 +540,7 @@ class TestCalls:
     @pytest.mark.parametrize("dtype", ["float64", "float16", "int32"])
     def test_dtype(self, owner: str, make: Any, rank: int, dtype: str) -> None:
         shape = (2, 4, 5, 5)[: rank + 2]
-        if owner == "SubsampleZeroPad":
+        if owner in ("SubsampleZeroPad", "ZeroPadShortcut"):
             if dtype != "int32":
                 return  # no parameters, so any floating-point number will do
             error: type[Exception] = TypeError
@@ -298,7 +561,8 @@ class TestCalls:
         for half in HALVES.values():
             block = make(half)
             assert outcome(half, lambda h, b=block: b(h.zeros(2, 4)))[0] is ValueError
-            assert tuple(block(half.zeros(*shape)).shape) == (2, 6, *shape[2:])
+            expected = (2, 6) if owner == "PyramidNet" else (2, 6, *shape[2:])
+            assert tuple(block(half.zeros(*shape)).shape) == expected
 
 
 def test_dtype_of_the_parameters() -> None:
@@ -411,6 +675,317 @@ def test_zero_pad_channels_of_nothing() -> None:
     )
 
 
+# -- add_zero_padded -------------------------------------------------------------------
+
+
+def adds(
+    x: tuple[int, ...],
+    identity: tuple[int, ...],
+    extra: Any = None,
+    dtypes: tuple[str, str] = ("float32", "float32"),
+) -> Callable[[Any], Any]:
+    return lambda half: half.shortcuts.add_zero_padded(
+        half.zeros(*x, dtype=dtypes[0]), half.zeros(*identity, dtype=dtypes[1]), extra
+    )
+
+
+RANKS = "must have shape (N, C, L) or (N, C, H, W)"
+MISFIT = "identity must have the batch and space of x and at most its channels, got x"
+ADDS: list[tuple[Any, type[Exception], str]] = [
+    (adds((2, 5), (2, 3)), ValueError, f"x {RANKS}, got (2, 5)"),
+    (
+        adds((2, 5, 3, 3, 3), (2, 3, 3, 3, 3)),
+        ValueError,
+        f"x {RANKS}, got (2, 5, 3, 3, 3)",
+    ),
+    (adds((2, 5, 3), (2, 3)), ValueError, f"identity {RANKS}, got (2, 3)"),
+    (
+        adds((2, 5, 3), (2, 3, 3, 1)),
+        ValueError,
+        f"{MISFIT} (2, 5, 3) and identity (2, 3, 3, 1)",
+    ),
+    (
+        adds((2, 5, 3), (1, 3, 3)),
+        ValueError,
+        f"{MISFIT} (2, 5, 3) and identity (1, 3, 3)",
+    ),
+    (
+        adds((2, 5, 3), (2, 3, 4)),
+        ValueError,
+        f"{MISFIT} (2, 5, 3) and identity (2, 3, 4)",
+    ),
+    (
+        adds((2, 5, 4, 3), (2, 3, 3, 4)),
+        ValueError,
+        f"{MISFIT} (2, 5, 4, 3) and identity (2, 3, 3, 4)",
+    ),
+    (
+        adds((2, 3, 4), (2, 5, 4)),
+        ValueError,
+        f"{MISFIT} (2, 3, 4) and identity (2, 5, 4)",
+    ),
+    (
+        adds((2, 5, 4), (2, 3, 4), 3),
+        ValueError,
+        "extra must be the channels of x less those of identity, 5 - 3 = 2, got 3",
+    ),
+    (
+        adds((2, 5, 4), (2, 3, 4), 0),
+        ValueError,
+        "extra must be the channels of x less those of identity, 5 - 3 = 2, got 0",
+    ),
+    (adds((2, 5, 4), (2, 3, 4), -2), ValueError, "extra must be at least 0, got -2"),
+    (
+        adds((2, 5, 4), (2, 3, 4), 2.0),
+        TypeError,
+        "extra must be an integer, got 2.0",
+    ),
+    (
+        adds((2, 5, 4), (2, 4, 4), True),
+        TypeError,
+        "extra must be an integer, got True",
+    ),
+    (
+        adds((2, 5, 4), (2, 3, 4), None, ("float32", "float64")),
+        ValueError,
+        "identity has dtype float64, but x has float32; convert one of them",
+    ),
+    (
+        adds((2, 5, 4), (2, 3, 4), None, ("float16", "float32")),
+        ValueError,
+        "identity has dtype float32, but x has float16; convert one of them",
+    ),
+    (
+        adds((2, 5, 4), (2, 3, 4), None, ("int32", "int32")),
+        TypeError,
+        "x must be floating point, got int32",
+    ),
+    (
+        adds((2, 5, 4), (2, 3, 4), None, ("float32", "int64")),
+        TypeError,
+        "identity must be floating point, got int64",
+    ),
+    (
+        lambda half: half.shortcuts.add_zero_padded([[[1.0]]], half.zeros(1, 1, 1)),
+        TypeError,
+        "x must be a tensor, got list",
+    ),
+    (
+        lambda half: half.shortcuts.add_zero_padded(
+            half.zeros(1, 2, 1), np.zeros((1, 1, 1))
+        ),
+        TypeError,
+        "identity must be a tensor, got ndarray",
+    ),
+    (
+        lambda half: half.shortcuts.add_zero_padded(half.zeros(1, 2, 1), None),
+        TypeError,
+        "identity must be a tensor, got NoneType",
+    ),
+    (
+        lambda half: half.shortcuts.add_zero_padded(
+            half.empty(0, 5, 4), half.empty(0, 3, 4)
+        ),
+        ValueError,
+        f"x {RANKS}, got (0, 5, 4); no axis may be empty",
+    ),
+    (
+        lambda half: half.shortcuts.add_zero_padded(
+            half.zeros(2, 5, 4), half.empty(2, 0, 4)
+        ),
+        ValueError,
+        f"identity {RANKS}, got (2, 0, 4); no axis may be empty",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"), ADDS, ids=[str(i) for i in range(len(ADDS))]
+)
+def test_add_zero_padded(call: Any, error: type[Exception], text: str) -> None:
+    refused_alike(call, error, f"add_zero_padded: {text}")
+
+
+@pytest.mark.parametrize("extra", [-1, 1.5, True])
+def test_add_zero_padded_of_symbols_looks_at_extra(extra: Any) -> None:
+    """All that it can look at there."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        halves("shortcuts")[0].add_zero_padded(mx.sym.var("x"), mx.sym.var("y"), extra)
+    assert str(caught.value).startswith("add_zero_padded: extra must be ")
+
+
+def test_add_zero_padded_on_two_devices() -> None:
+    """No CPU machine has two; the message is that of all dtypes and devices."""
+    from d2lutils import checks
+
+    with pytest.raises(ValueError, match="device") as caught:
+        checks.alike("add_zero_padded", "identity", "x", "device", "cuda:0", "cpu")
+    assert str(caught.value) == (
+        "add_zero_padded: identity has device cuda:0, but x has cpu; convert one of "
+        "them"
+    )
+
+
+# -- calls of what is new --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_a_map_smaller_than_the_window(stride: int, rank: int) -> None:
+    """MXNet's pooling cannot; both say so, and take one position more."""
+    shape = (2, 4, *(stride - 1, 9)[:rank])
+    text = (
+        f"ZeroPadShortcut: x must have at least {stride} positions along each spatial "
+        f"axis, got {shape}"
+    )
+    make = zeros(4, 6, stride, rank)
+    refused_alike(lambda half: make(half)(half.zeros(*shape)), ValueError, text)
+    for half in HALVES.values():
+        fits = half.zeros(2, 4, *(stride, 9)[:rank])
+        assert make(half)(fits).shape[2] == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "make", "channels", "smallest"),
+    [
+        ("PyramidUnit", unit(4, 6, 2), 4, 2),
+        ("PyramidUnit", unit(4, 6, 2, drop_prob=1.0), 4, 2),
+        ("PyramidUnit", unit(4, 2, 2, "bottleneck"), 4, 2),
+        ("PyramidNet", pyramid(8, 12), 3, 3),
+        ("PyramidNet", pyramid(18, 12, stem="imagenet"), 3, 17),
+    ],
+)
+def test_images_that_are_too_small(
+    owner: str, make: Any, channels: int, smallest: int
+) -> None:
+    for size in ((smallest - 1, smallest), (smallest, smallest - 1)):
+        shape = (2, channels, *size)
+        text = (
+            f"{owner}: x must have at least {smallest} positions along each spatial "
+            f"axis, got {shape}"
+        )
+        refused_alike(
+            lambda half, shape=shape: make(half)(half.zeros(*shape)), ValueError, text
+        )
+    for half in HALVES.values():
+        assert len(make(half)(half.zeros(2, channels, smallest, smallest))) == 2
+    mx.nd.waitall()
+
+
+X = (2, 3, 4)
+MASK = "keep must have shape (2,), one entry for each example, got"
+
+
+def calls(
+    drop_prob: float, mode: str, *more: Any, x: Any = X, extra: int = 0
+) -> Callable[[Any], Any]:
+    """A call in training; what is a tuple stands for zeros of that shape."""
+
+    def call(half: Any) -> Any:
+        def made(value: Any) -> Any:
+            return half.zeros(*value) if isinstance(value, tuple) else value
+
+        return depth(drop_prob, mode, extra)(half)(made(x), *map(made, more))
+
+    return call
+
+
+# (a call, its error, and the text after "StochasticDepth: " unless it names an owner)
+CALLS: list[tuple[Any, type[Exception], str]] = [
+    (calls(0.5, "row", x=(2, 3)), ValueError, f"x {RANKS}, got (2, 3)"),
+    (calls(1.0, "batch", x=(2, 3)), ValueError, f"x {RANKS}, got (2, 3)"),
+    (calls(0.5, "batch", x=[1.0]), TypeError, "x must be a tensor, got list"),
+    (calls(0.5, "row", x=3), TypeError, "x must be a tensor, got int"),
+    # Whether or not the branch is dropped: the identity is looked at.
+    (calls(1.0, "batch", [1.0]), TypeError, "identity must be a tensor, got list"),
+    (calls(0.0, "batch", [1.0]), TypeError, "identity must be a tensor, got list"),
+    (calls(1.0, "batch", (2, 3)), ValueError, f"identity {RANKS}, got (2, 3)"),
+    (calls(0.0, "row", (2, 3)), ValueError, f"identity {RANKS}, got (2, 3)"),
+    (
+        calls(0.0, "batch", (2, 4, 4)),
+        ValueError,
+        f"add_zero_padded: {MISFIT} (2, 3, 4) and identity (2, 4, 4)",
+    ),
+    (
+        calls(0.5, "row", (1, 3, 4)),
+        ValueError,
+        f"add_zero_padded: {MISFIT} (2, 3, 4) and identity (1, 3, 4)",
+    ),
+    (
+        calls(0.0, "batch", extra=1),
+        ValueError,
+        "add_zero_padded: extra must be the channels of x less those of identity, "
+        "3 - 3 = 0, got 1",
+    ),
+    (
+        calls(0.5, "row", (2, 2, 4)),
+        ValueError,
+        "add_zero_padded: extra must be the channels of x less those of identity, "
+        "3 - 2 = 1, got 0",
+    ),
+    (
+        calls(0.5, "batch", None, 1),
+        TypeError,
+        "keep must be True or False, got 1",
+    ),
+    (
+        calls(0.5, "batch", None, np.True_),
+        TypeError,
+        f"keep must be True or False, got {np.True_!r}",
+    ),
+    (
+        calls(0.5, "row", None, True),
+        TypeError,
+        "keep must be a tensor in mode 'row', got bool",
+    ),
+    (
+        calls(0.5, "row", None, [1, 0]),
+        TypeError,
+        "keep must be a tensor in mode 'row', got list",
+    ),
+    (
+        calls(0.5, "row", None, np.ones(2)),
+        TypeError,
+        "keep must be a tensor in mode 'row', got ndarray",
+    ),
+    (calls(0.5, "row", None, (3,)), ValueError, f"{MASK} (3,)"),
+    (calls(0.5, "row", None, (2, 1)), ValueError, f"{MASK} (2, 1)"),
+    (calls(0.5, "row", None, (1, 2)), ValueError, f"{MASK} (1, 2)"),
+    (calls(0.5, "row", None, (2, 1, 1)), ValueError, f"{MASK} (2, 1, 1)"),
+    # A probability of 0 does not excuse a bad mask.
+    (calls(0.0, "row", None, (3,)), ValueError, f"{MASK} (3,)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"), CALLS, ids=[str(i) for i in range(len(CALLS))]
+)
+def test_calls_of_stochastic_depth(
+    call: Any, error: type[Exception], text: str
+) -> None:
+    owner = "" if text.startswith("add_zero_padded: ") else "StochasticDepth: "
+    refused_alike(call, error, owner + text)
+
+
+def test_a_bad_mask_is_told_in_evaluation_too() -> None:
+    gluon = depth(0.5, "row")(HALVES["gluon"]).block
+    pytorch = depth(0.5, "row")(HALVES["pytorch"]).eval()
+    for half, block in ((HALVES["gluon"], gluon), (HALVES["pytorch"], pytorch)):
+        with pytest.raises(ValueError, match="keep must have shape") as caught:
+            block(half.zeros(*X), None, half.zeros(3))
+        assert str(caught.value) == f"StochasticDepth: {MASK} (3,)"
+
+
+def test_capabilities_of_nothing() -> None:
+    for name in (None, 3, "", "Add_zero_padded"):
+        found = {
+            key: outcome(half, lambda h, n=name: h.padded_sums.capabilities(n))
+            for key, half in HALVES.items()
+        }
+        assert found["gluon"] == found["pytorch"]
+        assert found["gluon"][0] is ValueError
+
+
 class OtherDevice:
     """Stands for a parameter on a GPU, which no CPU machine can have."""
 
@@ -449,6 +1024,7 @@ def test_numpy_integers_are_taken(kind: Any) -> None:
         chunks(kind(2), kind(8), kind(3), kind(2), kind(2), rank=kind(1)),
         chunks(kind(2), kind(8), kind(3), kind(2), shortcut="zeros", rank=kind(1)),
         pads(kind(2), kind(8), kind(2), kind(1)),
+        zeros(kind(2), kind(8), kind(2), kind(1)),
     ]
     for half in HALVES.values():
         for call in calls:
@@ -456,6 +1032,14 @@ def test_numpy_integers_are_taken(kind: Any) -> None:
             assert tuple(block(half.zeros(3, 2, 9)).shape) == (3, 8, 5)
         padded = half.shortcuts.zero_pad_channels(half.zeros(3, 2, 9), kind(4))
         assert tuple(padded.shape) == (3, 4, 9)
+        total = half.shortcuts.add_zero_padded(padded, half.zeros(3, 2, 9), kind(2))
+        assert tuple(total.shape) == (3, 4, 9)
+        block = unit(kind(2), kind(8), kind(2))(half)
+        assert tuple(block(half.zeros(3, 2, 9, 8)).shape) == (3, 8, 5, 4)
+        net = pyramid(kind(8), kind(12), kind(5), kind(2))(half)
+        assert tuple(net(half.zeros(3, 2, 5, 5)).shape) == (3, 5)
+        block = depth(np.float64(0.0), "row", kind(0))(half)
+        assert tuple(block(half.zeros(3, 2, 9)).shape) == (3, 2, 9)
     mx.nd.waitall()
 
 

@@ -239,6 +239,72 @@ def test_fit_ends_with_the_same_weights() -> None:
     )
 
 
+class GluonSkips(mx.gluon.Block):
+    """A classifier that leaves out its hidden layer in the steps that a list says."""
+
+    def __init__(self, keeps: list[bool]) -> None:
+        super().__init__()
+        branch = sequence(
+            gnn.Dense(16, in_units=64, flatten=False),
+            gnn.Activation("relu"),
+            gnn.Dense(64, in_units=16, flatten=False),
+        )
+        self.depth = halves("stochastic_depth")[0].StochasticDepth(branch, 0.5)
+        self.out = gnn.Dense(10, in_units=64)
+        self.keeps = iter(keeps)
+
+    def forward(self, x: Any) -> Any:
+        keep = next(self.keeps) if mx.autograd.is_training() else None
+        return self.out(self.depth(x, None, keep))
+
+
+class TorchSkips(nn.Module):
+    """The same."""
+
+    def __init__(self, keeps: list[bool]) -> None:
+        super().__init__()
+        branch = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 64))
+        self.depth = halves("stochastic_depth")[1].StochasticDepth(branch, 0.5)
+        self.out = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        self.keeps = iter(keeps)
+
+    def forward(self, x: Any) -> Any:
+        keep = next(self.keeps) if self.training else None
+        return self.out(self.depth(x, None, keep))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"schedule": "constant", "weight_decay": 2**-6},
+        {"momentum": 0.0, "weight_decay": 2**-6},
+        {"schedule": lambda progress: 1 / (1 + progress)},
+        {"optimizer": "adam", "learning_rate": 2**-7, "weight_decay": 2**-6},
+    ],
+    ids=["default", "constant", "no momentum", "function", "adam"],
+)
+def test_fit_learns_the_same_where_blocks_are_skipped(options: dict[str, Any]) -> None:
+    """A branch keeps its momentum while it is left out, whatever the rate does."""
+    keeps = [i % 5 in (0, 3) for i in range(30)]
+    gluon, pytorch = GluonSkips(keeps), TorchSkips(keeps)
+    gluon.cast("float64")
+    histories = []
+    for half, net in zip(
+        halves("training"), pair(gluon, pytorch.double()), strict=True
+    ):
+        train, test = sequences(200)
+        arguments = {"learning_rate": 2**-4, "epochs": 6, "progress": False} | options
+        histories.append(half.fit(net, train, test, **arguments))
+    one, two = histories
+    # MXNet takes momentum and Adam's betas in float32.
+    rel = 1e-4 if options.get("optimizer") == "adam" else 1e-5
+    assert one.train_loss == pytest.approx(two.train_loss, rel=rel)
+    assert one.train_accuracy == two.train_accuracy
+    assert one.test_accuracy == two.test_accuracy
+    assert one.train_loss[-1] < one.train_loss[0] / 2
+
+
 def test_fit_sees_another_batch_order() -> None:
     """The two histories do differ if one side is fed in another order."""
     losses = []

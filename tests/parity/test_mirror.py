@@ -21,6 +21,7 @@ from d2lutils import (
     nets,
     parity,
     shapes,
+    survival,
     timing,
 )
 
@@ -159,7 +160,7 @@ def test_hints_and_docstrings(one: Any, two: Any) -> None:
         assert undocumented(function, path) == []
 
 
-CORE = (checks, data, history, ledger, nets, parity, shapes, timing)
+CORE = (checks, data, history, ledger, nets, parity, shapes, survival, timing)
 
 
 @pytest.mark.parametrize("module", CORE, ids=lambda m: m.__name__.rpartition(".")[2])

@@ -212,6 +212,108 @@ def test_extra_channels() -> None:
         checks.extra_channels(O, (2, 3, 4), 2)
 
 
+@pytest.mark.parametrize(
+    ("x", "identity", "extra", "found"),
+    [
+        ((2, 5, 7), (2, 3, 7), None, 2),
+        ((2, 5, 7), (2, 3, 7), 2, 2),
+        ((2, 5, 7, 1), (2, 5, 7, 1), None, 0),
+        ((2, 5, 7, 1), (2, 5, 7, 1), np.int64(0), 0),
+        ([2, 9, 7, 1], (2, 1, 7, 1), np.uint8(8), 8),
+    ],
+)
+def test_addable(x: Any, identity: Any, extra: Any, found: int) -> None:
+    assert checks.addable(O, x, identity, extra) == found
+
+
+@pytest.mark.parametrize(
+    ("x", "identity", "extra", "error", "text"),
+    [
+        (
+            *((2, 3, 7), (2, 5, 7), None, ValueError),
+            "identity must have the batch and space of x and at most its channels, got "
+            "x (2, 3, 7) and identity (2, 5, 7)",
+        ),
+        (
+            *((2, 5, 7), (3, 5, 7), None, ValueError),
+            "identity must have the batch and space of x and at most its channels, got "
+            "x (2, 5, 7) and identity (3, 5, 7)",
+        ),
+        (
+            *((2, 5, 7, 6), (2, 3, 7, 5), None, ValueError),
+            "identity must have the batch and space of x and at most its channels, got "
+            "x (2, 5, 7, 6) and identity (2, 3, 7, 5)",
+        ),
+        (
+            *((2, 5, 7, 6), (2, 3, 7), None, ValueError),
+            "identity must have the batch and space of x and at most its channels, got "
+            "x (2, 5, 7, 6) and identity (2, 3, 7)",
+        ),
+        (
+            *((2, 5, 7), (2, 3, 7), 3, ValueError),
+            "extra must be the channels of x less those of identity, 5 - 3 = 2, got 3",
+        ),
+        (
+            *((2, 5, 7), (2, 5, 7), 1, ValueError),
+            "extra must be the channels of x less those of identity, 5 - 5 = 0, got 1",
+        ),
+        (
+            *((2, 5, 7), (2, 3, 7), -2, ValueError),
+            "extra must be at least 0, got -2",
+        ),
+        (
+            *((2, 5, 7), (2, 3, 7), 2.0, TypeError),
+            "extra must be an integer, got 2.0",
+        ),
+        (
+            *((2, 5, 7), (2, 4, 7), True, TypeError),
+            "extra must be an integer, got True",
+        ),
+    ],
+)
+def test_not_addable(
+    x: Any, identity: Any, extra: Any, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error) as caught:
+        checks.addable(O, x, identity, extra)
+    assert type(caught.value) is error
+    assert str(caught.value) == f"{O}: {text}"
+
+
+def test_alike() -> None:
+    checks.alike(O, "a", "b", "dtype", "float32", "float32")
+    with pytest.raises(ValueError, match=r"convert one of them$") as caught:
+        checks.alike(O, "a", "b", "dtype", "float64", "float32")
+    assert str(caught.value) == (
+        f"{O}: a has dtype float64, but b has float32; convert one of them"
+    )
+
+
+def test_mask_shape() -> None:
+    checks.mask_shape(O, "keep", (3,), 3)
+    checks.mask_shape(O, "keep", [np.int64(3)], 3)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 1), (1, 3), (), (3, 1, 1, 1), (0,)])
+def test_mask_shape_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="keep must have shape") as caught:
+        checks.mask_shape(O, "keep", shape, 3)
+    assert str(caught.value) == (
+        f"{O}: keep must have shape (3,), one entry for each example, got {shape}"
+    )
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 1), (2, 3, 5, 1), (2, 3, 1, 5)])
+def test_smallest_axis(shape: tuple[int, ...]) -> None:
+    checks.tensor_shape(O, "x", (2, 1, 2), (3, 4), smallest=2)
+    checks.tensor_shape(O, "x", (2, 1), (2,), smallest=2)  # no spatial axis
+    with pytest.raises(ValueError, match="positions") as caught:
+        checks.tensor_shape(O, "x", shape, (3, 4), smallest=2)
+    assert str(caught.value) == (
+        f"{O}: x must have at least 2 positions along each spatial axis, got {shape}"
+    )
+
+
 def test_batch_takes_labels_of_any_kind() -> None:
     x = np.ones((2, 1))
     for y in ([0, 1], np.array([0, 1], "uint8"), mx.nd.array([0, 1])):
@@ -301,6 +403,19 @@ def test_parameters() -> None:
             ),
             "Check failed: a == b (1 vs. 2)",
         ),
+        (RuntimeError("RuntimeError: twice named"), "twice named"),
+        (
+            ValueError("[12:30:01] src/operator/a-inl.h:134: Check failed: b"),
+            "Check failed: b",
+        ),
+        (ValueError("Error in operator net0_conv12: it broke"), "it broke"),
+        (
+            ValueError("The message begins here:\n  and ends here"),
+            "The message begins here: and ends here",
+        ),
+        (OSError("no file /home/reader/book/data.npz"), "no file data.npz"),
+        (TypeError("<Net object at 0x7f12ab34cd56>"), "<Net object at 0x…>"),
+        (ValueError("^^^^\n~~~\nwhat went wrong:"), "what went wrong"),
     ],
 )
 def test_reason(error: Exception, text: str) -> None:
@@ -314,3 +429,19 @@ def test_reason_of_a_real_mxnet_error() -> None:
     assert "\n" not in text
     assert "src/" not in text
     assert "dot" in text or "Shape" in text or "shape" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain words, 3/4 of them", "plain words, 3/4 of them"),
+        ("in /usr/lib/python3/site.py line 3", "in site.py line 3"),
+        ("in ~/book/a.py", "in a.py"),
+        (r"in C:\Users\me\a.py", "in a.py"),
+        ("at 0x7ffe1234 and 0x12", "at 0x… and 0x12"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("x of shape (2, 3)/(2, 4)", "x of shape (2, 3)/(2, 4)"),
+    ],
+)
+def test_without_places(text: str, expected: str) -> None:
+    assert checks.without_places(text) == expected

@@ -19,14 +19,18 @@ from hypothesis import strategies as st
 
 from d2lutils.explorers import Explorer, View, choice, number, slider, switch
 from d2lutils.explorers.base import esc, num
+from d2lutils.explorers.pyramid_widths import compute as pyramid_compute
+from d2lutils.explorers.pyramid_widths import pyramid_widths
 from d2lutils.explorers.residual_builder import (
     CONTROLS,
     FIRST_CALL,
     compute,
     residual_builder,
 )
+from d2lutils.explorers.stochastic_grid import compute as stochastic_compute
+from d2lutils.explorers.stochastic_grid import draws, stochastic_grid
 
-EXPLORERS = [residual_builder()]
+EXPLORERS = [residual_builder(), pyramid_widths(), stochastic_grid()]
 
 
 def first_call(**changes: Any) -> dict[str, Any]:
@@ -243,6 +247,167 @@ class TestResidualBuilder:
         assert "64 → 31 → 29 → 27" in words
         words = repr(residual_builder(padding=1, shortcut="projection"))
         assert "✓ 32 + 32: the sum has 32 steps and 10 channels" in words
+
+
+class TestPyramidWidths:
+    def test_opens_flat(self) -> None:
+        result = pyramid_compute()
+        assert result["widths"] == [16] * 54
+        assert (result["promised"], result["reached"]) == (64, False)
+        assert (result["share"], result["still"]) == (0, 54)
+
+    def test_exact_rule(self) -> None:
+        result = pyramid_compute(rounding="exact")
+        assert result["widths"][:8] == [17, 18, 19, 20, 20, 21, 22, 23]
+        assert result["widths"][17::18] == [32, 48, 64]
+        assert result["parameters"] == 1_772_706
+        assert (result["still"], result["share"]) == (6, 1 / 17)
+        assert result["reached"]
+
+    @pytest.mark.parametrize(
+        ("depth", "alpha", "block", "parameters"),
+        [
+            (110, 84, "basic", 3_904_446),
+            (110, 270, "basic", 28_485_477),
+            (164, 270, "bottleneck", 27_216_021),
+            (20, 48, "basic", 310_845),
+        ],
+    )
+    def test_known_parameters(
+        self, depth: int, alpha: int, block: str, parameters: int
+    ) -> None:
+        result = pyramid_compute(depth, alpha, block, rounding="exact")
+        assert result["parameters"] == parameters
+
+    @pytest.mark.parametrize("block", ["basic", "bottleneck"])
+    @pytest.mark.parametrize("widening", ["additive", "multiplicative"])
+    def test_parameters_are_those_of_the_net(self, block: str, widening: str) -> None:
+        torch = pytest.importorskip("torch")
+        from d2lutils.pytorch.pyramidnet import PyramidNet
+
+        for depth, alpha in ((20, 48), (20, 3), (38, 7)):
+            with torch.device("meta"):
+                net = PyramidNet(depth, alpha, block=block, widening=widening)
+            result = pyramid_compute(depth, alpha, block, widening, "exact")
+            assert result["parameters"] == sum(p.numel() for p in net.parameters())
+            sums = [unit.sum.extra for unit in net.blocks]
+            assert result["extra"] == sums
+
+    @given(
+        depth=st.integers(1, 30).map(lambda n: 6 * n + 2),
+        alpha=st.integers(1, 300),
+    )
+    def test_running_floor(self, depth: int, alpha: int) -> None:
+        """It keeps what alpha promises where the number of blocks divides alpha."""
+        result = pyramid_compute(depth, alpha)
+        n = result["blocks"]
+        assert result["reached"] == (alpha % n == 0)
+        assert result["widths"][-1] == 16 + alpha - alpha % n
+        assert (result["still"] == n) == (alpha < n)
+
+    def test_running_floor_at_depth_20(self) -> None:
+        assert pyramid_compute(20, 48)["widths"][-1] == 61
+        result = pyramid_compute(20, 64, "bottleneck", "multiplicative")
+        assert result["widths"] == [32, 64, 128, 256, 512, 1024]
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"alpha": 0}, ValueError, "alpha must be at least 1, got 0"),
+            ({"alpha": 4.75}, TypeError, "alpha must be an integer, got 4.75"),
+            ({"depth": 100}, ValueError, "depth must be 6n . 2 .* nearest is 98"),
+            ({"rounding": "up"}, ValueError, "rounding must be one of .* got 'up'"),
+        ],
+    )
+    def test_bad_arguments(
+        self, arguments: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        for function in (pyramid_compute, pyramid_widths):
+            with pytest.raises(error, match=message):
+                function(**arguments)
+
+    def test_fallback_says_the_same(self) -> None:
+        words = repr(pyramid_widths())
+        assert "✗ The last block is 16 wide, 64 are promised" in words
+        words = repr(pyramid_widths(rounding="exact"))
+        assert "✓ The last block is 64 wide, as alpha promises" in words
+
+
+class TestStochasticGrid:
+    def test_numbers_are_those_of_mulberry32(self) -> None:
+        """Printed by the generator's JavaScript original, seed 1."""
+        assert draws(1, 3) == [
+            0.6270739405881613,
+            0.002735721180215478,
+            0.5274470399599522,
+        ]
+        assert all(0 <= u < 1 for u in draws(999, 2000))
+        assert abs(np.mean(draws(7, 10_000)) - 0.5) < 4 / np.sqrt(12 * 10_000)
+
+    def test_three_changes_solve_it(self) -> None:
+        for changes, ok in (
+            ({"mode": "batch"}, False),
+            ({"mode": "batch", "rule": "paper"}, False),
+            ({"rule": "paper", "drop_prob": 0.5}, False),
+            ({"mode": "batch", "drop_prob": 0.5}, False),
+            ({"mode": "batch", "rule": "from zero", "drop_prob": 0.5}, False),
+            ({"mode": "batch", "rule": "paper", "drop_prob": 0.5}, True),
+            ({"mode": "batch", "rule": "end to end", "drop_prob": 0.5}, True),
+        ):
+            assert stochastic_compute(**changes)["ok"] is ok, changes
+
+    @pytest.mark.parametrize("rule", ["paper", "from zero", "end to end", "constant"])
+    @pytest.mark.parametrize("blocks", [1, 2, 18, 54])
+    def test_same_as_the_package(self, blocks: int, rule: str) -> None:
+        from d2lutils.shapes import pyramid_widths as widths
+        from d2lutils.survival import drop_probs, expected_blocks
+
+        result = stochastic_compute(blocks, "batch", rule, 0.45)
+        probabilities = [1 - p for p in drop_probs(blocks, 0.45, rule)]
+        assert np.allclose(result["survival"], probabilities, atol=6e-5)
+        expected = expected_blocks(blocks, 0.45, rule)
+        assert abs(result["expected"] - expected) < 0.006
+        assert abs(result["average"] - 100 * (1 - expected / blocks)) < 0.006
+        if blocks % 3 == 0:
+            assert result["widths"] == list(widths(2 * blocks + 2, 48))
+
+    def test_row_mode_saves_nothing_and_batch_mode_wastes_nothing(self) -> None:
+        for seed in range(20):
+            row = stochastic_compute(mode="row", seed=seed)
+            batch = stochastic_compute(mode="batch", seed=seed)
+            assert row["evaluated"] == row["cells"] == 18 * 8
+            assert row["saved"] == row["average"] == batch["thrown_away"] == 0
+            assert len(set(batch["kept"])) == 1
+            assert batch["evaluated"] == 8 * batch["kept"][0].count("1")
+
+    def test_dark_until_the_next_block_that_is_kept(self) -> None:
+        for p, dark in ((1, 48), (0, 0)):
+            result = stochastic_compute(drop_prob=p, rule="constant")
+            assert result["dark"] == [dark] * 8
+        result = stochastic_compute(num_blocks=3, seed=4, samples=16, drop_prob=0.5)
+        assert result["widths"] == [32, 48, 64]
+        ends = {"1": 0, "10": 16, "100": 32, "000": 48}
+        assert {k[k.rfind("1") :] if "1" in k else k for k in result["kept"]} == {*ends}
+        for kept, dark in zip(result["kept"], result["dark"], strict=True):
+            assert dark == ends[kept[kept.rfind("1") :] if "1" in kept else kept]
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"num_blocks": 0}, ValueError, "num_blocks must be at least 1, got 0"),
+            ({"mode": "sample"}, ValueError, "mode must be one of .* got 'sample'"),
+            ({"rule": "linear"}, ValueError, "rule must be one of .* got 'linear'"),
+            ({"drop_prob": 2}, ValueError, "drop_prob must be .* got 2"),
+            ({"samples": 1.5}, TypeError, "samples must be an integer, got 1.5"),
+            ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ],
+    )
+    def test_bad_arguments(
+        self, arguments: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        for function in (stochastic_compute, stochastic_grid):
+            with pytest.raises(error, match=f"stochastic_grid: {message}"):
+                function(**arguments)
 
 
 class Elements(HTMLParser):

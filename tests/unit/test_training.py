@@ -11,7 +11,12 @@ import pytest
 import torch
 
 from d2lutils.compat import mx
+from d2lutils.data import Batches, digits
+from d2lutils.gluon import pyramidnet as gluon_pyramidnet
+from d2lutils.gluon import stochastic_depth as gluon_depth
 from d2lutils.gluon import training as gluon_training
+from d2lutils.pytorch import pyramidnet as pytorch_pyramidnet
+from d2lutils.pytorch import stochastic_depth as pytorch_depth
 from d2lutils.pytorch import training as pytorch_training
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -291,6 +296,142 @@ class TestAccuracy:
         with pytest.raises(KeyboardInterrupt):
             pytorch_training.accuracy(net, Data(0, interrupt))
         assert net.training
+
+
+class GluonUnused(mx.gluon.HybridBlock):
+    """A net with a layer that it never calls, and maybe one that it drops."""
+
+    def __init__(self, *depth: Any) -> None:
+        super().__init__()
+        self.unused = mx.gluon.nn.Dense(1, in_units=2)
+        self.dense = mx.gluon.nn.Dense(2, in_units=2)
+        self.depth = gluon_depth.StochasticDepth(*depth) if depth else None
+        self.initialize()
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        if self.depth is not None:
+            x = self.depth(F.expand_dims(x, axis=1))
+        return self.dense(x)
+
+
+def gluon_branch() -> Any:
+    return mx.gluon.nn.Conv1D(1, 1, in_channels=1)
+
+
+class TestStochasticDepth:
+    """A branch that was skipped has no gradient in that step, which is no mistake."""
+
+    @staticmethod
+    def images() -> tuple[Batches, Batches]:
+        train, test = digits("images")
+        return (
+            Batches(train.x[:160], train.y[:160], 32, shuffle=True, seed=0),
+            Batches(test.x[:100], test.y[:100], 50),
+        )
+
+    @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+    @pytest.mark.parametrize("mode", ["batch", "row"])
+    @pytest.mark.parametrize("hybrid", [False, True])
+    def test_pyramidnet_trains(self, mode: str, optimizer: str, hybrid: bool) -> None:
+        train, test = self.images()
+        options = {"in_channels": 1, "drop_prob": 0.5, "drop_mode": mode}
+        gluon = gluon_pyramidnet.PyramidNet(8, 12, **options)
+        mx.random.seed(0)
+        gluon.initialize(mx.init.Xavier())
+        nets = {"gluon": (gluon_training, gluon)}
+        if hybrid:
+            gluon.hybridize(static_alloc=True)
+        else:
+            torch.manual_seed(0)
+            pytorch = pytorch_pyramidnet.PyramidNet(8, 12, **options)
+            nets["pytorch"] = (pytorch_training, pytorch)
+        rate = {"sgd": 2**-4, "adam": 2**-6}[optimizer]
+        for training, net in nets.values():
+            history = training.fit(
+                *(net, train, test),
+                epochs=4,
+                learning_rate=rate,
+                optimizer=optimizer,
+                progress=False,
+            )
+            assert history.finished
+            assert history.train_loss[-1] < history.train_loss[0]
+            assert history.test_accuracy[-1] > 0.3
+
+    @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+    def test_a_skipped_branch_stays_as_it_is(self, optimizer: str) -> None:
+        """Weight decay and momentum wait, too; the rest of the net learns."""
+        dense = mx.gluon.nn.Dense(2, in_units=2)
+        gluon = mx.gluon.nn.HybridSequential()
+        gluon.add(gluon_depth.StochasticDepth(gluon_branch(), 1.0), dense)
+        gluon.initialize(mx.init.Uniform(1))
+        branch = torch.nn.Conv1d(1, 1, 1)
+        linear = torch.nn.Linear(2, 2)
+        pytorch = torch.nn.Sequential(
+            pytorch_depth.StochasticDepth(branch, 1.0), torch.nn.Flatten(), linear
+        )
+
+        def weights() -> list[np.ndarray]:
+            return [
+                gluon[0].branch.weight.data().asnumpy(),
+                branch.weight.detach().numpy().copy(),
+                dense.weight.data().asnumpy(),
+                linear.weight.detach().numpy().copy(),
+            ]
+
+        before = weights()
+        data = [(x[:, None], y) for x, y in batches()]
+        for training, net in ((gluon_training, gluon), (pytorch_training, pytorch)):
+            options = {"optimizer": optimizer, "weight_decay": 0.5, "progress": False}
+            training.fit(net, data, epochs=2, **options)
+        same = [np.array_equal(*pair) for pair in zip(before, weights(), strict=True)]
+        assert same == [True, True, False, False]
+
+    def test_seed_repeats_what_is_dropped(self) -> None:
+        """The same start and seed lose the same; another seed drops other blocks."""
+        losses: dict[str, list[float]] = {"gluon": [], "pytorch": []}
+        for seed in (1, 1, 2):
+            mx.random.seed(0)
+            torch.manual_seed(0)
+            options = {"in_channels": 1, "drop_prob": 0.5}
+            gluon = gluon_pyramidnet.PyramidNet(8, 12, **options)
+            gluon.initialize(mx.init.Xavier())
+            pytorch = pytorch_pyramidnet.PyramidNet(8, 12, **options)
+            for training, net in ((gluon_training, gluon), (pytorch_training, pytorch)):
+                train, _ = self.images()
+                history = training.fit(net, train, epochs=1, seed=seed, progress=False)
+                losses[history.framework] += history.train_loss
+        for first, again, other in losses.values():
+            assert first == pytest.approx(again, rel=1e-4)
+            assert first != pytest.approx(other, rel=1e-3)
+
+    @pytest.mark.parametrize("depth", [(), (gluon_branch, 0.5, "row")])
+    @pytest.mark.parametrize(
+        ("hybrid", "text"),
+        [
+            (False, "has not been updated by backward"),
+            (True, "is not used by any computation"),
+        ],
+    )
+    def test_a_forgotten_layer_is_still_told(
+        self, depth: tuple[Any, ...], hybrid: bool, text: str
+    ) -> None:
+        """Gluon warns of a parameter without a gradient; that stays."""
+        net = GluonUnused(*((depth[0](), *depth[1:]) if depth else ()))
+        net.hybridize(hybrid)
+        with pytest.raises(UserWarning, match=text):
+            gluon_training.fit(net, batches(), epochs=1, progress=False)
+
+    def test_where_the_net_is_looked_through(self) -> None:
+        """Stochastic depth is found however deep it lies."""
+        depth = gluon_depth.StochasticDepth(gluon_branch(), 0.5)
+        inner = mx.gluon.nn.HybridSequential()
+        inner.add(mx.gluon.nn.Flatten(), depth)
+        outer = mx.gluon.nn.Sequential()
+        outer.add(mx.gluon.nn.Dense(2, in_units=2), inner)
+        assert gluon_training._skips_blocks(outer)
+        assert gluon_training._skips_blocks(depth)
+        assert not gluon_training._skips_blocks(outer[0])
 
 
 BAD = {
