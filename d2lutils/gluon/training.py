@@ -186,7 +186,7 @@ def accuracy(net: Any, data: Any, device: Any = None) -> float:
 def _skips_blocks(net: Any) -> bool:
     """Whether a training step may leave out some block of `net`."""
     if isinstance(net, StochasticDepth):
-        return net.mode == "batch"
+        return net.mode == "batch" and net.drop_prob > 0
     return any(_skips_blocks(child) for child in net._children.values())
 
 

@@ -317,28 +317,33 @@ def test_zero_pad_shortcut_for_any_batch(tmp_path: Path) -> None:
 
 
 class Between(gnn.HybridBlock):
-    """convolution → sum with its own input, or a padded shortcut → convolution."""
+    """convolution → sum with its input, or a shortcut with padding → convolution."""
 
     def __init__(self, rank: int, channels: int, kind: str) -> None:
         super().__init__()
         conv = (gnn.Conv1D, gnn.Conv2D)[rank - 1]
-        self.first = conv(channels, 3, padding=1, in_channels=3)
+        width = 3 if kind == "shortcut" else channels
+        self.first = conv(width, 3, padding=1, in_channels=3)
         self.pad = GLUON.ZeroPadShortcut(3, channels, 2, rank)
-        self.last = conv(5, 3, padding=1, in_channels=channels)
+        self.last = conv(16, 3, padding=1, in_channels=channels)
         self.kind, self.extra = kind, channels - 3
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         if self.kind == "shortcut":
-            return self.last(self.pad(x))
+            return self.last(self.pad(self.first(x)))
         extra = self.extra if self.kind == "extra" else None
         return self.last(GLUON.add_zero_padded(self.first(x), x, extra))
 
 
 @pytest.mark.parametrize("kind", ["extra", "found", "shortcut"])
-@pytest.mark.parametrize("channels", [4, 7, 8, 13, 16])
+@pytest.mark.parametrize("channels", [4, 7, 8, 16, 24, 32])
 @pytest.mark.parametrize("rank", [1, 2])
 def test_between_convolutions(rank: int, channels: int, kind: str) -> None:
-    """In float32, where oneDNN's concatenations fail in training on rank 4."""
+    """In float32, where on rank 4 a concatenation fails, or ends the process.
+
+    A convolution from a multiple of 8 channels hands oneDNN a gradient in blocks of
+    channels, which cannot be cut at the third one.
+    """
     results = []
     for flags in ({}, {}, {"static_alloc": True, "static_shape": True}):
         net = Between(rank, channels, kind)
