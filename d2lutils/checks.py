@@ -40,6 +40,7 @@ __all__ = [
     "some_examples",
     "some_parameters",
     "tensor_shape",
+    "widening",
     "without_places",
 ]
 
@@ -227,6 +228,18 @@ def mask_shape(owner: str, name: str, shape: Sequence[int], batch: int) -> None:
             f"{owner}: {name} must have shape ({batch},), one entry for each example, "
             f"got {shape}"
         )
+
+
+def widening(
+    owner: str, in_channels: Any, channels: Any, stride: Any, rank: Any
+) -> tuple[int, int, int, int]:
+    """The arguments of a shortcut that can only add channels, checked."""
+    in_channels = positive(owner, "in_channels", in_channels)
+    channels = positive(owner, "channels", channels)
+    stride = positive(owner, "stride", stride)
+    rank = choice(owner, "rank", rank, (1, 2))
+    extra_channels(owner, (1, in_channels), channels)
+    return in_channels, channels, stride, rank
 
 
 def shortcut(

@@ -143,14 +143,9 @@ class SubsampleZeroPad(nn.HybridBlock):
         rank: int = 2,
     ) -> None:
         super().__init__()
-        owner = "SubsampleZeroPad"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        channels = checks.positive(owner, "channels", channels)
-        stride = checks.positive(owner, "stride", stride)
-        rank = checks.choice(owner, "rank", rank, (1, 2))
-        checks.extra_channels(owner, (1, in_channels), channels)
-        self.in_channels, self.channels = in_channels, channels
-        self.rank, self.stride = rank, stride
+        sizes = (in_channels, channels, stride, rank)
+        sizes = checks.widening("SubsampleZeroPad", *sizes)
+        self.in_channels, self.channels, self.stride, self.rank = sizes
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, …) → (N, channels, …)."""
@@ -198,17 +193,14 @@ class ZeroPadShortcut(nn.HybridBlock):
         rank: int = 2,
     ) -> None:
         super().__init__()
-        owner = "ZeroPadShortcut"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        channels = checks.positive(owner, "channels", channels)
-        stride = checks.positive(owner, "stride", stride)
-        rank = checks.choice(owner, "rank", rank, (1, 2))
-        checks.extra_channels(owner, (1, in_channels), channels)
-        self.in_channels, self.channels = in_channels, channels
-        self.rank, self.stride = rank, stride
-        pool = nn.AvgPool1D if rank == 1 else nn.AvgPool2D
+        sizes = (in_channels, channels, stride, rank)
+        sizes = checks.widening("ZeroPadShortcut", *sizes)
+        self.in_channels, self.channels, self.stride, self.rank = sizes
+        pool = nn.AvgPool1D if self.rank == 1 else nn.AvgPool2D
         self.pool = (
-            pool(stride, stride, ceil_mode=True) if stride > 1 else None
+            pool(self.stride, self.stride, ceil_mode=True)
+            if self.stride > 1
+            else None
         )
 
     def forward(self, x: Any) -> Any:

@@ -129,14 +129,9 @@ class SubsampleZeroPad(nn.Module):
         rank: int = 2,
     ) -> None:
         super().__init__()
-        owner = "SubsampleZeroPad"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        channels = checks.positive(owner, "channels", channels)
-        stride = checks.positive(owner, "stride", stride)
-        rank = checks.choice(owner, "rank", rank, (1, 2))
-        checks.extra_channels(owner, (1, in_channels), channels)
-        self.in_channels, self.channels = in_channels, channels
-        self.rank, self.stride = rank, stride
+        sizes = (in_channels, channels, stride, rank)
+        sizes = checks.widening("SubsampleZeroPad", *sizes)
+        self.in_channels, self.channels, self.stride, self.rank = sizes
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
@@ -182,17 +177,14 @@ class ZeroPadShortcut(nn.Module):
         rank: int = 2,
     ) -> None:
         super().__init__()
-        owner = "ZeroPadShortcut"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        channels = checks.positive(owner, "channels", channels)
-        stride = checks.positive(owner, "stride", stride)
-        rank = checks.choice(owner, "rank", rank, (1, 2))
-        checks.extra_channels(owner, (1, in_channels), channels)
-        self.in_channels, self.channels = in_channels, channels
-        self.rank, self.stride = rank, stride
-        pool: Any = nn.AvgPool1d if rank == 1 else nn.AvgPool2d
+        sizes = (in_channels, channels, stride, rank)
+        sizes = checks.widening("ZeroPadShortcut", *sizes)
+        self.in_channels, self.channels, self.stride, self.rank = sizes
+        pool: Any = nn.AvgPool1d if self.rank == 1 else nn.AvgPool2d
         self.pool = (
-            pool(stride, stride, ceil_mode=True) if stride > 1 else None
+            pool(self.stride, self.stride, ceil_mode=True)
+            if self.stride > 1
+            else None
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

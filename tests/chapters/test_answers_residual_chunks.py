@@ -1,13 +1,8 @@
 """The checks of `residual_chunks` reject stubs and plausible wrong answers."""
 
-import pytest
+import answers
 
-from d2lutils import exercises
 from d2lutils.shapes import residual_sizes
-
-
-def stub(*_arguments):
-    raise NotImplementedError
 
 
 def ladder(length, kernel_size, stride, padding, chain_length):
@@ -91,27 +86,8 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", RIGHT)
-def test_stub_is_not_attempted(name):
-    result = exercises.judge(name, stub)
-    assert not result.passed
-    assert not result.attempted
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"), [(n, a) for n, answers in RIGHT.items() for a in answers]
-)
-def test_right_answer_passes(name, answer):
-    result = exercises.judge(name, answer)
-    assert result.passed, result.message
-
-
-@pytest.mark.parametrize(
-    ("name", "answer", "why"),
-    [(n, *case) for n, cases in WRONG.items() for case in cases],
-)
-def test_wrong_answer_is_rejected(name, answer, why):
-    result = exercises.judge(name, answer)
-    assert not result.passed
-    assert result.attempted
-    assert why in result.message
+(
+    test_stub_is_not_attempted,
+    test_right_answer_passes,
+    test_wrong_answer_is_rejected,
+) = answers.tests(RIGHT, WRONG)
