@@ -848,7 +848,7 @@ def _stochastic_depth_paper(answer: Any, kind: str, survival: float) -> str | No
         original.train()
         changed.train()
         if not torch.allclose(x + changed(x), x + original(x) / survival):
-            return "in a training step that keeps the branch the two differ"
+            return "in a training pass that keeps the branch the two differ"
     return None
 
 

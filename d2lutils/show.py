@@ -462,15 +462,18 @@ def table(
     Args:
         rows: the cells. Integers get thousands separators, floats four significant
             digits, ``None`` a dash; pass a string to decide yourself.
-        headers: one for each column.
+        headers: one for each column, none of them empty: who hears the table read
+            out would not know what the column is.
         caption: a line above the table.
         align: ``"left"``, ``"right"`` or ``"center"`` for each column; without it
             columns of numbers are right-aligned.
 
     Raises:
-        ValueError: for a row that has not one cell for each header, or an unknown
-            alignment.
+        ValueError: for an empty header, a row that has not one cell for each header,
+            or an unknown alignment.
     """
+    if not all(str(header).strip() for header in headers):
+        raise ValueError(f"headers must all have words, got {list(headers)!r}")
     values = [list(row) for row in rows]
     for number, row in enumerate(values):
         if len(row) != len(headers):

@@ -13,7 +13,7 @@ from d2lutils import checks
 
 __all__ = ["RULES", "drop_probs", "expected_blocks"]
 
-# Share of the last block's drop probability that block i = 0 … L - 1 gets.
+# Share of the rate asked for that block i = 0 … L - 1 gets.
 RULES = {
     "paper": "(i + 1) / L",
     "from zero": "i / L",
@@ -36,7 +36,7 @@ def drop_probs(num_blocks: int, drop_prob: float, rule: str = "paper") -> list[f
 
     Args:
         num_blocks: L, at least 1.
-        drop_prob: 1 - p_L, from 0 to 1.
+        drop_prob: the rate asked for, from 0 to 1; the paper's 1 - p_L.
         rule: one of the four.
 
     Raises:

@@ -79,7 +79,7 @@ class StochasticDepth(nn.HybridBlock):
 
     @property
     def drop_prob(self) -> float:
-        """The probability, fixed: a graph around it could hold it."""
+        """Read-only: a graph traced earlier would keep its value."""
         return self._drop_prob
 
     def __call__(

@@ -30,7 +30,9 @@ class StochasticDepth(nn.Module):
     - mode "row" drops it for each example by itself: it runs for all.
 
     The decision of mode "batch" is Python's, so in training it breaks
-    the graph of `torch.compile` in two. Mode "row" compiles whole.
+    the graph of `torch.compile` at every such block; past Dynamo's
+    limit of recompilations the rest runs uncompiled. Mode "row"
+    compiles whole.
 
     Shapes: x (N, C, …); the branch makes (N, C', …) of it, which is
     also the output. identity is (N, C' - extra, …).
@@ -79,7 +81,7 @@ class StochasticDepth(nn.Module):
 
     @property
     def drop_prob(self) -> float:
-        """The probability, fixed: a graph around it could hold it."""
+        """Read-only: a graph traced earlier would keep its value."""
         return self._drop_prob
 
     def forward(

@@ -38,7 +38,7 @@ def fit(
     """Train a classifier with softmax cross-entropy.
 
     Args:
-        net: its output are logits of shape (N, classes).
+        net: its outputs are logits of shape (N, classes).
         train_data: an iterable of (x, y) batches, gone through once an
             epoch: arrays of shape (N, …) and integer labels (N,).
         test_data: likewise, evaluated after each epoch; None for none.
@@ -52,7 +52,8 @@ def fit(
             weight.
         schedule: "constant", "cosine", or a function from progress (0
             to 1, per batch) to a factor.
-        seed: of the framework's own random numbers (dropout).
+        seed: of the framework's own random numbers (dropout, stochastic
+            depth).
         device: where to train; `try_gpu()` by default. `net` stays
             there.
         progress: show a bar; by default wherever outputs are not
@@ -145,7 +146,7 @@ def accuracy(
     """The share of examples that `net`, in evaluation mode, gets right.
 
     Args:
-        net: its output are logits of shape (N, classes).
+        net: its outputs are logits of shape (N, classes).
         data: an iterable of (x, y) batches.
         device: where `net` is; by default that of its parameters.
 

@@ -423,6 +423,8 @@ def test_a_tables_alignment_and_empty_cells() -> None:
 
 
 def test_a_crooked_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="headers must all have words, got"):
+        show.table([[1, 2]], ["a", " "])
     with pytest.raises(ValueError, match=r"rows\[1\] has 1 cells for 2 headers"):
         show.table([[1, 2], [3]], ["a", "b"])
     for align in (["left"], ["left", "middle"]):
