@@ -75,6 +75,22 @@ def noise(*shape: int, seed: int = 1, dtype: str = "float32") -> np.ndarray:
     return generator.standard_normal(shape).astype(dtype)
 
 
+def train(
+    net: Any, batches: list[np.ndarray], rate: float = 2**-4
+) -> tuple[list[float], np.ndarray]:
+    """Losses of some steps of SGD on a Gluon net, and its last output in evaluation."""
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": rate})
+    losses = []
+    for x in batches:
+        with mx.autograd.record():
+            loss = (net(mx.nd.array(x)) ** 2).mean()
+        loss.backward()
+        trainer.step(1)
+        losses.append(float(loss.asscalar()))
+    mx.nd.waitall()  # an error of MXNet comes up here, if not before
+    return losses, net(mx.nd.array(batches[0])).asnumpy()
+
+
 def failing(report: parity.Report) -> dict[tuple[str, str], parity.Row]:
     """The rows that break their bound, by quantity and mode."""
     return {(row.quantity, row.mode): row for row in report.rows if not row.ok}

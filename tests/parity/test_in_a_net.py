@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pairs import gnn, halves, mirrored, nn, noise, pair, sequence
+from pairs import gnn, halves, mirrored, nn, noise, pair, sequence, train
 
 from d2lutils import parity
 from d2lutils.compat import mx
@@ -53,20 +53,6 @@ def torch_net(rank: int, widths: tuple[int, int], shortcut: str) -> Any:
         nn.Flatten(),
         nn.Linear(first, 3),
     )
-
-
-def train(net: Any, batches: list[np.ndarray]) -> tuple[list[float], np.ndarray]:
-    """Losses of some steps of SGD, and the last output in evaluation."""
-    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.0625})
-    losses = []
-    for x in batches:
-        with mx.autograd.record():
-            loss = (net(mx.nd.array(x)) ** 2).mean()
-        loss.backward()
-        trainer.step(1)
-        losses.append(float(loss.asscalar()))
-    mx.nd.waitall()  # an error of MXNet comes up here, if not before
-    return losses, net(mx.nd.array(batches[0])).asnumpy()
 
 
 @pytest.mark.parametrize("rank", [1, 2])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pairs import halves, mirrored, noise, pair, sequence
+from pairs import halves, mirrored, noise, pair, sequence, train
 
 from d2lutils import parity
 from d2lutils.compat import mx
@@ -304,20 +304,6 @@ def test_the_comparison_sees_a_wrong_shortcut() -> None:
 # -- Gluon: hybridized, in training, exported ------------------------------------------
 
 
-def train(net: Any, batches: list[np.ndarray]) -> tuple[list[float], np.ndarray]:
-    """Losses of some steps of SGD, and the last output in evaluation."""
-    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 2**-5})
-    losses = []
-    for x in batches:
-        with mx.autograd.record():
-            loss = (net(mx.nd.array(x)) ** 2).mean()
-        loss.backward()
-        trainer.step(1)
-        losses.append(float(loss.asscalar()))
-    mx.nd.waitall()  # an error of MXNet comes up here, if not before
-    return losses, net(mx.nd.array(batches[0])).asnumpy()
-
-
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [((20, 48), {}), ((8, 24), {}), ((20, 5), {}), ((11, 9), DEEPER)],
@@ -334,7 +320,7 @@ def test_gluon_trains_hybridized(
         net, _ = mirrored("pyramidnet", "PyramidNet", *arguments, **options)
         if flags:
             net.hybridize(**flags)
-        results.append(train(net, batches))
+        results.append(train(net, batches, rate=2**-5))
     (plain, output), (hybridized, other) = results
     assert np.isfinite(plain).all()
     np.testing.assert_allclose(hybridized, plain, rtol=1e-2)
@@ -344,7 +330,7 @@ def test_gluon_trains_hybridized(
 def test_gluon_trains_with_a_static_shape() -> None:
     net, _ = mirrored("pyramidnet", "PyramidNet", 8, 13)
     net.hybridize(static_alloc=True, static_shape=True)
-    losses, _ = train(net, [noise(5, 3, 8, 8)] * 5)
+    losses, _ = train(net, [noise(5, 3, 8, 8)] * 5, rate=2**-5)
     assert losses[-1] < losses[0]
 
 
