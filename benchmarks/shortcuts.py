@@ -20,8 +20,8 @@ from d2lutils.pytorch import pyramidnet as torch_net
 from d2lutils.pytorch.devices import try_gpu
 
 # (batch, channels of the identity, channels of the sum, height and width). The first
-# doubles the width, as a classic ResNet does; the others are blocks of PyramidNet-110
-# with alpha 48, one from each group.
+# doubles the width, as a classic ResNet does; the next two are blocks of PyramidNet-110
+# with alpha 48; the last has its smallest map and a wider step than it ever takes.
 SIZES = ((64, 32, 64, 32), (128, 17, 18, 32), (128, 40, 41, 16), (128, 60, 64, 8))
 STEP = 16  # examples in a training step of the whole net
 
