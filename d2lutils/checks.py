@@ -39,8 +39,10 @@ __all__ = [
     "shortcut",
     "some_examples",
     "some_parameters",
+    "stem",
     "tensor_shape",
     "widening",
+    "widths",
     "without_places",
 ]
 
@@ -121,6 +123,32 @@ def shape_of(owner: str, name: str, shape: Any) -> tuple[int, ...]:
     if isinstance(shape, (str, bytes)) or not hasattr(shape, "__iter__"):
         raise TypeError(f"{owner}: {name} must be a tuple of sizes, got {shape!r}")
     return tuple(positive(owner, f"{name}[{i}]", n) for i, n in enumerate(shape))
+
+
+def widths(owner: str, name: str, value: Any, count: int) -> tuple[int, ...]:
+    """`value` as `count` positive ints; TypeError or ValueError otherwise."""
+    found = shape_of(owner, name, value)
+    if len(found) != count:
+        raise ValueError(f"{owner}: {name} must have {count} entries, got {found}")
+    return found
+
+
+def stem(owner: str, name: str, value: Any) -> tuple[int, int, int]:
+    """(kernel size, stride, padding) of a first layer, checked."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        raise TypeError(
+            f"{owner}: {name} must be (kernel_size, stride, padding), got {value!r}"
+        )
+    found = tuple(value)
+    if len(found) != 3:
+        raise ValueError(
+            f"{owner}: {name} must be (kernel_size, stride, padding), got {found}"
+        )
+    return (
+        positive(owner, f"{name}[0]", found[0]),
+        positive(owner, f"{name}[1]", found[1]),
+        non_negative(owner, f"{name}[2]", found[2]),
+    )
 
 
 _LAYOUTS = {2: "NC", 3: "NCL", 4: "NCHW"}

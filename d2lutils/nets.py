@@ -8,6 +8,7 @@ touched. A framework is imported only once one of its nets is at hand.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["STATISTICS", "GluonNet", "Layer", "Net", "TorchNet", "net_of"]
+from d2lutils import checks
+from d2lutils.shapes import Window
+
+__all__ = [
+    "STATISTICS",
+    "GluonNet",
+    "Layer",
+    "Net",
+    "TorchNet",
+    "bare_kind",
+    "chain_of",
+    "net_of",
+]
 
 Head = Callable[[list[np.ndarray]], list[np.ndarray]]
 
@@ -69,6 +82,10 @@ class Net:
         """Overwrite a parameter, keeping its dtype and device."""
         raise NotImplementedError
 
+    def window(self, layer: Any) -> dict[str, Sequence[int]]:
+        """The arguments of a `Window` that a convolution or pooling has, by axis."""
+        raise NotImplementedError
+
     def items(self) -> Iterator[tuple[str, Any, bool]]:
         """(name, tensor, is it trained) of every parameter and statistic."""
         for layer in self.layers:
@@ -115,6 +132,24 @@ class TorchNet(Net):
                     tensors[role] = (module, role)
             if tensors:
                 self.layers.append(Layer(path, type(module).__name__, tensors, trained))
+
+    def window(self, layer: Any) -> dict[str, Sequence[int]]:
+        rank = int(re.findall(r"[123]", type(layer).__name__)[-1])
+        if isinstance(layer.padding, str):
+            raise ValueError(
+                f"{self.owner}: padding must be a number, got {layer.padding!r}"
+            )
+
+        def sizes(value: Any) -> tuple[int, ...]:
+            return (value,) * rank if isinstance(value, int) else tuple(value)
+
+        return {
+            "kernel_size": sizes(layer.kernel_size),
+            "stride": sizes(layer.stride),
+            "padding": sizes(layer.padding),
+            "dilation": sizes(getattr(layer, "dilation", 1)),
+            "ceil_mode": (getattr(layer, "ceil_mode", False),) * rank,
+        }
 
     def module(self, path: str) -> Any:
         """The layer at a path."""
@@ -312,6 +347,18 @@ class GluonNet(Net):
         for name, child in block._children.items():
             self._walk(child, f"{path}.{name}" if path else str(name))
 
+    def window(self, layer: Any) -> dict[str, Sequence[int]]:
+        numbers = layer._kwargs
+        rank = len(numbers["kernel"])
+        full = numbers.get("pooling_convention") == "full"
+        return {
+            "kernel_size": numbers["kernel"],
+            "stride": numbers["stride"],
+            "padding": numbers["pad"],
+            "dilation": numbers.get("dilate", (1,) * rank),
+            "ceil_mode": (full,) * rank,
+        }
+
     def block(self, path: str) -> Any:
         """The layer at a path."""
         block = self.net
@@ -479,3 +526,83 @@ def net_of(owner: str, name: str, net: Any) -> TorchNet | GluonNet:
         f"{owner}: {name} must be a Gluon Block or a PyTorch Module, "
         f"got {type(net).__name__}"
     )
+
+
+# Layers that look at one position at a time, and those that look at all of them.
+_POINTWISE = {
+    *("Activation", "BatchNorm", "Dropout", "ELU", "GELU", "Identity", "LeakyReLU"),
+    *("PReLU", "ReLU", "SELU", "SiLU", "Sigmoid", "Softplus", "Swish", "Tanh"),
+}
+_WHOLE = {"AdaptiveAvgPool", "AdaptiveMaxPool", "Flatten"}
+_WHOLE |= {"Dense", "GlobalAvgPool", "GlobalMaxPool", "Linear"}
+_WINDOWS = {"Conv": "conv", "MaxPool": "pool", "AvgPool": "pool"}
+
+
+def bare_kind(layer: Any) -> str:
+    """A layer's class without its rank: Conv for Conv2d and Conv2D, and so on."""
+    return re.sub(r"[123]?[dD]?$", "", type(layer).__name__.lstrip("_"))
+
+
+def chain_of(net: Any, axis: int = 0) -> tuple[Window, ...]:
+    """The windows of a plain sequence of layers, along one axis.
+
+    Layers that look at one position at a time, 1x1 convolutions without stride
+    included, are left out; a layer that looks at the whole map ends the chain.
+
+    Args:
+        net: an `nn.Sequential` or `nn.HybridSequential`, possibly of others, or one
+            layer. What a `forward` of somebody else's does cannot be seen.
+        axis: the spatial axis, 0 for the length or height, 1 for the width.
+
+    Returns:
+        A tuple of `d2lutils.shapes.Window`, named after the layers' paths.
+
+    Raises:
+        TypeError: `net` belongs to neither framework.
+        ValueError: no such axis, no window at all, or a layer or container that this
+            function does not know, named.
+    """
+    owner = "chain_of"
+    adapter = net_of(owner, "net", net)
+    axis = checks.non_negative(owner, "axis", axis)
+    windows: list[Window] = []
+    _collect(owner, adapter, net, "", axis, windows)
+    if not windows:
+        raise ValueError(f"{owner}: net has no layer with a window")
+    return tuple(windows)
+
+
+def _collect(
+    owner: str, adapter: Net, layer: Any, path: str, axis: int, found: list[Window]
+) -> bool:
+    """Append the windows of a layer to `found`; False once the chain has ended."""
+    kind = bare_kind(layer)
+    if kind in ("Sequential", "HybridSequential"):
+        children = getattr(layer, "_children", None) or layer._modules
+        return all(
+            _collect(owner, adapter, child, f"{path}.{name}".lstrip("."), axis, found)
+            for name, child in children.items()
+        )
+    if kind in _WHOLE:
+        return False
+    if kind in _WINDOWS:
+        numbers = adapter.window(layer)
+        if axis >= len(numbers["kernel_size"]):
+            raise ValueError(
+                f"{owner}: axis must be below {len(numbers['kernel_size'])} for "
+                f"{path or 'the net'} ({type(layer).__name__}), got {axis}"
+            )
+        sizes = {name: int(value[axis]) for name, value in numbers.items()}
+        ceil_mode = bool(sizes.pop("ceil_mode"))
+        window = Window(
+            **sizes, ceil_mode=ceil_mode, kind=_WINDOWS[kind], name=path or kind
+        )
+        if (window.span, window.stride, window.padding) != (1, 1, 0):
+            found.append(window)
+        return True
+    if kind not in _POINTWISE:
+        raise ValueError(
+            f"{owner}: no rule for {path or 'the net'} ({type(layer).__name__}); only "
+            "a plain sequence of known layers is a chain"
+        )
+    return True

@@ -1,28 +1,50 @@
-"""Window arithmetic and width rules: how many outputs, how many channels.
+"""Window arithmetic and width rules: how many outputs, what they read, how wide.
 
 One axis at a time; a two-dimensional layer applies the same formula to its height
-and to its width. Follows Dumoulin and Visin, "A guide to convolution arithmetic
-for deep learning" (arXiv 1603.07285), relationship 6, and what the two frameworks
-do in ceil mode.
+and to its width, so a pixel is read if and only if its row and its column are.
+Follows Dumoulin and Visin, "A guide to convolution arithmetic for deep learning"
+(arXiv 1603.07285), relationships 6 and 14, Araujo, Norris and Sim, "Computing
+Receptive Fields of Convolutional Neural Networks" (Distill, 2019) for chains, and
+what the two frameworks do in ceil mode.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
+
+import numpy as np
 
 from d2lutils import checks
 
 __all__ = [
+    "NIN",
+    "NIN_CIFAR",
+    "ReceptiveField",
+    "Sizes",
+    "Window",
+    "chain_readers",
+    "chain_sizes",
+    "chain_unread",
     "check_addable",
     "check_fits",
+    "lossless_sizes",
     "output_size",
     "pyramid_blocks",
     "pyramid_widths",
+    "reads",
+    "receptive_field",
+    "repairing_padding",
     "residual_sizes",
     "resolve_padding",
     "same_padding",
+    "smallest_size",
+    "transposed_output_size",
+    "unread",
+    "unread_parts",
 ]
 
 FRAMEWORKS = ("pytorch", "gluon")
@@ -85,6 +107,508 @@ def output_size(
     if framework == "pytorch" and (outputs - 1) * stride >= n + padding:
         outputs -= 1
     return outputs
+
+
+def transposed_output_size(
+    n: int,
+    kernel_size: int,
+    stride: int = 1,
+    padding: int = 0,
+    output_padding: int = 0,
+    dilation: int = 1,
+) -> int:
+    """The number of outputs of a transposed convolution of `n` inputs.
+
+    (n - 1) * stride + span - 2 * padding + output_padding, where span = dilation *
+    (kernel_size - 1) + 1: each input writes a window, and padding cuts off what sticks
+    out. The same in both frameworks. A convolution with the same numbers brings it
+    back to `n`; `output_padding` chooses among the sizes that do.
+
+    Raises:
+        TypeError: an argument is not an integer.
+        ValueError: a number out of range, an `output_padding` that is not smaller than
+            the stride or the dilation, or no output at all.
+
+    >>> transposed_output_size(27, 3, stride=2)
+    55
+    """
+    owner = "transposed_output_size"
+    n = checks.positive(owner, "n", n)
+    kernel_size = checks.positive(owner, "kernel_size", kernel_size)
+    stride = checks.positive(owner, "stride", stride)
+    padding = checks.non_negative(owner, "padding", padding)
+    output_padding = checks.non_negative(owner, "output_padding", output_padding)
+    dilation = checks.positive(owner, "dilation", dilation)
+    if output_padding >= max(stride, dilation):
+        raise ValueError(
+            f"{owner}: output_padding must be smaller than stride={stride} or "
+            f"dilation={dilation}, got {output_padding}"
+        )
+    span = dilation * (kernel_size - 1) + 1
+    outputs = (n - 1) * stride + span - 2 * padding + output_padding
+    if outputs < 1:
+        raise ValueError(
+            f"{owner}: padding={padding} on each side leaves {outputs} outputs "
+            f"(n={n}, kernel_size={kernel_size}, stride={stride})"
+        )
+    return outputs
+
+
+@dataclass(frozen=True)
+class Window:
+    """The window of one layer along one axis, as a part of a chain.
+
+    Attributes:
+        kernel_size, stride, padding, dilation, ceil_mode: as in `output_size`.
+        kind: "conv" or "pool". Only a pool has a ceil mode, and it can be padded by
+            half its kernel at most, or a window would see nothing but padding.
+        name: of the layer, for messages; may be empty.
+
+    Raises:
+        TypeError, ValueError: a bad number, named together with the layer.
+    """
+
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    ceil_mode: bool = False
+    kind: str = "conv"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        owner = self.name or "Window"
+        checks.positive(owner, "kernel_size", self.kernel_size)
+        checks.positive(owner, "stride", self.stride)
+        checks.non_negative(owner, "padding", self.padding)
+        checks.positive(owner, "dilation", self.dilation)
+        checks.boolean(owner, "ceil_mode", self.ceil_mode)
+        checks.choice(owner, "kind", self.kind, ("conv", "pool"))
+        if self.kind == "conv" and self.ceil_mode:
+            raise ValueError(f"{owner}: ceil_mode is for kind='pool' only")
+        if self.kind == "pool" and 2 * self.padding > self.span:
+            raise ValueError(
+                f"{owner}: padding must be at most half of the window of {self.span} "
+                f"for kind='pool', got {self.padding}"
+            )
+
+    @property
+    def span(self) -> int:
+        """Inputs from the first tap to the last, both included."""
+        return self.dilation * (self.kernel_size - 1) + 1
+
+    def output_size(self, n: int, framework: str = "pytorch") -> int:
+        """The number of outputs for `n` inputs; errors as `output_size`, with the
+        layer's name."""
+        if (self.kind, framework) == ("pool", "gluon") and self.dilation > 1:
+            raise ValueError(
+                f"{self.name or 'Window'}: MXNet's pooling has no dilation, got "
+                f"{self.dilation}"
+            )
+        arguments = (self.kernel_size, self.stride, self.padding, self.dilation)
+        try:
+            return output_size(n, *arguments, self.ceil_mode, framework)
+        except ValueError as error:
+            if not self.name:
+                raise
+            text = str(error).removeprefix("output_size: ")
+            raise ValueError(f"{self.name}: {text}") from None
+
+    def taps(self, n: int, framework: str = "pytorch") -> np.ndarray:
+        """The positions that each output reads: integers, (outputs, kernel_size).
+
+        Positions below 0 and from `n` on are padding, or lie beyond it in ceil mode.
+        """
+        outputs = np.arange(self.output_size(n, framework))[:, None]
+        taps = self.dilation * np.arange(self.kernel_size)[None, :]
+        return outputs * self.stride - self.padding + taps
+
+
+#: The windows of NiN before its global average pooling; the 1x1 convolutions, which
+#: read every position of their input, left out (Zhang et al., Dive into Deep Learning,
+#: section 8.3).
+NIN = (
+    Window(11, 4, name="conv1"),
+    Window(3, 2, kind="pool", name="pool1"),
+    Window(5, 1, 2, name="conv2"),
+    Window(3, 2, kind="pool", name="pool2"),
+    Window(3, 1, 1, name="conv3"),
+    Window(3, 2, kind="pool", name="pool3"),
+    Window(3, 1, 1, name="conv4"),
+)
+
+
+#: The windows of the published CIFAR-10 NiN, in the same way.
+NIN_CIFAR = (
+    Window(5, 1, 2, name="conv1"),
+    Window(3, 2, ceil_mode=True, kind="pool", name="pool1"),
+    Window(5, 1, 2, name="conv2"),
+    Window(3, 2, ceil_mode=True, kind="pool", name="pool2"),
+    Window(3, 1, 1, name="conv3"),
+)
+
+
+def reads(
+    n: int,
+    kernel_size: int,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    framework: str = "pytorch",
+) -> list[int]:
+    """How many windows read each of `n` inputs; arguments as `output_size`.
+
+    >>> reads(8, 3, stride=2)
+    [1, 1, 2, 1, 2, 1, 1, 0]
+    """
+    options = (padding, dilation, ceil_mode, framework)
+    return _counts("reads", n, kernel_size, stride, *options)
+
+
+def _counts(
+    owner: str,
+    n: int,
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    ceil_mode: bool,
+    framework: str,
+) -> list[int]:
+    checks.boolean(owner, "ceil_mode", ceil_mode)
+    kind = "pool" if ceil_mode else "conv"
+    window = Window(kernel_size, stride, padding, dilation, ceil_mode, kind, owner)
+    taps = window.taps(n, framework).ravel()
+    inside = taps[(taps >= 0) & (taps < n)]
+    return [int(count) for count in np.bincount(inside, minlength=n)]
+
+
+def unread(
+    n: int,
+    kernel_size: int,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    framework: str = "pytorch",
+) -> set[int]:
+    """The input positions, counted from 0, that no window reads.
+
+    Whatever stands there has no influence on any output, and its gradient is zero.
+    Arguments and errors as `output_size`.
+
+    >>> unread(224, 11, stride=4)
+    {223}
+    """
+    options = (padding, dilation, ceil_mode, framework)
+    counts = _counts("unread", n, kernel_size, stride, *options)
+    return {position for position, count in enumerate(counts) if count == 0}
+
+
+def unread_parts(positions: set[int], n: int) -> dict[str, list[int]]:
+    """Unread positions of an axis of `n`, sorted into "left", "gaps" and "right".
+
+    "left" and "right" are the unbroken runs that touch the ends; "gaps" is the rest,
+    which is there only where a stride or a dilation skips inputs.
+
+    >>> unread_parts({1, 3, 4}, 5)
+    {'left': [], 'gaps': [1], 'right': [3, 4]}
+    """
+    n = checks.positive("unread_parts", "n", n)
+    strange = sorted(q for q in positions if not 0 <= q < n)
+    if strange:
+        raise ValueError(
+            f"unread_parts: positions must be from 0 to {n - 1}, got {strange}"
+        )
+    left = [q for q in sorted(positions) if set(range(q)) <= positions]
+    right = [q for q in sorted(positions) if set(range(q, n)) <= positions]
+    if len(left) == n:
+        right = []
+    gaps = sorted(positions - set(left) - set(right))
+    return {"left": left, "gaps": gaps, "right": right}
+
+
+def repairing_padding(
+    n: int,
+    kernel_size: int,
+    stride: int = 1,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    framework: str = "pytorch",
+) -> int | None:
+    """The smallest padding with which a layer reads all of `n` inputs, or None.
+
+    None where no padding does: a stride or a dilation that skips inputs in the middle.
+    More padding is not always better: it moves the windows, and with them the edge.
+
+    >>> repairing_padding(224, 11, stride=4)
+    2
+    """
+    owner = "repairing_padding"
+    n = checks.positive(owner, "n", n)
+    window = Window(kernel_size, stride, 0, dilation, name=owner)
+    # From span - 1 on the first window touches nothing but padding; after another
+    # stride the windows stand as they stood before.
+    for padding in range(window.span + stride):
+        if n + 2 * padding < window.span or (ceil_mode and 2 * padding > window.span):
+            continue
+        options = (padding, dilation, ceil_mode, framework)
+        if 0 not in _counts(owner, n, kernel_size, stride, *options):
+            return padding
+    return None
+
+
+def _chain(owner: str, layers: Sequence[Window]) -> tuple[Window, ...]:
+    """`layers` as a tuple; raises unless it is one or more windows."""
+    layers = tuple(layers)
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Window):
+            raise TypeError(f"{owner}: layers[{i}] must be a Window, got {layer!r}")
+    if not layers:
+        raise ValueError(f"{owner}: layers must have at least one Window, got none")
+    return layers
+
+
+def chain_sizes(
+    n: int, layers: Sequence[Window], framework: str = "pytorch"
+) -> list[int]:
+    """The size before the first layer, after it, after the second, and so on.
+
+    Raises:
+        TypeError, ValueError: as `output_size`; the message names the layer.
+
+    >>> chain_sizes(224, NIN)
+    [224, 54, 26, 26, 12, 12, 5, 5]
+    """
+    sizes = [checks.positive("chain_sizes", "n", n)]
+    for layer in _chain("chain_sizes", layers):
+        sizes.append(layer.output_size(sizes[-1], framework))
+    return sizes
+
+
+def chain_unread(
+    n: int, layers: Sequence[Window], framework: str = "pytorch"
+) -> set[int]:
+    """The input positions that no output of the whole chain depends on.
+
+    More than the first layer leaves unread: what a later layer does not read of its
+    own input takes with it the inputs that led nowhere else.
+
+    >>> sorted(chain_unread(224, NIN))
+    [219, 220, 221, 222, 223]
+    """
+    layers = _chain("chain_unread", layers)
+    sizes = chain_sizes(n, layers, framework)
+    needed = np.ones(sizes[-1], dtype=bool)
+    for layer, size in zip(reversed(layers), reversed(sizes[:-1]), strict=True):
+        needed = _before(layer, size, needed, framework)
+    return {int(q) for q in np.flatnonzero(~needed)}
+
+
+def _before(layer: Window, n: int, outputs: np.ndarray, framework: str) -> np.ndarray:
+    """Which of `n` inputs the marked outputs read."""
+    taps = layer.taps(n, framework)[outputs]
+    marked = np.zeros(n, dtype=bool)
+    marked[taps[(taps >= 0) & (taps < n)]] = True
+    return marked
+
+
+def chain_readers(
+    n: int, layers: Sequence[Window], position: int, framework: str = "pytorch"
+) -> list[set[int]]:
+    """The outputs of each layer that depend on the input at `position`.
+
+    >>> chain_readers(224, NIN, 218)[:2]
+    [{52, 53}, {25}]
+    """
+    layers = _chain("chain_readers", layers)
+    sizes = chain_sizes(n, layers, framework)
+    position = checks.non_negative("chain_readers", "position", position)
+    if position >= n:
+        raise ValueError(
+            f"chain_readers: position must be from 0 to {n - 1}, got {position}"
+        )
+    marked, found = {position}, []
+    for layer, size in zip(layers, sizes[:-1], strict=True):
+        hits = np.isin(layer.taps(size, framework), list(marked)).any(axis=1)
+        marked = {int(q) for q in np.flatnonzero(hits)}
+        found.append(marked)
+    return found
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """Which inputs one output of a chain can depend on.
+
+    Output j reads inputs from j * jump + offset to j * jump + offset + size - 1; where
+    that is outside the input, it reads padding.
+
+    Attributes:
+        size: inputs from the first to the last, both included.
+        jump: inputs from one output to the next, the product of the strides.
+        offset: the first input of output 0; minus the paddings, in inputs.
+    """
+
+    size: int
+    jump: int
+    offset: int
+
+    def inputs(self, j: int) -> range:
+        """The inputs that output `j` spans, padding included."""
+        first = j * self.jump + self.offset
+        return range(first, first + self.size)
+
+
+def receptive_field(layers: Sequence[Window]) -> ReceptiveField:
+    """The receptive field of one output of a chain, jump and offset.
+
+    >>> receptive_field(NIN)
+    ReceptiveField(size=195, jump=32, offset=-64)
+    """
+    size, jump, offset = 1, 1, 0
+    for layer in _chain("receptive_field", layers):
+        size += (layer.span - 1) * jump
+        offset -= layer.padding * jump
+        jump *= layer.stride
+    return ReceptiveField(size, jump, offset)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """All input sizes with some property, which repeats from some size on.
+
+    Attributes:
+        first: those below `start`, in ascending order.
+        start: where the repetition begins.
+        period: after which it repeats.
+        residues: those in one period, as n - start.
+    """
+
+    first: tuple[int, ...]
+    start: int
+    period: int
+    residues: tuple[int, ...]
+
+    def __contains__(self, n: object) -> bool:
+        if not isinstance(n, (int, np.integer)):
+            return False
+        if n < self.start:
+            return n in self.first
+        return (n - self.start) % self.period in self.residues
+
+    def __iter__(self) -> Iterator[int]:
+        """In ascending order; without end unless there are finitely many."""
+        yield from self.first
+        base = self.start
+        while self.residues:
+            yield from (base + residue for residue in self.residues)
+            base += self.period
+
+    def between(self, low: int, high: int) -> list[int]:
+        """Those from `low` to `high`, both included."""
+        return [n for n in range(low, high + 1) if n in self]
+
+    def below(self, n: int) -> int | None:
+        """The largest that is at most `n`, or None."""
+        return next((m for m in range(n, 0, -1) if m in self), None)
+
+    def above(self, n: int) -> int | None:
+        """The smallest that is at least `n`, or None."""
+        last = max(n, self.start) + self.period
+        return next((m for m in range(n, last + 1) if m in self), None)
+
+    def __repr__(self) -> str:
+        shown = list(islice(self, 7))
+        words = ", ".join(map(str, shown[:6])) or "no size"
+        if len(shown) == 7:
+            return f"{words}, …"
+        return f"{words} and no other" if shown else words
+
+
+def _repeating(good: set[int], start: int, period: int) -> Sizes:
+    """`good`, known below start + period, as `Sizes` with the fewest numbers."""
+    known = [n in good for n in range(start + period)]
+    while start > 1 and known[start - 1] == known[start - 1 + period]:
+        start -= 1
+    for shorter in range(1, period + 1):
+        if period % shorter == 0 and all(
+            known[n] == known[start + (n - start) % shorter]
+            for n in range(start, start + period)
+        ):
+            period = shorter
+            break
+    residues = tuple(r for r in range(period) if known[start + r])
+    return Sizes(tuple(sorted(n for n in good if n < start)), start, period, residues)
+
+
+def smallest_size(layers: Sequence[Window], framework: str = "pytorch") -> int:
+    """The smallest input on which every window of a chain fits.
+
+    >>> smallest_size(NIN)
+    67
+    """
+    layers = _chain("smallest_size", layers)
+    field = receptive_field(layers)
+    for n in range(1, field.size):
+        if _sizes(n, layers, framework):
+            return n
+    return field.size
+
+
+def _sizes(n: int, layers: tuple[Window, ...], framework: str) -> list[int]:
+    """`chain_sizes`, or nothing where a window does not fit."""
+    try:
+        return chain_sizes(n, layers, framework)
+    except ValueError:
+        return []
+
+
+def lossless_sizes(
+    layers: Sequence[Window], framework: str = "pytorch", exact: bool = False
+) -> Sizes:
+    """All input sizes at which a chain reads every input.
+
+    Args:
+        layers: the chain.
+        framework: "pytorch" or "gluon", for their rules in ceil mode.
+        exact: ask for more: that no layer's division leaves a remainder, so that
+            every layer reads all that it gets, and in ceil mode no window hangs over.
+
+    Returns:
+        A `Sizes`: `n in sizes`, `sizes.below(n)`, `sizes.above(n)`,
+        `sizes.between(low, high)`.
+
+    >>> lossless_sizes(NIN)
+    67, 75, 83, 91, 99, 107, …
+    >>> lossless_sizes(NIN).above(224)
+    227
+    """
+    layers = _chain("lossless_sizes", layers)
+    field = receptive_field(layers)
+    # Deep inside, and near each end, which inputs are read depends on n only through
+    # n mod jump, as long as the ends do not see each other.
+    start = 2 * (field.size - 2 * field.offset) + field.jump
+    good = {
+        n
+        for n in range(1, start + field.jump)
+        if _is_lossless(n, layers, framework, exact)
+    }
+    return _repeating(good, start, field.jump)
+
+
+def _is_lossless(
+    n: int, layers: tuple[Window, ...], framework: str, exact: bool
+) -> bool:
+    sizes = _sizes(n, layers, framework)
+    if not sizes:
+        return False
+    if exact and any(
+        (m + 2 * layer.padding - layer.span) % layer.stride
+        for layer, m in zip(layers, sizes[:-1], strict=True)
+    ):
+        return False
+    return not chain_unread(n, layers, framework)
 
 
 def same_padding(kernel_size: int) -> int:

@@ -1,0 +1,228 @@
+"""Network in Network: a small network in every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from d2lutils import checks
+from d2lutils.compat import mx
+from d2lutils.gluon.inputs import check_input
+from d2lutils.shapes import NIN, NIN_CIFAR, Window, smallest_size
+
+__all__ = ["CIFARNiN", "NiN", "nin_block", "nin_small"]
+
+nn: Any = mx.gluon.nn
+
+
+def nin_block(
+    in_channels: int,
+    channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    padding: int = 0,
+    pointwise: Sequence[int] | None = None,
+) -> Any:
+    """A convolution, then 1x1 convolutions, a ReLU after each
+    (Lin, Chen and Yan, 2014, arXiv 1312.4400, section 3.1: mlpconv).
+
+    Shapes: (N, in_channels, H, W) → (N, C, H', W'), where C is the last
+    of `pointwise` and the sizes follow `shapes.output_size`.
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the first convolution.
+        kernel_size, stride, padding: of the first convolution.
+        pointwise: channels of the 1x1 convolutions; two of `channels`
+            by default.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named with its value.
+    """
+    owner = "nin_block"
+    in_channels = checks.positive(owner, "in_channels", in_channels)
+    channels = checks.positive(owner, "channels", channels)
+    kernel_size = checks.positive(owner, "kernel_size", kernel_size)
+    stride = checks.positive(owner, "stride", stride)
+    padding = checks.non_negative(owner, "padding", padding)
+    if pointwise is None:
+        pointwise = (channels, channels)
+    pointwise = checks.shape_of(owner, "pointwise", pointwise)
+    block = _sequential(
+        _conv(in_channels, channels, kernel_size, stride, padding),
+        nn.Activation("relu"),
+    )
+    for width in pointwise:
+        block.add(_conv(channels, width, 1))
+        block.add(nn.Activation("relu"))
+        channels = width
+    return block
+
+
+def _sequential(*layers: Any) -> Any:
+    block = nn.HybridSequential()
+    block.add(*layers)
+    return block
+
+
+def _conv(
+    in_channels: int,
+    channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    padding: int = 0,
+) -> Any:
+    return nn.Conv2D(
+        channels,
+        kernel_size,
+        strides=stride,
+        padding=padding,
+        in_channels=in_channels,
+    )
+
+
+def _head(pool: str) -> Any:
+    """One number for each class map."""
+    layer: Any = (
+        nn.GlobalAvgPool2D() if pool == "avg" else nn.GlobalMaxPool2D()
+    )
+    return _sequential(layer, nn.Flatten())
+
+
+class NiN(nn.HybridBlock):
+    """Network in Network for images of one size, 224 by default
+    (the variant of Zhang et al., Dive into Deep Learning, section 8.3).
+
+    Three NiN blocks with a 3x3 max pooling of stride 2 after each,
+    dropout, a fourth block with a channel for each class, and the mean
+    of each class map. As published, the last block ends in a ReLU too,
+    so no logit is negative.
+
+    Shapes: (N, in_channels, H, W) → (N, num_classes) logits.
+
+    Args:
+        num_classes: channels of the last block.
+        in_channels: channels of the images.
+        widths: of the first three blocks.
+        stem: kernel size, stride and padding of the first convolution.
+        dropout: share of the numbers set to zero before the last block.
+        pool: "avg" or "max" over each class map. With "max" only one
+            position of each map gets a gradient: another net.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named; in a call, an
+            input whose shape, dtype or device does not fit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        widths: Sequence[int] = (96, 256, 384),
+        stem: Sequence[int] = (11, 4, 0),
+        dropout: float = 0.5,
+        pool: str = "avg",
+    ) -> None:
+        super().__init__()
+        owner = "NiN"
+        num_classes = checks.positive(owner, "num_classes", num_classes)
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        widths = checks.widths(owner, "widths", widths, 3)
+        first = checks.stem(owner, "stem", stem)
+        dropout = checks.number(owner, "dropout", dropout, 0, 1)
+        checks.choice(owner, "pool", pool, ("avg", "max"))
+        self.in_channels = in_channels
+        # Before the head, along one axis.
+        self.windows = (Window(*first, name="conv1"), *NIN[1:])
+        self.smallest = smallest_size(self.windows, "gluon")
+        self.features = _sequential(
+            nin_block(in_channels, widths[0], *first),
+            nn.MaxPool2D(3, 2),
+            nin_block(widths[0], widths[1], 5, padding=2),
+            nn.MaxPool2D(3, 2),
+            nin_block(widths[1], widths[2], 3, padding=1),
+            nn.MaxPool2D(3, 2),
+            nn.Dropout(dropout),
+            nin_block(widths[2], num_classes, 3, padding=1),
+        )
+        self.head = _head(pool)
+
+    def forward(self, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, num_classes)."""
+        weight = self.features[0][0].weight
+        sizes = (2, self.in_channels, weight, self.smallest)
+        check_input("NiN", x, *sizes)
+        return super().forward(x)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.head(self.features(x))
+
+
+def nin_small(num_classes: int = 10, in_channels: int = 1) -> NiN:
+    """A NiN that a CPU can train on images from 15 to 32 pixels wide.
+
+    Widths 24, 48 and 64, a 3x3 stem without stride, dropout 0.25.
+    """
+    return NiN(
+        num_classes,
+        in_channels,
+        widths=(24, 48, 64),
+        stem=(3, 1, 1),
+        dropout=0.25,
+    )
+
+
+class CIFARNiN(nn.HybridBlock):
+    """Network in Network as published for CIFAR-10, 32x32 pixels
+    (Lin, Chen and Yan, 2014, arXiv 1312.4400, and the authors' model).
+
+    Blocks 192-160-96, 192-192-192 and 192-192-classes; between them a
+    3x3 max and a 3x3 average pooling of stride 2 in ceil mode, each
+    followed by dropout; the mean of each class map.
+
+    Shapes: (N, in_channels, H, W) → (N, num_classes) logits.
+
+    Args:
+        num_classes: channels of the last block.
+        in_channels: channels of the images.
+        dropout: share of the numbers set to zero after each pooling.
+
+    Raises:
+        TypeError, ValueError: as `NiN`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        owner = "CIFARNiN"
+        num_classes = checks.positive(owner, "num_classes", num_classes)
+        in_channels = checks.positive(owner, "in_channels", in_channels)
+        dropout = checks.number(owner, "dropout", dropout, 0, 1)
+        self.in_channels = in_channels
+        self.windows = NIN_CIFAR
+        self.smallest = smallest_size(self.windows, "gluon")
+        last = (192, num_classes)
+        self.features = _sequential(
+            nin_block(in_channels, 192, 5, 1, 2, pointwise=(160, 96)),
+            nn.MaxPool2D(3, 2, ceil_mode=True),
+            nn.Dropout(dropout),
+            nin_block(96, 192, 5, padding=2),
+            nn.AvgPool2D(3, 2, ceil_mode=True, count_include_pad=False),
+            nn.Dropout(dropout),
+            nin_block(192, 192, 3, padding=1, pointwise=last),
+        )
+        self.head = _head("avg")
+
+    def forward(self, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, num_classes)."""
+        weight = self.features[0][0].weight
+        sizes = (2, self.in_channels, weight, self.smallest)
+        check_input("CIFARNiN", x, *sizes)
+        return super().forward(x)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.head(self.features(x))
