@@ -1,25 +1,49 @@
-"""What each layer of a net produces, holds and computes, from one real pass.
+"""What each layer of a net produces, holds and computes, from real passes.
 
-`ledger(net, shape)` runs a net of either framework once on zeros and records for
-every layer its output shape, its parameters and its multiply-adds. A multiply-add
-is one multiplication with its addition (two floating-point operations); biases,
-batch norms, activations and pooling are not counted, as in the papers' tables.
+`ledger(net, shape)` runs a net of either framework on zeros and records for every
+layer its output shape, its parameters, its multiply-adds and the bytes that it makes
+training keep. A multiply-add is one multiplication with its addition (two
+floating-point operations); biases, batch norms, activations and pooling are not
+counted, as in the papers' tables.
+
+Bytes follow from two questions. What does the backward pass of a layer need: its
+input, its output, something of its own (`_KEEPS`)? And which tensors are the same
+memory? What two layers keep is counted once. `memory` in either half measures the
+same bytes without these rules; the tests hold both together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import csv
+import importlib
+import io
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from d2lutils import checks
-from d2lutils.nets import STATISTICS, GluonNet, Net, net_of
+from d2lutils.nets import STATISTICS, GluonNet, Net, bare_kind, net_of
 
-__all__ = ["Entry", "Ledger", "ledger"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["DTYPES", "OPTIMIZERS", "Entry", "Ledger", "Memory", "ledger"]
+
+#: Numbers that an optimiser keeps for each trained number.
+OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2}
+#: Bytes of a number.
+DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+#: What training keeps, in the colours of the figure.
+KEPT_COLORS = {
+    "activations": "#5b6470",
+    "indices": "#c2491a",
+    "masks": "#1f6fb4",
+    "statistics": "#00785a",
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +53,10 @@ class Entry:
     `output` is its shape, batch included; `weights` and `biases` count trained
     numbers, `buffers` running statistics; `multiply_adds` are for the whole batch.
     A layer called twice has two entries, the second without parameters.
+
+    The rest is in bytes, for the whole batch: `activations` is the layer's output, if
+    anything keeps it for the backward pass; `indices`, `masks` and `statistics` are
+    what a max pooling, a dropout and a batch norm keep besides.
     """
 
     path: str
@@ -38,18 +66,94 @@ class Entry:
     biases: int = 0
     buffers: int = 0
     multiply_adds: int = 0
+    activations: int = 0
+    indices: int = 0
+    masks: int = 0
+    statistics: int = 0
 
     @property
     def parameters(self) -> int:
         """Trained numbers: weights and biases."""
         return self.weights + self.biases
 
+    @property
+    def kept(self) -> int:
+        """Bytes that training keeps from here to the backward pass."""
+        return self.activations + self.indices + self.masks + self.statistics
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a net takes with some batch size, dtype and optimiser.
+
+    Attributes:
+        batch_size, dtype, optimizer: what it is for.
+        parameters, buffers: of the net. Inference needs both, too.
+        gradients, state: one gradient for each parameter, and the optimiser's numbers.
+        input, activations, indices, masks, statistics: what training keeps from the
+            forward to the backward pass; see `Entry`.
+        live: the largest set of tensors that inference needs at the same time, the
+            input and the output included.
+    """
+
+    batch_size: int
+    dtype: str
+    optimizer: str
+    parameters: int
+    buffers: int
+    gradients: int
+    state: int
+    input: int
+    activations: int
+    indices: int
+    masks: int
+    statistics: int
+    live: int
+
+    @property
+    def kept(self) -> int:
+        """What training keeps from the forward to the backward pass."""
+        parts = (self.activations, self.indices, self.masks, self.statistics)
+        return self.input + sum(parts)
+
+    @property
+    def training(self) -> int:
+        """All that exists after the forward pass of a training step.
+
+        A lower bound of the step's peak: backward makes gradients of activations, and
+        the operations work space, before it frees what was kept.
+        """
+        fixed = self.parameters + self.buffers + self.gradients + self.state
+        return fixed + self.kept
+
+    @property
+    def inference(self) -> int:
+        """The net and the largest live set."""
+        return self.parameters + self.buffers + self.live
+
 
 @dataclass
 class Ledger:
-    """The entries of a net in the order in which its layers ran."""
+    """The entries of a net in the order in which its layers ran.
+
+    Attributes:
+        entries: one for each call of a layer.
+        shape, dtype: of the input that the net was run on.
+        input: bytes of the input, if training keeps it.
+        between: bytes that training keeps of what is made between layers, by a sum
+            for instance.
+        live: the largest set of tensors that inference needs at the same time, in
+            bytes, and the operation that needs them; None where that is not known.
+        unknown: why `kept` and `live` are not known, by name.
+    """
 
     entries: list[Entry] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
+    input: int = 0
+    between: int = 0
+    live: tuple[int, str] | None = None
+    unknown: dict[str, str] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -66,20 +170,168 @@ class Ledger:
         """Running statistics of all layers."""
         return sum(entry.buffers for entry in self.entries)
 
-    def _table(self) -> tuple[list[str], list[list[str]]]:
+    @property
+    def kept(self) -> int:
+        """Bytes that training keeps from the forward to the backward pass.
+
+        Raises:
+            ValueError: a layer has no rule, or the net does not run in training.
+        """
+        if "kept" in self.unknown:
+            raise ValueError(f"ledger: {self.unknown['kept']}")
+        return self.input + self.between + sum(entry.kept for entry in self.entries)
+
+    def memory(
+        self,
+        batch_size: int | None = None,
+        dtype: str | None = None,
+        optimizer: str = "sgd",
+    ) -> Memory:
+        """The bytes with another batch size, dtype or optimiser.
+
+        What is kept grows with the batch, but for a batch norm's statistics; indices
+        do not shrink with the dtype.
+
+        Args:
+            batch_size: examples; by default those of the run.
+            dtype: of parameters and activations alike; by default that of the run.
+            optimizer: "sgd", "momentum" or "adam".
+
+        Raises:
+            TypeError, ValueError: a bad argument; bytes that are not known.
+        """
+        owner = "memory"
+        batch = self.shape[0] if batch_size is None else batch_size
+        batch = checks.positive(owner, "batch_size", batch)
+        dtype = self.dtype if dtype is None else dtype
+        size = DTYPES[checks.choice(owner, "dtype", dtype, tuple(DTYPES))]
+        states = OPTIMIZERS[
+            checks.choice(owner, "optimizer", optimizer, tuple(OPTIMIZERS))
+        ]
+        if self.live is None:
+            raise ValueError(f"ledger: {self.unknown['live']}")
+        assert self.kept >= 0  # or it raises
+        old = DTYPES[self.dtype]
+
+        def scaled(count: int, by_dtype: bool = True, by_batch: bool = True) -> int:
+            # Whole examples and whole numbers: these divisions leave nothing.
+            if by_batch:
+                count = count // self.shape[0] * batch
+            return count // old * size if by_dtype else count
+
+        def total(name: str) -> int:
+            return sum(getattr(entry, name) for entry in self.entries)
+
+        return Memory(
+            batch_size=batch,
+            dtype=dtype,
+            optimizer=optimizer,
+            parameters=size * self.parameters,
+            buffers=size * self.buffers,
+            gradients=size * self.parameters,
+            state=size * states * self.parameters,
+            input=scaled(self.input),
+            activations=scaled(total("activations") + self.between),
+            indices=scaled(total("indices"), by_dtype=False),
+            masks=scaled(total("masks")),
+            statistics=scaled(total("statistics"), by_batch=False),
+            live=scaled(self.live[0]),
+        )
+
+    def crossover(self, optimizer: str = "adam", dtype: str | None = None) -> int:
+        """The smallest batch whose kept bytes exceed all that has the size of the
+        parameters: themselves, their gradients and the optimiser's state.
+
+        Raises:
+            TypeError, ValueError: as `memory`.
+        """
+        one = self.memory(1, dtype, optimizer)
+        fixed = one.parameters + one.gradients + one.state
+        example = one.kept - one.statistics
+        if not example:
+            raise ValueError(
+                "crossover: training keeps nothing, so no batch exceeds it"
+            )
+        return max(1, (fixed - one.statistics) // example + 1)
+
+    def _rows(self) -> tuple[list[str], list[list[Any]]]:
+        """Headers and one row for each entry: words and numbers."""
         headers = ["layer", "kind", "output", "parameters", "multiply-adds"]
-        lines = [
+        rows: list[list[Any]] = [
             [
                 entry.path or "(net)",
                 entry.kind,
                 "x".join(map(str, entry.output[1:])),
-                f"{entry.parameters:,}",
-                f"{entry.multiply_adds:,}",
+                entry.parameters,
+                entry.multiply_adds,
             ]
             for entry in self.entries
         ]
-        total = ["total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"]
-        return headers, [*lines, total]
+        total: list[Any] = ["total", "", "", self.parameters, self.multiply_adds]
+        if "kept" not in self.unknown:
+            headers.append("kept bytes")
+            for row, entry in zip(rows, self.entries, strict=True):
+                row.append(entry.kept)
+            for name in ("input", "between"):
+                if getattr(self, name):
+                    rows.append([name, "", "", 0, 0, getattr(self, name)])
+            total.append(self.kept)
+        return headers, [*rows, total]
+
+    def csv(self) -> str:
+        """Everything about each layer, a line each, with a line of names on top."""
+        names = ["path", "kind", "output", "weights", "biases", "buffers"]
+        names += ["multiply_adds", "activations", "indices", "masks", "statistics"]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        for entry in self.entries:
+            values = {**vars(entry), "output": "x".join(map(str, entry.output))}
+            writer.writerow([values[name] for name in names])
+        return text.getvalue()
+
+    def figure(self, ax: Axes | None = None) -> Axes:
+        """Draw the bytes that training keeps as one stacked bar for each layer.
+
+        Args:
+            ax: axes to draw on; a new figure by default.
+
+        Raises:
+            ValueError: bytes that are not known.
+        """
+        import matplotlib.pyplot as plt
+
+        if "kept" in self.unknown:
+            raise ValueError(f"ledger: {self.unknown['kept']}")
+        bars = [("input", {"activations": self.input})] if self.input else []
+        for entry in self.entries:
+            parts = {name: getattr(entry, name) for name in KEPT_COLORS}
+            bars.append((f"{entry.path} {entry.kind}".strip(), parts))
+        if self.between:
+            bars.append(("between layers", {"activations": self.between}))
+        bars = [(label, parts) for label, parts in bars if any(parts.values())]
+        if ax is None:
+            size = (7.2, 1.2 + 0.24 * len(bars))
+            _, ax = plt.subplots(figsize=size, layout="constrained")
+        rows = range(len(bars))
+        left = [0.0] * len(bars)
+        for name, color in KEPT_COLORS.items():
+            widths = [parts.get(name, 0) / 1e6 for _, parts in bars]
+            if any(widths):
+                ax.barh(rows, widths, left=left, color=color, label=name)
+                left = [a + b for a, b in zip(left, widths, strict=True)]
+        ax.set_yticks(rows, [label for label, _ in bars])
+        ax.invert_yaxis()
+        ax.set_xlabel("kept for the backward pass, megabytes (10⁶ bytes)")
+        ax.legend()
+        return ax
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        headers, rows = self._rows()
+        return headers, [
+            [f"{cell:,}" if isinstance(cell, int) else cell for cell in row]
+            for row in rows
+        ]
 
     def __repr__(self) -> str:
         from d2lutils import show
@@ -91,8 +343,69 @@ class Ledger:
         from d2lutils import show
 
         headers, lines = self._table()
-        align = ["left"] * 3 + ["right"] * 2
+        align = ["left"] * 3 + ["right"] * (len(headers) - 3)
         return show.table(lines, headers, align=align)._repr_html_()
+
+
+@dataclass(frozen=True)
+class _Keeps:
+    """What the backward pass of a layer needs.
+
+    `indices` is in bytes for each number of the output, `mask` stands for a number of
+    the net's dtype there, `statistics` are numbers for each channel.
+    """
+
+    input: bool = False
+    output: bool = False
+    indices: int = 0
+    mask: bool = False
+    statistics: int = 0
+
+
+_NOTHING, _INPUT = _Keeps(), _Keeps(input=True)
+_OUTPUT, _BOTH = _Keeps(output=True), _Keeps(input=True, output=True)
+# Backward of these needs no values: they move numbers about, or add zeros.
+_HAND_ON = ("Flatten", "Identity", "SubsampleZeroPad", "ZeroPadShortcut")
+_NORM = _Keeps(input=True, statistics=2)  # of the batch: mean, 1 / deviation
+_KEEPS: dict[str, dict[str, _Keeps]] = {
+    "pytorch": {
+        **dict.fromkeys(("Conv", "Linear", "AvgPool"), _INPUT),
+        **dict.fromkeys(("ELU", "GELU", "LeakyReLU", "SELU", "SiLU"), _INPUT),
+        **dict.fromkeys(("ReLU", "Sigmoid", "Tanh", "Softmax"), _OUTPUT),
+        **dict.fromkeys(("MaxPool", "AdaptiveMaxPool"), _Keeps(input=True, indices=8)),
+        "BatchNorm": _NORM,
+        "Dropout": _Keeps(mask=True),
+        **dict.fromkeys(_HAND_ON, _NOTHING),
+    },
+    "gluon": {
+        **dict.fromkeys(("Conv", "Dense"), _INPUT),
+        # A pooling's backward gets its output, too, whether it needs it or not; on a
+        # CPU max pooling remembers places in four bytes each.
+        **dict.fromkeys(("AvgPool", "GlobalAvgPool"), _BOTH),
+        **dict.fromkeys(
+            ("MaxPool", "GlobalMaxPool"), _Keeps(input=True, output=True, indices=4)
+        ),
+        "relu": _OUTPUT,
+        "sigmoid": _OUTPUT,
+        "BatchNorm": _NORM,
+        "Dropout": _Keeps(mask=True),
+        **dict.fromkeys(_HAND_ON, _NOTHING),
+    },
+}
+
+
+def _keeps(framework: str, layer: Any) -> _Keeps | None:
+    """What the backward pass of a layer needs, or None if no rule says so."""
+    kind = bare_kind(layer)
+    if kind == "Activation":  # Gluon's has its function as an argument
+        kind = layer._act_type
+    if kind == "AdaptiveAvgPool":  # one output is a mean, which needs no values
+        sizes = layer.output_size
+        sizes = sizes if isinstance(sizes, (tuple, list)) else (sizes,)
+        return _NOTHING if set(sizes) == {1} else _INPUT
+    if kind == "Conv" and getattr(layer, "act", None) is not None:
+        return None  # two operations in one Gluon layer
+    return _KEEPS[framework].get(kind)
 
 
 # Layers that compute nothing that the papers count as a multiply-add.
@@ -199,33 +512,149 @@ class _Recorder:
                     "without children"
                 )
 
-    @contextmanager
-    def attached(self, net: Any) -> Iterator[None]:
-        """Hooks on every layer inside; none afterwards."""
-        gluon = isinstance(self.net, GluonNet)
-        if isinstance(self.net, GluonNet):
-            self.net.hybridize(False)  # hooks inside a cached graph do not run
-        hooks = [
-            layer.register_forward_hook(self.hook(path, layer))
-            for path, layer in _leaves(net).values()
-        ]
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.detach() if gluon else hook.remove()
+
+class _Keeper:
+    """Finds out which memory the layers of a net make training keep."""
+
+    def __init__(self, adapter: Net) -> None:
+        self.adapter = adapter
+        self.framework = "gluon" if isinstance(adapter, GluonNet) else "pytorch"
+        self.paths: list[str] = []
+        self.own: list[dict[str, int]] = []  # bytes besides tensors, for each call
+        self.producers: dict[Hashable, int] = {}
+        self.kept: dict[Hashable, int] = {}
+        self.alive: list[Any] = []  # or their memory could be used again
+        self.missing = ""
+
+    def hook(self, path: str, layer: Any, rate: float | None) -> Callable[..., Any]:
+        """A forward hook for the layer at a path; `rate` is a dropout's."""
+
+        def record(_layer: Any, inputs: Any, output: Any) -> Any:
+            keeps = _keeps(self.framework, layer)
+            if keeps is None:
+                kind = type(layer).__name__.lstrip("_")
+                self.missing = self.missing or (
+                    f"no rule for what training keeps of {path or 'the net'} ({kind})"
+                )
+                return None
+            replaced = None
+            if keeps.mask and not rate:
+                keeps = _NOTHING
+            elif keeps.mask and hasattr(output, "clone"):
+                # PyTorch's dropout, switched off here, returned its very input.
+                output = replaced = output.clone()
+            self.alive += [*inputs, output]
+            index = len(self.paths)
+            self.paths.append(path)
+            (read, read_size), (made, size) = map(
+                self.adapter.block_of, (inputs[0], output)
+            )
+            # What works in place makes what it got.
+            if made not in self.producers or keeps.output:
+                self.producers[made] = index
+            if keeps.input:
+                self.kept[read] = read_size
+            if keeps.output:
+                self.kept[made] = size
+            numbers, item = prod(output.shape), _itemsize(output)
+            channels = output.shape[1] if keeps.statistics else 0
+            self.own.append(
+                {
+                    "indices": keeps.indices * numbers,
+                    "masks": item * numbers * keeps.mask,
+                    "statistics": item * keeps.statistics * channels,
+                }
+            )
+            return replaced
+
+        return record
+
+
+def _itemsize(array: Any) -> int:
+    if hasattr(array, "element_size"):
+        return int(array.element_size())
+    return np.dtype(array.dtype).itemsize
+
+
+@contextmanager
+def _hooked(adapter: Net, net: Any, make: Callable[..., Any]) -> Iterator[None]:
+    """A forward hook on every layer inside; none afterwards."""
+    if isinstance(adapter, GluonNet):
+        adapter.hybridize(False)  # hooks inside a cached graph do not run
+    hooks = [
+        layer.register_forward_hook(make(path, layer))
+        for path, layer in _leaves(net).values()
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.detach() if isinstance(adapter, GluonNet) else hook.remove()
+
+
+def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -> None:
+    """Fill in what training keeps, or why that is not known."""
+    keeper = _Keeper(adapter)
+    rates = {
+        path: getattr(layer, "p", getattr(layer, "_rate", None))
+        for path, layer in _leaves(net).values()
+        if bare_kind(layer) == "Dropout"
+    }
+
+    def make(path: str, layer: Any) -> Callable[..., Any]:
+        return keeper.hook(path, layer, rates.get(path))
+
+    try:
+        with adapter.undisturbed(), _hooked(adapter, net, make):
+            inputs = adapter.train(zeros)
+    except Exception as error:
+        result.unknown["kept"] = f"the net fails in training: {checks.reason(error)}"
+        return
+    if keeper.missing:
+        result.unknown["kept"] = keeper.missing
+        return
+    if keeper.paths != [entry.path for entry in result.entries]:
+        result.unknown["kept"] = "other layers run in training than in inference"
+        return
+    given = {adapter.block_of(x)[0] for x in inputs}
+    activations = [0] * len(result.entries)
+    for key, size in keeper.kept.items():
+        if key in given:
+            result.input += size
+        elif key in keeper.producers:
+            activations[keeper.producers[key]] += size
+        else:
+            result.between += size
+    result.entries = [
+        replace(
+            entry,
+            activations=count,
+            indices=own["indices"],
+            masks=own["masks"],
+            statistics=own["statistics"],
+        )
+        for entry, count, own in zip(
+            result.entries, activations, keeper.own, strict=True
+        )
+    ]
 
 
 def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
-    """Run a net once on zeros and write down what each layer did.
+    """Run a net on zeros and write down what each layer did.
+
+    What is done outside layers, such as a sum or a functional ReLU, is seen only
+    through the layers that read it. Branches that stochastic depth might drop are all
+    there.
 
     Args:
-        net: a Gluon Block, initialised, or a PyTorch Module. It is run in
-            evaluation mode and left as it was.
+        net: a Gluon Block, initialised, or a PyTorch Module. It is run in evaluation
+            and in training mode, and left as it was.
         input_shape: (N, C, L) or (N, C, H, W), batch included.
 
     Returns:
-        A `Ledger`: `.entries`, `.parameters`, `.multiply_adds`, a table in a notebook.
+        A `Ledger`: `.entries`, `.parameters`, `.multiply_adds`, `.kept`, `.live`,
+        `.memory(batch_size, dtype, optimizer)`, `.crossover()`, `.csv()`, `.figure()`,
+        a table in a notebook.
 
     Raises:
         TypeError: `net` belongs to neither framework, a size is no integer.
@@ -240,7 +669,7 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
     try:
         adapter.settle(zeros)
         recorder = _Recorder(adapter, entries)
-        with adapter.undisturbed(), recorder.attached(net):
+        with adapter.undisturbed(), _hooked(adapter, net, recorder.hook):
             adapter.evaluate(zeros)
         recorder.complete()
     except _UnknownWorkError as error:
@@ -253,4 +682,12 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
             f"{owner}: the net fails on input_shape={shape}{after}: "
             f"{checks.reason(error)}"
         ) from error
-    return Ledger(entries)
+    result = Ledger(entries, shape, adapter.dtype())
+    _training(result, adapter, net, zeros)
+    half = "gluon" if isinstance(adapter, GluonNet) else "pytorch"
+    memory = importlib.import_module(f"d2lutils.{half}.memory")
+    try:
+        result.live = memory.live_bytes(net, shape)
+    except ValueError as error:
+        result.unknown["live"] = str(error)
+    return result

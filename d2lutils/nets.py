@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,19 @@ class Net:
         """Overwrite a parameter, keeping its dtype and device."""
         raise NotImplementedError
 
+    def block_of(self, tensor: Any) -> tuple[Hashable, int]:
+        """A key of the memory that a tensor occupies, and its bytes."""
+        raise NotImplementedError
+
+    def train(self, inputs: Sequence[np.ndarray]) -> list[Any]:
+        """One forward pass in training mode, recorded for a backward pass; the inputs
+        as the framework's arrays."""
+        raise NotImplementedError
+
+    def undisturbed(self, dropout: bool = False) -> AbstractContextManager[None]:
+        """Randomness off inside; all as it was afterwards."""
+        raise NotImplementedError
+
     def window(self, layer: Any) -> dict[str, Sequence[int]]:
         """The arguments of a `Window` that a convolution or pooling has, by axis."""
         raise NotImplementedError
@@ -133,11 +147,26 @@ class TorchNet(Net):
             if tensors:
                 self.layers.append(Layer(path, type(module).__name__, tensors, trained))
 
+    def block_of(self, tensor: Any) -> tuple[Hashable, int]:
+        storage = tensor.untyped_storage()
+        return storage._cdata, storage.nbytes()
+
+    def train(self, inputs: Sequence[np.ndarray]) -> list[Any]:
+        self.net.train()
+        arrays = self._arrays(inputs, self.dtype(), False)
+        self.net(*arrays)
+        return arrays
+
     def window(self, layer: Any) -> dict[str, Sequence[int]]:
         rank = int(re.findall(r"[123]", type(layer).__name__)[-1])
         if isinstance(layer.padding, str):
             raise ValueError(
                 f"{self.owner}: padding must be a number, got {layer.padding!r}"
+            )
+        mode = getattr(layer, "padding_mode", "zeros")
+        if mode != "zeros":  # the padding would read the input once more
+            raise ValueError(
+                f"{self.owner}: padding_mode must be 'zeros', got {mode!r}"
             )
 
         def sizes(value: Any) -> tuple[int, ...]:
@@ -272,10 +301,21 @@ class TorchNet(Net):
         )
         return sgd.step
 
+    def zeros(self, shape: Sequence[int]) -> Any:
+        """Zeros of the net's dtype, on its device."""
+        self.settle([np.zeros(shape, dtype="float32")])
+        (x,) = self._arrays([np.zeros(shape, dtype="float32")], self.dtype(), False)
+        return x
+
     @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Dropout, stochastic depth and TF32 off inside; all as it was afterwards."""
+    def undisturbed(self, dropout: bool = False) -> Iterator[None]:
+        """Dropout, stochastic depth and TF32 off inside; all as it was afterwards.
+
+        With `dropout` that stays on; PyTorch's random numbers then go on afterwards
+        as if it had not been used, MXNet's cannot.
+        """
         torch = self.torch
+        generator = torch.get_rng_state()
         modes = [(m, m.training) for m in self.net.modules()]
         gradients = [(p, p.grad) for p in self.net.parameters()]
         # A cast gives a parameter other data and a module other buffers: the old
@@ -290,7 +330,7 @@ class TorchNet(Net):
         drops = [
             (m, m.p)
             for m in self.net.modules()
-            if isinstance(m, torch.nn.modules.dropout._DropoutNd)
+            if isinstance(m, torch.nn.modules.dropout._DropoutNd) and not dropout
         ]
         depths = [(m, m._drop_prob) for m in self.net.modules() if _drops(m)]
         flags = [(torch.backends.cudnn, torch.backends.cudnn.allow_tf32)]
@@ -323,6 +363,8 @@ class TorchNet(Net):
                 module._drop_prob = p
             for backend, flag in flags:
                 backend.allow_tf32 = flag
+            if dropout:
+                torch.set_rng_state(generator)
 
 
 class GluonNet(Net):
@@ -346,6 +388,16 @@ class GluonNet(Net):
             self.layers.append(Layer(path, type(block).__name__, tensors, trained))
         for name, child in block._children.items():
             self._walk(child, f"{path}.{name}" if path else str(name))
+
+    def block_of(self, tensor: Any) -> tuple[Hashable, int]:
+        return id(tensor), prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+
+    def train(self, inputs: Sequence[np.ndarray]) -> list[Any]:
+        arrays = self._arrays(inputs, self.dtype())
+        with self.mx.autograd.record():
+            self.net(*arrays)
+        self.mx.nd.waitall()
+        return arrays
 
     def window(self, layer: Any) -> dict[str, Sequence[int]]:
         numbers = layer._kwargs
@@ -470,16 +522,25 @@ class GluonNet(Net):
     def hybridize(self, active: bool) -> None:
         self.net.hybridize(active, **({"static_alloc": True} if active else {}))
 
+    def zeros(self, shape: Sequence[int]) -> Any:
+        """Zeros of the net's dtype, on its device."""
+        self.settle([np.zeros(shape, dtype="float32")])
+        (x,) = self._arrays([np.zeros(shape, dtype="float32")], self.dtype())
+        return x
+
     @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Dropout and stochastic depth off inside; all as it was afterwards."""
+    def undisturbed(self, dropout: bool = False) -> Iterator[None]:
+        """Stochastic depth, and dropout unless asked for, off inside; all as it was
+        afterwards."""
         state = self.state()
         dtypes = [(tensor, tensor.dtype) for _, tensor, _ in self.items()]
         parameters = [p for _, p, _ in self.items() if p.grad_req != "null"]
         gradients = [[g.copy() for g in p.list_grad()] for p in parameters]
         flags = [(b, b._active, b._flags) for b in self.blocks if hasattr(b, "_active")]
         drops = [
-            (b, b._rate) for b in self.blocks if isinstance(b, self.mx.gluon.nn.Dropout)
+            (b, b._rate)
+            for b in self.blocks
+            if isinstance(b, self.mx.gluon.nn.Dropout) and not dropout
         ]
         depths = [(b, b._drop_prob) for b in self.blocks if _drops(b)]
         for block, _ in drops:
@@ -540,7 +601,7 @@ _WINDOWS = {"Conv": "conv", "MaxPool": "pool", "AvgPool": "pool"}
 
 def bare_kind(layer: Any) -> str:
     """A layer's class without its rank: Conv for Conv2d and Conv2D, and so on."""
-    return re.sub(r"[123]?[dD]?$", "", type(layer).__name__.lstrip("_"))
+    return re.sub(r"[123][dD]$", "", type(layer).__name__.lstrip("_"))
 
 
 def chain_of(net: Any, axis: int = 0) -> tuple[Window, ...]:
@@ -578,7 +639,8 @@ def _collect(
     """Append the windows of a layer to `found`; False once the chain has ended."""
     kind = bare_kind(layer)
     if kind in ("Sequential", "HybridSequential"):
-        children = getattr(layer, "_children", None) or layer._modules
+        gluon = hasattr(layer, "_children")
+        children = layer._children if gluon else layer._modules
         return all(
             _collect(owner, adapter, child, f"{path}.{name}".lstrip("."), axis, found)
             for name, child in children.items()

@@ -1,0 +1,270 @@
+"""Bytes of memory that a net really takes, measured on this machine."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import tempfile
+from collections.abc import Callable, Hashable, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from d2lutils import checks
+from d2lutils.compat import mx
+from d2lutils.lifetimes import Operation, largest_live_set
+from d2lutils.nets import GluonNet, net_of
+
+__all__ = [
+    "kept_bytes",
+    "live_bytes",
+    "peak_bytes",
+    "planned_bytes",
+]
+
+autograd = mx.autograd
+_COUNTER = re.compile(r'\{ "Memory: [^"]*": (\d+) \}')
+_WARM_UP = 5  # the four work spaces of a CPU grow in turn
+_FLUSH = 8
+
+
+def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
+    """Bytes that a forward pass in training keeps for backward.
+
+    Measured with MXNet's profiler, which counts every allocation: what
+    is there after a recorded pass and was not there before. The input
+    is added, which the caller holds.
+
+    Args:
+        net: a Block, initialised; hybridized or not, but measured
+            without static allocation, which happens once and for all.
+            It is run on zeros and left as it was, but a profile in
+            progress ends.
+        input_shape: (N, C, L) or (N, C, H, W).
+
+    Raises:
+        TypeError, ValueError: a bad argument, or a forward that fails.
+    """
+    owner = "kept_bytes"
+    adapter, x = _prepared(owner, net, input_shape)
+    checks.some_parameters(owner, net.collect_params())
+
+    def record() -> Any:
+        with autograd.record():
+            # A ReLU keeps what it makes, not what it gets: the net's
+            # own output counts only if the net keeps it.
+            return mx.nd.relu(_first(_run(owner, net, x)))
+
+    with adapter.undisturbed(dropout=True):
+        _allocate_freely(adapter)
+        for _ in range(_WARM_UP):
+            out = record()
+            out.backward()
+        made = _size(out)
+        del out
+        return _allocated(record)[-1] + _size(x) - made
+
+
+def live_bytes(net: Any, input_shape: Sequence[int]) -> tuple[int, str]:
+    """The bytes that inference needs at the same time, at least.
+
+    From the list of operations of one pass: the largest set of tensors
+    that are needed at once, the input and the output included, and the
+    operation that needs them. See `lifetimes.largest_live_set`.
+
+    Args, Raises: as `kept_bytes`; a net that cannot be traced.
+    """
+    owner = "live_bytes"
+    adapter, x = _prepared(owner, net, input_shape)
+    with adapter.undisturbed(), autograd.predict_mode():
+        adapter.hybridize(False)
+        graph = _traced(owner, net)
+        _, shapes, _ = graph.get_internals().infer_shape(data=x.shape)
+    operations, sizes, held = _operations(graph, shapes, x)
+    return largest_live_set(operations, sizes, held)
+
+
+def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
+    """The bytes of tensors that exist at the same time in inference.
+
+    Measured with MXNet's profiler, which counts every allocation; the
+    input included.
+
+    Args, Raises: as `kept_bytes`.
+    """
+    owner = "peak_bytes"
+    adapter, x = _prepared(owner, net, input_shape)
+    with adapter.undisturbed(), autograd.predict_mode():
+        _allocate_freely(adapter)
+        for _ in range(_WARM_UP):
+            _run(owner, net, x)
+        return max(_allocated(lambda: _run(owner, net, x))) + _size(x)
+
+
+def planned_bytes(
+    net: Any, input_shape: Sequence[int], training: bool = True
+) -> int:
+    """Bytes that MXNet plans for the whole graph, without parameters.
+
+    From `debug_str` of the bound graph, which counts in whole MiB: the
+    plan is made for so many copies of the batch that a MiB is less than
+    a hundredth, and divided again.
+
+    Args:
+        net, input_shape: as `kept_bytes`; the net must be traceable.
+        training: plan forward and backward, or forward alone.
+
+    Raises:
+        TypeError, ValueError: as `live_bytes`.
+    """
+    owner = "planned_bytes"
+    adapter, x = _prepared(owner, net, input_shape)
+    checks.boolean(owner, "training", training)
+    with adapter.undisturbed(dropout=True):
+        adapter.hybridize(False)
+        graph = _traced(owner, net)
+        copies = 1
+        while True:
+            shape = (copies * x.shape[0], *x.shape[1:])
+            bound = graph.simple_bind(
+                x.context,
+                grad_req="write" if training else "null",
+                data=shape,
+            )
+            found = re.search(
+                r"Total (\d+) MB allocated", bound.debug_str()
+            )
+            total = int(found.group(1)) if found else 0
+            if total >= 256 or copies >= 2**16:
+                return total * 2**20 // copies
+            copies *= 2
+
+
+def _prepared(
+    owner: str, net: Any, input_shape: Sequence[int]
+) -> tuple[GluonNet, Any]:
+    """The net's adapter and zeros of its dtype, on its device."""
+    adapter = net_of(owner, "net", net)
+    if not isinstance(adapter, GluonNet):
+        raise TypeError(
+            f"{owner}: net must be a Gluon Block, got "
+            f"{type(net).__name__}"
+        )
+    shape = checks.shape_of(owner, "input_shape", input_shape)
+    return adapter, adapter.zeros(shape)
+
+
+def _run(owner: str, net: Any, x: Any) -> Any:
+    try:
+        out = net(x)
+        mx.nd.waitall()
+        return out
+    except Exception as error:
+        raise ValueError(
+            f"{owner}: the net fails on input_shape={x.shape}: "
+            f"{checks.reason(error)}"
+        ) from error
+
+
+def _allocate_freely(adapter: GluonNet) -> None:
+    """Turn static allocation off where it is on."""
+    if any(block._flags for block in adapter.blocks if _active(block)):
+        adapter.net.hybridize(True)
+
+
+def _active(block: Any) -> bool:
+    return getattr(block, "_active", False)
+
+
+def _first(out: Any) -> Any:
+    return out[0] if isinstance(out, (list, tuple)) else out
+
+
+def _size(array: Any) -> int:
+    return prod(array.shape) * np.dtype(array.dtype).itemsize
+
+
+def _allocated(function: Callable[[], Any]) -> list[int]:
+    """Bytes allocated, less those freed, after each change; the result
+    of `function` still exists at the last."""
+    gc.collect()  # what is freed later would be subtracted here
+    mx.nd.waitall()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "profile.json"
+        mx.profiler.set_config(
+            profile_memory=True,
+            profile_imperative=False,
+            profile_symbolic=False,
+            profile_api=False,
+            aggregate_stats=False,
+            filename=str(path),
+        )
+        mx.profiler.set_state("run")
+        # The counter speaks only when something changes.
+        mark = mx.nd.zeros(1, dtype="uint8")
+        mark.wait_to_read()
+        result = function()
+        mx.nd.waitall()
+        # The counter tells of what was freed only when something else
+        # is allocated; the last of these bytes stays in it.
+        for _ in range(_FLUSH):
+            mx.nd.ones(1, dtype="uint8").wait_to_read()
+        mx.profiler.set_state("stop")
+        mx.profiler.dump(finished=False)
+        points = [int(n) for n in _COUNTER.findall(path.read_text())]
+        del result, mark
+    return [point - points[0] for point in points[:-1]] + [
+        points[-1] - points[0] - 1
+    ]
+
+
+def _traced(owner: str, net: Any) -> Any:
+    """The net's graph."""
+    try:
+        return net(mx.sym.var("data"))
+    except Exception as error:
+        raise ValueError(
+            f"{owner}: net cannot be traced: {checks.reason(error)}"
+        ) from error
+
+
+# Operations that hand on the memory that they get.
+_VIEWS = {"Reshape", "Flatten", "expand_dims", "squeeze", "identity"}
+_VIEWS |= {"_copy", "Dropout"}  # which does nothing in inference
+
+
+def _operations(
+    graph: Any, shapes: Sequence[Any], x: Any
+) -> tuple[list[Operation], dict[Hashable, int], list[Hashable]]:
+    """The operations of a graph, sizes in bytes, what callers hold."""
+    description = json.loads(graph.tojson())
+    internals = graph.get_internals().list_outputs()
+    sizes: dict[Hashable, int] = {}
+    keys: dict[tuple[int, int], Hashable] = {}
+    operations = []
+    by_name = dict(zip(internals, shapes, strict=True))
+    itemsize = np.dtype(x.dtype).itemsize
+    for i, node in enumerate(description["nodes"]):
+        if node["op"] == "null":
+            if node["name"] == "data":
+                keys[i, 0] = "data"
+                sizes["data"] = _size(x)
+            continue
+        reads = [keys.get((a, b)) for a, b, *_ in node["inputs"]]
+        known = tuple(key for key in reads if key is not None)
+        if node["op"] in _VIEWS and known:
+            keys[i, 0] = known[0]
+            continue
+        shape = by_name.get(f"{node['name']}_output")
+        if shape is None:  # of several outputs the first is meant
+            shape = by_name[f"{node['name']}_output0"]
+        keys[i, 0] = node["name"]
+        sizes[node["name"]] = prod(shape) * itemsize
+        operations.append(
+            Operation(node["name"], known, (node["name"],))
+        )
+    held = ["data", *(keys[a, b] for a, b, *_ in description["heads"])]
+    return operations, sizes, held

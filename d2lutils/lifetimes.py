@@ -1,0 +1,105 @@
+"""How many bytes of tensors must exist at the same time, from a list of operations.
+
+Each half turns a net into a list of `Operation`; what follows from it is the same
+arithmetic for both. Parameters are not tensors here: they exist all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Operation", "Trace", "largest_live_set"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: what it reads and writes.
+
+    Attributes:
+        name: of the operation.
+        reads, writes: keys of memory blocks. A view has the key of what it views, and
+            an operation in place writes what it reads.
+    """
+
+    name: str
+    reads: tuple[Hashable, ...]
+    writes: tuple[Hashable, ...]
+
+
+def largest_live_set(
+    operations: Sequence[Operation],
+    sizes: dict[Hashable, int],
+    held: Sequence[Hashable] = (),
+) -> tuple[int, str]:
+    """The largest number of bytes that some operation needs to exist while it runs.
+
+    Needed are what it reads and writes, and what was written before it and is read
+    after it. Not counted is what is kept alive for no reason.
+
+    Args:
+        operations: in the order in which they run.
+        sizes: bytes of each memory block.
+        held: blocks that exist from the first operation to the last, such as the
+            inputs, which the caller holds, and the outputs.
+
+    Returns:
+        (bytes, name of the operation that needs them).
+
+    >>> a, b = Operation("a", ("x",), ("y",)), Operation("b", ("y",), ("z",))
+    >>> largest_live_set([a, b], {"x": 1, "y": 4, "z": 2}, held=["x"])
+    (7, 'b')
+    """
+    last: dict[Hashable, int] = {}
+    first: dict[Hashable, int] = {}
+    for i, operation in enumerate(operations):
+        for key in (*operation.reads, *operation.writes):
+            first.setdefault(key, i)
+            last[key] = i
+    # An input exists before anything reads it.
+    written = {key for operation in operations for key in operation.writes}
+    for key in set(held) - written:
+        first[key] = 0
+    for key in held:
+        last[key] = len(operations)
+    best, name = 0, ""
+    for i, operation in enumerate(operations):
+        live = sum(size for key, size in sizes.items() if _lives(key, i, first, last))
+        if live > best:
+            best, name = live, operation.name
+    return best, name
+
+
+def _lives(
+    key: Hashable, i: int, first: dict[Hashable, int], last: dict[Hashable, int]
+) -> bool:
+    return key in first and first[key] <= i <= last[key]
+
+
+@dataclass
+class Trace:
+    """Bytes in memory over the time of one training step.
+
+    Attributes:
+        parameters, gradients, state: bytes of the net's parameters (running
+            statistics included), of their gradients and of the optimiser's state at
+            the end of the step.
+        phases: the phase of each point: "forward", "backward" or "step".
+        activations: bytes of everything else, at each point.
+    """
+
+    parameters: int
+    gradients: int
+    state: int
+    phases: list[str] = field(default_factory=list)
+    activations: list[int] = field(default_factory=list)
+
+    @property
+    def peak(self) -> int:
+        """The largest number of bytes of activations, at any point."""
+        return max(self.activations)
+
+    def at_end(self, phase: str) -> int:
+        """Bytes of activations at the last point of a phase."""
+        pairs = zip(self.phases, self.activations, strict=True)
+        return [count for name, count in pairs if name == phase][-1]
