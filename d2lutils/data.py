@@ -5,26 +5,73 @@ images of 8x8 pixels, ten classes, no download. As images they have shape
 (N, 1, 8, 8); as sequences (N, 1, 64), each image read row by row. Digits this
 small cannot show the benefit of great depth; they show that two programs learn
 the same thing.
+
+Fashion-MNIST has 70,000 grey images of 28x28 pixels, ten classes. It is downloaded
+once, about 30 MB, into a cache outside the repository.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import gzip
+import hashlib
+import logging
+import math
+import os
+import shutil
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from d2lutils import checks
 
-__all__ = ["Batches", "Split", "digits"]
+__all__ = [
+    "FASHION_CLASSES",
+    "FASHION_URLS",
+    "Batches",
+    "Resized",
+    "Split",
+    "digits",
+    "fashion_mnist",
+    "resize",
+]
+
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+"""What the labels 0 to 9 of Fashion-MNIST stand for."""
+
+FASHION_URLS = (
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+)
+"""Where Fashion-MNIST comes from: its authors' server, then their repository."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Arrays of one part of a data set: `x` (N, C, …) floating, `y` (N,) int64."""
+    """Arrays of one part of a data set: `x` (N, C, …) floating, `y` (N,) int64.
 
-    x: np.ndarray
+    `x` is a NumPy array, or a `Resized` where that array would be very large.
+    """
+
+    x: np.ndarray | Resized
     y: np.ndarray
 
     def __len__(self) -> int:
@@ -35,6 +82,78 @@ class Split:
         return Batches(self.x, self.y, batch_size, shuffle=shuffle, seed=seed)
 
 
+class Resized:
+    """Images (N, C, size, size) that are resized when they are drawn, not before.
+
+    Looks like the array that `resize` would return, and gives the same numbers:
+    `x[3]`, `x[:8]`, `x[numbers]` and `x[3, 0]` are NumPy arrays; `np.asarray(x)` is
+    all of them at once.
+
+    Args:
+        images: (N, C, H, W), floating.
+        size: height and width to draw them at.
+
+    Raises:
+        TypeError: images that are no floating-point array, size not an integer.
+        ValueError: images of another rank or empty, size below 1.
+    """
+
+    ndim = 4
+
+    def __init__(self, images: np.ndarray, size: int) -> None:
+        _floating_images("Resized", images, (4,))
+        self._images = images
+        self._size = checks.positive("Resized", "size", size)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, size, size)."""
+        return (*self._images.shape[:2], self._size, self._size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the numbers."""
+        return self._images.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """What all images together would take in memory."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __repr__(self) -> str:
+        return f"Resized(shape={self.shape}, dtype={self.dtype})"
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        first, rest = index, ()
+        if isinstance(index, tuple) and index:
+            first, rest = index[0], index[1:]
+        one = isinstance(first, (int, np.integer)) and not isinstance(first, bool)
+        several = isinstance(first, slice)
+        if not rest:
+            several = several or isinstance(first, (list, np.ndarray))
+        if not (one or several):
+            raise TypeError(
+                "Resized: the first index must be a number or a slice, or an array of "
+                f"numbers alone, got {type(first).__name__}"
+            )
+        drawn = resize(self._images[first], self._size)
+        if not rest:
+            return drawn
+        return drawn[rest] if one else drawn[(slice(None), *rest)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("Resized: an array of all images is always a new one")
+        everything = np.empty(self.shape, self.dtype if dtype is None else dtype)
+        # In pieces, so that nothing but the result is large.
+        for start in range(0, len(self), 256):
+            everything[start : start + 256] = self[start : start + 256]
+        return everything
+
+
 class Batches:
     """Mini-batches of NumPy arrays whose order depends on the seed and epoch only.
 
@@ -43,7 +162,7 @@ class Batches:
     batch of an epoch is shorter where the size does not divide.
 
     Args:
-        x: inputs, (N, …).
+        x: inputs, (N, …), a NumPy array or a `Resized`.
         y: labels, (N,).
         batch_size: examples per batch.
         shuffle: draw a new order each epoch.
@@ -56,14 +175,15 @@ class Batches:
 
     def __init__(
         self,
-        x: np.ndarray,
+        x: np.ndarray | Resized,
         y: np.ndarray,
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
     ) -> None:
         for name, value in (("x", x), ("y", y)):
-            if not isinstance(value, np.ndarray):
+            lazy = name == "x" and isinstance(value, Resized)
+            if not lazy and not isinstance(value, np.ndarray):
                 raise TypeError(
                     f"Batches: {name} must be a NumPy array, got {type(value).__name__}"
                 )
@@ -116,12 +236,7 @@ def digits(
 
     checks.choice("digits", "form", form, ("images", "sequences"))
     test_size = checks.positive("digits", "test_size", test_size)
-    try:
-        kind = np.dtype(dtype).kind
-    except TypeError:
-        kind = ""
-    if kind != "f":
-        raise ValueError(f"digits: dtype must be floating point, got {dtype!r}")
+    _floating_type("digits", dtype)
     raw = load_digits()
     x = raw.images.astype("float64") / 16.0
     y = raw.target.astype("int64")
@@ -151,3 +266,405 @@ def _stratified(y: np.ndarray, size: int) -> np.ndarray:
         indices[i] for i in range(depth) for indices in by_class if i < len(indices)
     ]
     return np.sort(np.array(in_turn[:size]))
+
+
+def _floating_type(owner: str, dtype: Any) -> None:
+    """ValueError unless `dtype` is one of floating-point numbers."""
+    try:
+        kind = np.dtype(dtype).kind
+    except TypeError:
+        kind = ""
+    if kind != "f":
+        raise ValueError(f"{owner}: dtype must be floating point, got {dtype!r}")
+
+
+# --- resizing -------------------------------------------------------------------------
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """Square images of another size, by bilinear interpolation.
+
+    Pixel i of n is an area with its centre at (i + 1/2) / n. A new pixel takes the
+    four old ones around its centre, weighted by how near they are; outside the
+    outermost centres the image goes on unchanged. PyTorch calls it
+    `interpolate(mode="bilinear", align_corners=False, antialias=False)`; like that,
+    it leaves out pixels when it shrinks to less than half.
+
+    Args:
+        images: (…, H, W), floating.
+        size: height and width of the result.
+
+    Returns:
+        (…, size, size) of the same dtype; float16 is computed in float32.
+
+    Raises:
+        TypeError: images that are no floating-point array, size not an integer.
+        ValueError: images without two axes or empty, size below 1.
+    """
+    _floating_images("resize", images, None)
+    size = checks.positive("resize", "size", size)
+    work = np.promote_types(images.dtype, np.float32)
+    low, high, weight = _neighbours(images.shape[-1], size, work)
+    wide = images.take(low, -1) * (1 - weight) + images.take(high, -1) * weight
+    low, high, weight = _neighbours(images.shape[-2], size, work)
+    weight = weight[:, None]
+    result = wide.take(low, -2) * (1 - weight) + wide.take(high, -2) * weight
+    return result.astype(images.dtype, copy=False)
+
+
+def _neighbours(
+    n: int, size: int, dtype: np.dtype[Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `size` new pixels two old ones of `n`, and the second's weight."""
+    centre = np.clip((np.arange(size) + 0.5) * (n / size) - 0.5, 0, n - 1)
+    low = np.floor(centre).astype("int64")
+    return low, np.minimum(low + 1, n - 1), (centre - low).astype(dtype)
+
+
+def _floating_images(owner: str, images: Any, axes: tuple[int, ...] | None) -> None:
+    """Raise unless `images` is a floating-point array with these numbers of axes."""
+    if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
+        got = getattr(images, "dtype", type(images).__name__)
+        raise TypeError(f"{owner}: images must be a floating-point array, got {got}")
+    fits = images.ndim in axes if axes else images.ndim >= 2
+    if not fits or 0 in images.shape[-2:]:
+        layout = "(N, C, H, W)" if axes else "(…, H, W)"
+        raise ValueError(
+            f"{owner}: images must have shape {layout}, H and W at least 1, got "
+            f"{images.shape}"
+        )
+
+
+# --- Fashion-MNIST --------------------------------------------------------------------
+
+_FASHION_KINDS = ("images-idx3", "labels-idx1")
+_FASHION_SIZES = {"train": 60_000, "t10k": 10_000}
+# The MD5 checksums in the table "Get the Data" of the data set's own README,
+# https://github.com/zalandoresearch/fashion-mnist#get-the-data
+_FASHION_MD5 = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+# An array larger than this is resized batch by batch.
+_LARGE = 2**30
+_ATTEMPTS = 3
+_PAUSE = 1.0
+_TIMEOUT = (10.0, 30.0)
+
+
+def fashion_mnist(
+    size: int = 28,
+    train_size: int = 60_000,
+    test_size: int = 10_000,
+    dtype: Any = "float32",
+    folder: str | os.PathLike[str] | None = None,
+    urls: Sequence[str] = FASHION_URLS,
+    progress: bool | None = None,
+) -> tuple[Split, Split]:
+    """Fashion-MNIST: grey images of clothes, `FASHION_CLASSES` (arXiv 1708.07747).
+
+    The four files are downloaded once, about 30 MB, and compared with the MD5
+    checksums that the data set's README publishes
+    (https://github.com/zalandoresearch/fashion-mnist#get-the-data) before they get
+    their names, and again whenever they are read. MD5 finds damage, not malice. A
+    damaged file is downloaded again. Each address is tried in turn, and again where
+    that can help.
+
+    Args:
+        size: height and width, 28 without resizing; see `resize` for the method.
+        train_size: training examples, 60,000 for all. A smaller part has the ten
+            classes in turn, drawn with a fixed seed: every machine has the same
+            part, and a smaller part lies within a larger one.
+        test_size: test examples, 10,000 for all, drawn likewise.
+        dtype: of the inputs, which are scaled from 0..255 to 0..1, then centred by
+            the mean of all 60,000 training images and divided by their standard
+            deviation, whatever the sizes: an image has the same values in every
+            part.
+        folder: where the files are or go. By default a folder `fashion-mnist` in the
+            one that the environment variable D2L_DATA names, or in the user's cache.
+        urls: addresses of folders with the four files, in the order to try them;
+            none at all to use what is in `folder` only.
+        progress: show a bar for each download. None shows it on a terminal and in a
+            live notebook, but not where outputs are stored.
+
+    Returns:
+        (train, test), each a `Split` with x (N, 1, size, size). Where a resized x
+        would exceed 1 GiB it is a `Resized`, which resizes each batch as it is drawn.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: an argument out of range, a dtype that is not floating point, an
+            address that is not one, or a file whose contents are not what its
+            checksum promises.
+        ConnectionError: a file is neither there nor to be had; an OSError.
+        OSError: the folder cannot be read or written.
+    """
+    owner = "fashion_mnist"
+    size = checks.positive(owner, "size", size)
+    wanted = {
+        "train": _part_size("train_size", train_size, _FASHION_SIZES["train"]),
+        "t10k": _part_size("test_size", test_size, _FASHION_SIZES["t10k"]),
+    }
+    _floating_type(owner, dtype)
+    where = _data_folder(folder)
+    addresses = _addresses(urls)
+    if progress is not None:
+        checks.boolean(owner, "progress", progress)
+    files = {
+        name: _obtain(name, md5, where, addresses, progress)
+        for name, md5 in _FASHION_MD5.items()
+    }
+    raw = {}
+    for part, n in _FASHION_SIZES.items():
+        images, labels = (f"{part}-{kind}-ubyte.gz" for kind in _FASHION_KINDS)
+        raw[part] = (
+            _from_idx(images, files, (n, 28, 28)),
+            _from_idx(labels, files, (n,)),
+        )
+        if raw[part][1].max() > 9:
+            raise ValueError(
+                f"{owner}: {labels} must have labels from 0 to 9, got "
+                f"{raw[part][1].max()}"
+            )
+    # Sums of whole numbers are exact, so that every machine has the same scale. The
+    # division by 255 changes nothing once the mean and deviation are taken out.
+    counts = np.bincount(raw["train"][0].reshape(-1), minlength=256).tolist()
+    pixels = sum(counts)
+    once = sum(n * grey for grey, n in enumerate(counts))
+    twice = sum(n * grey**2 for grey, n in enumerate(counts))
+    deviation = math.sqrt(pixels * twice - once**2)
+    values = ((np.arange(256) * pixels - once) / deviation).astype(dtype)
+    train, test = (
+        _fashion_part(*raw[part], wanted[part], values, size) for part in raw
+    )
+    return train, test
+
+
+def _fashion_part(
+    images: np.ndarray, labels: np.ndarray, n: int, values: np.ndarray, size: int
+) -> Split:
+    """`n` examples with their grey values looked up in `values`, at that size."""
+    y = labels.astype("int64")
+    chosen = _stratified(y, n)
+    x = values[images[chosen]][:, None]
+    if size == images.shape[-1]:
+        return Split(x, y[chosen])
+    resized = Resized(x, size)
+    lazy = resized.nbytes > _LARGE
+    return Split(resized if lazy else np.asarray(resized), y[chosen])
+
+
+def _part_size(name: str, value: Any, most: int) -> int:
+    value = checks.integer("fashion_mnist", name, value)
+    if not 1 <= value <= most:
+        raise ValueError(
+            f"fashion_mnist: {name} must be between 1 and {most}, got {value}"
+        )
+    return value
+
+
+def _data_folder(folder: str | os.PathLike[str] | None) -> Path:
+    """The folder of Fashion-MNIST's files: as told, below D2L_DATA, or in the cache."""
+    if folder is not None:
+        if not isinstance(folder, (str, os.PathLike)):
+            raise TypeError(f"fashion_mnist: folder must be a path, got {folder!r}")
+        return Path(folder).expanduser()
+    import pooch
+
+    root = Path(os.environ.get("D2L_DATA") or pooch.os_cache("d2lutils"))
+    return root.expanduser() / "fashion-mnist"
+
+
+def _addresses(urls: Any) -> list[str]:
+    if isinstance(urls, (str, bytes)) or not isinstance(urls, Iterable):
+        raise TypeError(
+            f"fashion_mnist: urls must be a sequence of addresses, got {urls!r}"
+        )
+    addresses = list(urls)
+    for url in addresses:
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise ValueError(
+                "fashion_mnist: urls must be addresses that begin with http:// or "
+                f"https://, got {url!r}"
+            )
+    return [url.rstrip("/") + "/" for url in addresses]
+
+
+def _obtain(
+    name: str, md5: str, folder: Path, urls: Sequence[str], progress: bool | None
+) -> bytes:
+    """The contents of a file that has that checksum, downloaded if need be."""
+    target = folder / name
+    try:
+        data = _verified(target, md5)
+        if data is not None:
+            return data
+        tried = ["the copy in the folder (wrong checksum)"] if target.exists() else []
+        if urls:
+            folder.mkdir(parents=True, exist_ok=True)
+            _sweep(folder)
+        for url in urls:
+            failure = _download(url, name, md5, folder, progress)
+            if failure is None:
+                return target.read_bytes()
+            tried.append(f"{url}{name} ({failure})")
+    except OSError as error:
+        raise OSError(
+            f"fashion_mnist: cannot use the folder {folder}: "
+            f"{error.strerror or type(error).__name__}; name another one by folder= or "
+            "by the environment variable D2L_DATA"
+        ) from None
+    raise ConnectionError(
+        f"fashion_mnist: cannot get {name} of Fashion-MNIST; tried "
+        f"{', '.join(tried) or 'no address'}. Put its four files, "
+        f"{', '.join(_FASHION_MD5)}, into {folder}; or name another folder by folder=, "
+        "or the one that holds a folder fashion-mnist by the environment variable "
+        "D2L_DATA"
+    )
+
+
+def _verified(path: Path, md5: str) -> bytes | None:
+    """What is in a file, or None where there is none or its checksum is another."""
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    same = hashlib.md5(data, usedforsecurity=False).hexdigest() == md5
+    return data if same else None
+
+
+def _download(
+    url: str, name: str, md5: str, folder: Path, progress: bool | None
+) -> str | None:
+    """Put a verified file into the folder; what went wrong, or None.
+
+    It is written to a folder of its own and moved from there in one step, so that
+    neither a crash nor another process can leave half a file under its name.
+    """
+    import pooch
+    from requests.exceptions import RequestException
+
+    logger = pooch.get_logger()
+    failure = ""
+    for attempt in range(_ATTEMPTS):
+        time.sleep(attempt * _PAUSE)
+        level = logger.level
+        # Its messages tell of folders, and nothing that the bar does not show.
+        logger.setLevel(logging.WARNING)
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as own,
+                _bar(name, progress) as bar,
+            ):
+                loader = pooch.HTTPDownloader(
+                    progressbar=bar,
+                    chunk_size=2**16,
+                    timeout=_TIMEOUT,
+                    headers={"Accept-Encoding": "identity"},
+                    hooks={"response": _as_stored},
+                )
+                done = pooch.retrieve(
+                    url + name,
+                    known_hash=f"md5:{md5}",
+                    fname=name,
+                    path=own,
+                    downloader=loader,
+                )
+                os.chmod(done, 0o644)  # a temporary file is its maker's alone
+                os.replace(done, folder / name)
+                return None
+        except (RequestException, ValueError) as error:
+            failure, again = _failure(error)
+        finally:
+            logger.setLevel(level)
+        if not again:
+            break
+    return failure
+
+
+def _failure(error: Exception) -> tuple[str, bool]:
+    """What to say of a failed download, and whether to try the same address again."""
+    from requests import exceptions
+    from urllib3.exceptions import MaxRetryError
+
+    if isinstance(error, exceptions.HTTPError):
+        status = getattr(error.response, "status_code", 0)
+        return f"HTTP status {status}", status == 429 or status >= 500
+    if isinstance(error, exceptions.SSLError):
+        return "no trusted connection", False
+    if isinstance(error, exceptions.ProxyError):
+        return "proxy not reachable", False
+    if isinstance(error, exceptions.ReadTimeout):
+        return "no answer in time", True
+    if isinstance(error, (exceptions.ConnectionError, exceptions.ChunkedEncodingError)):
+        never = bool(error.args) and isinstance(error.args[0], MaxRetryError)
+        return ("not reachable", False) if never else ("connection broke off", True)
+    if isinstance(error, exceptions.RequestException):
+        return type(error).__name__, False
+    return "wrong checksum", False
+
+
+def _as_stored(response: Any, **_: Any) -> None:
+    """Some servers label a .gz file as compressed on its way; it must stay as it is."""
+    response.raw.headers.discard("content-encoding")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a process that was killed a day ago or more has left behind."""
+    for left in folder.glob(".download-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 86_400:
+                shutil.rmtree(left)
+
+
+@contextlib.contextmanager
+def _bar(name: str, progress: bool | None) -> Iterator[Any]:
+    """A bar for the bytes of one file, or False: shown when `progress_bar` is."""
+    if progress is None:
+        live = sys.stderr.isatty() or "ipykernel" in sys.modules
+        progress = live and not os.environ.get("D2L_STORED_OUTPUTS")
+    if not progress:
+        yield False
+        return
+    from tqdm import tqdm
+
+    # The server will say how many bytes; a total of none would make the bar false.
+    with tqdm(total=1, desc=name, unit="B", unit_scale=True, leave=False) as bar:
+        yield bar
+
+
+def _from_idx(name: str, files: dict[str, bytes], shape: tuple[int, ...]) -> np.ndarray:
+    """The unsigned bytes of a compressed IDX file of that shape.
+
+    The format (http://yann.lecun.com/exdb/mnist/): two zero bytes, a code for the
+    type (8 for unsigned bytes), the number of axes, the length of each as a
+    big-endian 32-bit number, then the values in C order.
+
+    Raises:
+        ValueError: anything else.
+    """
+    owner = f"fashion_mnist: {name}"
+    try:
+        data = gzip.decompress(files[name])
+    except (OSError, EOFError, zlib.error):
+        raise ValueError(f"{owner} is not a complete gzip file") from None
+    magic = bytes((0, 0, 8, len(shape)))
+    if data[:4] != magic:
+        raise ValueError(
+            f"{owner} must begin with the magic number 0x{magic.hex()} (IDX, unsigned "
+            f"bytes, {len(shape)} axes), got 0x{data[:4].hex()}"
+        )
+    header = 4 + 4 * len(shape)
+    if len(data) < header:
+        raise ValueError(f"{owner} ends within its header, after {len(data)} bytes")
+    found = tuple(int(n) for n in np.frombuffer(data, ">u4", len(shape), 4))
+    if found != shape:
+        raise ValueError(f"{owner} must have shape {shape}, its header says {found}")
+    if len(data) - header != math.prod(shape):
+        raise ValueError(
+            f"{owner} must have {math.prod(shape)} values after its header, got "
+            f"{len(data) - header}"
+        )
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
