@@ -19,7 +19,6 @@ import logging
 import math
 import os
 import shutil
-import sys
 import tempfile
 import time
 import zlib
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from d2lutils import checks
+from d2lutils.history import shows_progress
 
 __all__ = [
     "FASHION_CLASSES",
@@ -622,10 +622,7 @@ def _sweep(folder: Path) -> None:
 @contextlib.contextmanager
 def _bar(name: str, progress: bool | None) -> Iterator[Any]:
     """A bar for the bytes of one file, or False: shown when `progress_bar` is."""
-    if progress is None:
-        live = sys.stderr.isatty() or "ipykernel" in sys.modules
-        progress = live and not os.environ.get("D2L_STORED_OUTPUTS")
-    if not progress:
+    if not shows_progress(progress):
         yield False
         return
     from tqdm import tqdm

@@ -15,7 +15,15 @@ from typing import Any
 
 from d2lutils import checks
 
-__all__ = ["History", "constant", "cosine", "position", "progress_bar", "schedule_of"]
+__all__ = [
+    "History",
+    "constant",
+    "cosine",
+    "position",
+    "progress_bar",
+    "schedule_of",
+    "shows_progress",
+]
 
 Schedule = Callable[[float], float]
 
@@ -85,17 +93,22 @@ def position(epoch: int, batch: int, data: Any) -> float:
     return epoch + (batch / len(data) if hasattr(data, "__len__") else 0.0)
 
 
-def progress_bar(items: Iterable[Any], label: str, show: bool | None) -> Any:
-    """`items` behind a tqdm bar on stderr, or bare.
+def shows_progress(show: bool | None) -> bool:
+    """Whether a progress bar is to appear.
 
-    With `show=None` the bar appears on a terminal and in a live notebook, and stays
-    away where outputs are stored and compared (the environment variable
+    With `show=None` it appears on a terminal and in a live notebook, and stays away
+    where outputs are stored and compared (the environment variable
     `D2L_STORED_OUTPUTS` says so): its redraws could never be repeated.
     """
-    if show is None:
-        live = sys.stderr.isatty() or "ipykernel" in sys.modules
-        show = live and not os.environ.get("D2L_STORED_OUTPUTS")
-    if not show:
+    if show is not None:
+        return show
+    live = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return live and not os.environ.get("D2L_STORED_OUTPUTS")
+
+
+def progress_bar(items: Iterable[Any], label: str, show: bool | None) -> Any:
+    """`items` behind a tqdm bar on stderr, or bare; see `shows_progress`."""
+    if not shows_progress(show):
         return items
     from tqdm import tqdm
 
