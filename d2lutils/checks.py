@@ -83,18 +83,21 @@ def number(
     high: float | None = None,
     *,
     open_low: bool = False,
+    open_high: bool = False,
 ) -> float:
-    """`value` as a finite float within [low, high], or (low, high] if `open_low`."""
+    """`value` as a finite float from `low` to `high`; an open end is not included."""
     if isinstance(value, _BOOLEANS) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner}: {name} must be a number, got {value!r}")
     result = float(value)
     if not math.isfinite(result):
         raise ValueError(f"{owner}: {name} must be finite, got {result:g}")
     above = low is None or (result > low if open_low else result >= low)
-    below = high is None or result <= high
+    below = high is None or (result < high if open_high else result <= high)
     if not (above and below):
         left = "" if low is None else f"{'above' if open_low else 'at least'} {low:g}"
-        right = "" if high is None else f"at most {high:g}"
+        right = (
+            "" if high is None else f"{'below' if open_high else 'at most'} {high:g}"
+        )
         bounds = " and ".join(part for part in (left, right) if part)
         raise ValueError(f"{owner}: {name} must be {bounds}, got {result:g}")
     return result

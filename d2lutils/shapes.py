@@ -121,8 +121,9 @@ def transposed_output_size(
 
     (n - 1) * stride + span - 2 * padding + output_padding, where span = dilation *
     (kernel_size - 1) + 1: each input writes a window, and padding cuts off what sticks
-    out. The same in both frameworks. A convolution with the same numbers brings it
-    back to `n`; `output_padding` chooses among the sizes that do.
+    out. The same in both frameworks, except that MXNet wants `output_padding` below the
+    stride. Then a convolution with the same numbers brings it back to `n`, and
+    `output_padding` chooses among the sizes that do.
 
     Raises:
         TypeError: an argument is not an integer.
@@ -186,10 +187,10 @@ class Window:
         checks.choice(owner, "kind", self.kind, ("conv", "pool"))
         if self.kind == "conv" and self.ceil_mode:
             raise ValueError(f"{owner}: ceil_mode is for kind='pool' only")
-        if self.kind == "pool" and 2 * self.padding > self.span:
+        if self.kind == "pool" and 2 * self.padding > self.kernel_size:
             raise ValueError(
-                f"{owner}: padding must be at most half of the window of {self.span} "
-                f"for kind='pool', got {self.padding}"
+                f"{owner}: padding must be at most half of kernel_size="
+                f"{self.kernel_size} for kind='pool', got {self.padding}"
             )
 
     @property
@@ -208,11 +209,11 @@ class Window:
         arguments = (self.kernel_size, self.stride, self.padding, self.dilation)
         try:
             return output_size(n, *arguments, self.ceil_mode, framework)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             if not self.name:
                 raise
             text = str(error).removeprefix("output_size: ")
-            raise ValueError(f"{self.name}: {text}") from None
+            raise type(error)(f"{self.name}: {text}") from None
 
     def taps(self, n: int, framework: str = "pytorch") -> np.ndarray:
         """The positions that each output reads: integers, (outputs, kernel_size).
@@ -351,7 +352,7 @@ def repairing_padding(
     # From span - 1 on the first window touches nothing but padding; after another
     # stride the windows stand as they stood before.
     for padding in range(window.span + stride):
-        if n + 2 * padding < window.span or (ceil_mode and 2 * padding > window.span):
+        if n + 2 * padding < window.span or (ceil_mode and 2 * padding > kernel_size):
             continue
         options = (padding, dilation, ceil_mode, framework)
         if 0 not in _counts(owner, n, kernel_size, stride, *options):
@@ -573,7 +574,8 @@ def lossless_sizes(
         layers: the chain.
         framework: "pytorch" or "gluon", for their rules in ceil mode.
         exact: ask for more: that no layer's division leaves a remainder, so that
-            every layer reads all that it gets, and in ceil mode no window hangs over.
+            every layer's last window ends where its padded input does, and in ceil
+            mode none hangs over.
 
     Returns:
         A `Sizes`: `n in sizes`, `sizes.below(n)`, `sizes.above(n)`,

@@ -85,7 +85,8 @@ class NiN(nn.Module):
         in_channels: channels of the images.
         widths: of the first three blocks.
         stem: kernel size, stride and padding of the first convolution.
-        dropout: share of the numbers set to zero before the last block.
+        dropout: share of the numbers set to zero before the last block,
+            below 1 (at 1 MXNet's are not a number).
         pool: "avg" or "max" over each class map. With "max" only one
             position of each map gets a gradient: another net.
 
@@ -109,7 +110,9 @@ class NiN(nn.Module):
         in_channels = checks.positive(owner, "in_channels", in_channels)
         widths = checks.widths(owner, "widths", widths, 3)
         first = checks.stem(owner, "stem", stem)
-        dropout = checks.number(owner, "dropout", dropout, 0, 1)
+        dropout = checks.number(
+            owner, "dropout", dropout, 0, 1, open_high=True
+        )
         checks.choice(owner, "pool", pool, ("avg", "max"))
         self.in_channels = in_channels
         # Before the head, along one axis.
@@ -178,7 +181,9 @@ class CIFARNiN(nn.Module):
         owner = "CIFARNiN"
         num_classes = checks.positive(owner, "num_classes", num_classes)
         in_channels = checks.positive(owner, "in_channels", in_channels)
-        dropout = checks.number(owner, "dropout", dropout, 0, 1)
+        dropout = checks.number(
+            owner, "dropout", dropout, 0, 1, open_high=True
+        )
         self.in_channels = in_channels
         self.windows = NIN_CIFAR
         self.smallest = smallest_size(self.windows)

@@ -15,7 +15,7 @@ from d2lutils.compat import mx
 
 MODULES = (
     *("blocks", "residual", "shortcuts", "inputs", "stochastic_depth", "pyramidnet"),
-    "padded_sums",
+    *("padded_sums", "nin"),
 )
 
 
@@ -111,6 +111,10 @@ def unit(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
 
 def pyramid(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
     return lambda half: half.ready(half.pyramidnet.PyramidNet(*arguments, **options))
+
+
+def nin(name: str, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
+    return lambda half: half.ready(getattr(half.nin, name)(*arguments, **options))
 
 
 def depth(drop_prob: Any, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
@@ -853,6 +857,10 @@ def test_a_map_smaller_than_the_window(stride: int, rank: int) -> None:
         ("PyramidUnit", unit(4, 2, 2, "bottleneck"), 4, 2),
         ("PyramidNet", pyramid(8, 12), 3, 3),
         ("PyramidNet", pyramid(18, 12, stem="imagenet"), 3, 17),
+        ("NiN", nin("NiN", widths=(2, 2, 2)), 1, 67),
+        ("NiN", nin("nin_small", in_channels=2), 2, 15),
+        ("NiN", nin("NiN", widths=(2, 2, 2), stem=(5, 2, 1)), 1, 31),
+        ("CIFARNiN", nin("CIFARNiN"), 3, 6),
     ],
 )
 def test_images_that_are_too_small(
@@ -1053,3 +1061,212 @@ def test_every_axis_is_looked_at() -> None:
         ValueError,
         text,
     )
+
+
+# -- Network in Network ----------------------------------------------------------------
+
+NIN_SIZES: list[tuple[str, dict[str, Any], str]] = [
+    ("nin_block", {"in_channels": 3, "channels": 4, "kernel_size": 3}, "in_channels"),
+    ("nin_block", {"in_channels": 3, "channels": 4, "kernel_size": 3}, "channels"),
+    ("nin_block", {"in_channels": 3, "channels": 4, "kernel_size": 3}, "kernel_size"),
+    ("nin_block", {"in_channels": 3, "channels": 4, "kernel_size": 3}, "stride"),
+    ("NiN", {}, "num_classes"),
+    ("NiN", {}, "in_channels"),
+    ("nin_small", {}, "num_classes"),
+    ("nin_small", {}, "in_channels"),
+    ("CIFARNiN", {}, "num_classes"),
+    ("CIFARNiN", {}, "in_channels"),
+]
+
+
+@pytest.mark.parametrize(("value", "error", "text"), SIZES)
+@pytest.mark.parametrize(
+    ("name", "options", "argument"),
+    NIN_SIZES,
+    ids=[f"{n}-{a}" for n, _, a in NIN_SIZES],
+)
+def test_sizes_of_nin(
+    name: str, options: dict[str, Any], argument: str, value: Any, error: Any, text: str
+) -> None:
+    owner = "NiN" if name == "nin_small" else name
+    call = nin(name, **options | {argument: value})
+    refused_alike(call, error, f"{owner}: {argument} {text}")
+
+
+STEM = "stem must be (kernel_size, stride, padding), got"
+RATE = "dropout must be at least 0 and below 1, got"
+NIN_BLOCK = {"in_channels": 3, "channels": 4, "kernel_size": 3}
+NINS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
+    (
+        "nin_block",
+        NIN_BLOCK | {"padding": -1},
+        ValueError,
+        "padding must be at least 0, got -1",
+    ),
+    (
+        "nin_block",
+        NIN_BLOCK | {"padding": "same"},
+        TypeError,
+        "padding must be an integer, got 'same'",
+    ),
+    (
+        "nin_block",
+        NIN_BLOCK | {"pointwise": 4},
+        TypeError,
+        "pointwise must be a tuple of sizes, got 4",
+    ),
+    (
+        "nin_block",
+        NIN_BLOCK | {"pointwise": "44"},
+        TypeError,
+        "pointwise must be a tuple of sizes, got '44'",
+    ),
+    (
+        "nin_block",
+        NIN_BLOCK | {"pointwise": (4, 0)},
+        ValueError,
+        "pointwise[1] must be at least 1, got 0",
+    ),
+    (
+        "nin_block",
+        NIN_BLOCK | {"pointwise": [4.0]},
+        TypeError,
+        "pointwise[0] must be an integer, got 4.0",
+    ),
+    (
+        "NiN",
+        {"widths": (8, 8)},
+        ValueError,
+        "widths must have 3 entries, got (8, 8)",
+    ),
+    (
+        "NiN",
+        {"widths": (8, 8, 8, 8)},
+        ValueError,
+        "widths must have 3 entries, got (8, 8, 8, 8)",
+    ),
+    ("NiN", {"widths": ()}, ValueError, "widths must have 3 entries, got ()"),
+    ("NiN", {"widths": 8}, TypeError, "widths must be a tuple of sizes, got 8"),
+    ("NiN", {"widths": None}, TypeError, "widths must be a tuple of sizes, got None"),
+    (
+        "NiN",
+        {"widths": (8, 0, 8)},
+        ValueError,
+        "widths[1] must be at least 1, got 0",
+    ),
+    (
+        "NiN",
+        {"widths": (8, 8, True)},
+        TypeError,
+        "widths[2] must be an integer, got True",
+    ),
+    ("NiN", {"stem": 3}, TypeError, f"{STEM} 3"),
+    ("NiN", {"stem": "311"}, TypeError, f"{STEM} '311'"),
+    ("NiN", {"stem": None}, TypeError, f"{STEM} None"),
+    ("NiN", {"stem": (3, 1)}, ValueError, f"{STEM} (3, 1)"),
+    ("NiN", {"stem": [3, 1, 1, 1]}, ValueError, f"{STEM} (3, 1, 1, 1)"),
+    ("NiN", {"stem": (0, 1, 1)}, ValueError, "stem[0] must be at least 1, got 0"),
+    ("NiN", {"stem": (3, 0, 1)}, ValueError, "stem[1] must be at least 1, got 0"),
+    ("NiN", {"stem": (3, 1, -1)}, ValueError, "stem[2] must be at least 0, got -1"),
+    (
+        "NiN",
+        {"stem": (3, 1, "same")},
+        TypeError,
+        "stem[2] must be an integer, got 'same'",
+    ),
+    ("NiN", {"pool": "sum"}, ValueError, "pool must be one of 'avg', 'max', got 'sum'"),
+    ("NiN", {"pool": None}, ValueError, "pool must be one of 'avg', 'max', got None"),
+    *(
+        (name, {"dropout": value}, error, text)
+        for name in ("NiN", "CIFARNiN")
+        for value, error, text in (
+            (-0.5, ValueError, f"{RATE} -0.5"),
+            # MXNet divides by what is kept: 0 * inf there, and zeros in PyTorch.
+            (1, ValueError, f"{RATE} 1"),
+            (1.5, ValueError, f"{RATE} 1.5"),
+            (float("nan"), ValueError, "dropout must be finite, got nan"),
+            ("0.5", TypeError, "dropout must be a number, got '0.5'"),
+            (True, TypeError, "dropout must be a number, got True"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "text"),
+    NINS,
+    ids=[f"{name}-{text[:50]}" for name, _, _, text in NINS],
+)
+def test_nin(
+    name: str, options: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    refused_alike(nin(name, **options), error, f"{name}: {text}")
+
+
+@pytest.mark.parametrize(
+    ("owner", "make"),
+    [
+        ("NiN", nin("NiN", 5, 4, (2, 2, 2), (3, 1, 1))),
+        ("NiN", nin("NiN", 5, 4, (2, 2, 2), (3, 1, 1), pool="max")),
+        ("NiN", nin("nin_small", 5, 4)),
+        ("CIFARNiN", nin("CIFARNiN", 5, 4)),
+    ],
+    ids=["NiN", "NiN-max", "nin_small", "CIFARNiN"],
+)
+class TestCallsOfNiN:
+    @pytest.mark.parametrize(
+        "shape", [(4,), (2, 4), (2, 4, 16), (2, 3, 16, 16), (2, 4, 16, 16, 16)]
+    )
+    def test_shape(self, owner: str, make: Any, shape: tuple[int, ...]) -> None:
+        text = f"{owner}: x must have shape (N, 4, H, W), got {shape}"
+        refused_alike(lambda half: make(half)(half.zeros(*shape)), ValueError, text)
+
+    @pytest.mark.parametrize("axis", [0, 2, 3])
+    def test_empty(self, owner: str, make: Any, axis: int) -> None:
+        shape = tuple(0 if i == axis else n for i, n in enumerate((2, 4, 16, 16)))
+        text = (
+            f"{owner}: x must have shape (N, 4, H, W), got {shape}; no axis may be "
+            "empty"
+        )
+        refused_alike(lambda half: make(half)(half.empty(*shape)), ValueError, text)
+
+    @pytest.mark.parametrize("value", [None, 3, [1.0], np.zeros((2, 4, 16, 16))])
+    def test_kind(self, owner: str, make: Any, value: Any) -> None:
+        text = f"{owner}: x must be a tensor, got {type(value).__name__}"
+        refused_alike(lambda half: make(half)(value), TypeError, text)
+
+    @pytest.mark.parametrize("dtype", ["float64", "float16", "int32", "uint8"])
+    def test_dtype(self, owner: str, make: Any, dtype: str) -> None:
+        text = (
+            f"{owner}: x has dtype {dtype}, but the parameters have float32; "
+            "convert one of them"
+        )
+        refused_alike(
+            lambda half: make(half)(half.zeros(2, 4, 16, 16, dtype=dtype)),
+            ValueError,
+            text,
+        )
+
+    def test_the_error_is_not_the_end(self, owner: str, make: Any) -> None:
+        """Nor once the Gluon net is hybridized."""
+        for name, half in HALVES.items():
+            for hybrid in {False, name == "gluon"}:
+                net = make(half)
+                if hybrid:
+                    net.hybridize()
+                for shape in ((2, 4), (2, 4, 5, 5), (2, 3, 16, 16)):
+                    found = outcome(half, lambda h, n=net, s=shape: n(h.zeros(*s)))
+                    assert found[0] is ValueError
+                    assert tuple(net(half.zeros(2, 4, 16, 16)).shape) == (2, 5)
+        mx.nd.waitall()
+
+
+def test_numpy_integers_are_taken_by_nin() -> None:
+    i = np.int64
+    for half in HALVES.values():
+        block = nin("nin_block", i(3), i(4), i(3), i(1), i(1), np.array([5, 6]))(half)
+        assert tuple(block(half.zeros(2, 3, 7, 7)).shape) == (2, 6, 7, 7)
+        widths, stem = np.array([2, 3, 4]), np.array([3, 1, 1])
+        net = nin("NiN", i(5), i(2), widths, stem, np.float32(0.5))(half)
+        assert tuple(net(half.zeros(2, 2, 16, 16)).shape) == (2, 5)
+    mx.nd.waitall()

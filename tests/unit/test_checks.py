@@ -132,6 +132,11 @@ def test_open_bound() -> None:
     assert checks.number(O, "a", 0.1, 0, 1, open_low=True) == 0.1
     with pytest.raises(ValueError, match=r"must be above 0 and at most 1, got 0$"):
         checks.number(O, "a", 0, 0, 1, open_low=True)
+    assert checks.number(O, "a", 0, 0, 1, open_high=True) == 0
+    with pytest.raises(ValueError, match=r"must be at least 0 and below 1, got 1$"):
+        checks.number(O, "a", 1, 0, 1, open_high=True)
+    with pytest.raises(ValueError, match=r"must be below 1, got 2$"):
+        checks.number(O, "a", 2, None, 1, open_high=True)
 
 
 @given(st.integers())
