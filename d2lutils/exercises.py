@@ -868,3 +868,287 @@ def _stochastic_depth_dark(widths: list[int], drops: list[float]) -> float:
         never_kept *= drops[k]
         expected += never_kept * (widths[k + 1] - widths[k])
     return expected
+
+
+# == chapter: last_pixels ==============================================================
+
+_NIN_WINDOWS = ((11, 4, 0), (3, 2, 0), (5, 1, 2), (3, 2, 0), (3, 1, 1), (3, 2, 0))
+
+
+@_reference(
+    "last_pixels_next_size",
+    [
+        (224, [*_NIN_WINDOWS, (3, 1, 1)]),
+        (196, [*_NIN_WINDOWS]),
+        (224, [(11, 4, 0)]),
+        (224, [(11, 4, 2), (3, 2, 0)]),
+        (227, [(11, 4, 0), (3, 2, 0)]),
+        (30, [(3, 2, 1), (3, 2, 1), (5, 3, 0)]),
+        (100, [(7, 5, 1)]),
+    ],
+)
+def _last_pixels_next_size(n: int, layers: list[tuple[int, int, int]]) -> int | None:
+    from d2lutils.shapes import Window, lossless_sizes
+
+    return lossless_sizes([Window(*layer) for layer in layers]).above(n)
+
+
+@_reference(
+    "last_pixels_worse_padding",
+    [(224, 11, 4), (225, 11, 4), (100, 9, 8), (224, 7, 5), (64, 3, 2), (50, 12, 12)],
+)
+def _last_pixels_worse_padding(n: int, kernel_size: int, stride: int) -> list[int]:
+    from d2lutils.shapes import unread
+
+    lost = [len(unread(n, kernel_size, stride, p)) for p in range(kernel_size // 2 + 1)]
+    return [p for p, count in enumerate(lost) if count > lost[0]]
+
+
+@_property(
+    "last_pixels_never_read",
+    [
+        ("one layer", 224),
+        ("padded", 30),
+        ("maxima", 20),
+        ("weights that cancel", 12),
+        ("gaps", 20),
+        ("a chain", 99),
+    ],
+)
+def _last_pixels_never_read(answer: Any, kind: str, n: int) -> str | None:
+    from d2lutils.nets import chain_of
+    from d2lutils.shapes import chain_unread
+
+    torch = _framework("pytorch")
+    nn = torch.nn
+    nets: dict[str, list[Any]] = {
+        "one layer": [nn.Conv1d(1, 1, 11, 4)],
+        "padded": [nn.Conv1d(1, 2, 5, 4, padding=1)],
+        "maxima": [nn.MaxPool1d(3, 3)],
+        "weights that cancel": [nn.Conv1d(1, 1, 2, 2), nn.Conv1d(1, 1, 2)],
+        "gaps": [nn.Conv1d(1, 1, 3, 4, dilation=2)],
+        "a chain": [
+            nn.Conv1d(1, 3, 11, 4),
+            nn.ReLU(),
+            nn.MaxPool1d(3, 2),
+            nn.Conv1d(3, 2, 5, padding=2),
+        ],
+    }
+    net = nn.Sequential(*nets[kind])
+    with torch.no_grad():
+        for p in net.parameters():  # signs take turns, no weight is zero
+            size = 1 + torch.arange(p.numel()) % 3 / 4
+            sign = 1 - 2 * (torch.arange(p.numel()) % 2)
+            equal = kind == "weights that cancel"
+            p.copy_((sign if equal else sign * size).reshape(p.shape))
+    expected = chain_unread(n, chain_of(net))
+    got = answer(net, n)
+    if not isinstance(got, set | frozenset):
+        return f"a set is expected, got {_brief(got)}"
+    if {int(q) for q in got} == expected:
+        return None
+    return _differs(sorted(expected), sorted(int(q) for q in got))
+
+
+# == chapter: nin ======================================================================
+
+
+def _nin_layers() -> list[tuple[Any, ...]]:
+    generator = np.random.Generator(np.random.PCG64(7))
+    cases = []
+    for n, i, o, h, w in ((2, 3, 4, 5, 6), (1, 1, 3, 4, 2), (3, 5, 1, 1, 7)):
+        shapes = ((o, i, 1, 1), (o,), (n, i, h, w))
+        cases.append(tuple(generator.standard_normal(shape) for shape in shapes))
+    return cases
+
+
+@_reference("nin_pointwise", _nin_layers, atol=1e-6)
+def _nin_pointwise(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
+    y = np.einsum("oi,nihw->nohw", weight[:, :, 0, 0], x)
+    return y + bias[:, None, None]
+
+
+@_reference("nin_head_mib", [(224, 4096), (67, 4096), (227, 1024), (448, 512)])
+def _nin_head_mib(n: int, hidden: int) -> float:
+    from d2lutils.shapes import NIN, chain_sizes
+
+    flat = 384 * chain_sizes(n, NIN)[-1] ** 2
+    numbers_ = (flat + 1) * hidden + (hidden + 1) * hidden + (hidden + 1) * 10
+    return 4 * numbers_ / 2**20
+
+
+def _nin_images() -> list[tuple[Any, ...]]:
+    generator = np.random.Generator(np.random.PCG64(8))
+    shapes = ((2, 3, 4, 5), (3, 1, 5, 2), (1, 4, 3, 3))
+    cases: list[tuple[Any, ...]] = [(generator.standard_normal(s),) for s in shapes]
+    rows = generator.standard_normal((2, 3, 4, 1))
+    cases.append((np.repeat(rows, 4, axis=3),))  # every row is constant
+    return cases
+
+
+@_property("nin_bag_of_pixels", _nin_images)
+def _nin_bag_of_pixels(answer: Any, x: np.ndarray) -> str | None:
+    got = np.asarray(answer(x.copy()))
+    if got.shape != x.shape:
+        return f"shape {x.shape} is expected, got {got.shape}"
+    if any(np.array_equal(a, b) for a, b in zip(got, x, strict=True)):
+        return "an image came back as it was"
+    generator = np.random.Generator(np.random.PCG64(9))
+    for _ in range(5):
+        one, two = got, x
+        for width in (8, 8, 10):
+            matrix = generator.standard_normal((width, one.shape[1]))
+            bias = generator.standard_normal((width, 1, 1))
+            one, two = (
+                np.maximum(np.einsum("oi,nihw->nohw", matrix, z) + bias, 0)
+                for z in (one, two)
+            )
+        if not np.allclose(one.mean((2, 3)), two.mean((2, 3)), rtol=1e-6, atol=1e-9):
+            return "a net of 1x1 convolutions tells the two apart"
+    return None
+
+
+def _nin_maps() -> list[tuple[Any, ...]]:
+    generator = np.random.Generator(np.random.PCG64(10))
+    cases = []
+    for n, c, h, w, pool in (
+        (2, 3, 5, 5, "avg"),
+        (2, 3, 5, 5, "max"),
+        (1, 2, 3, 4, "avg"),
+        (3, 1, 2, 4, "max"),
+    ):
+        maps = generator.standard_normal((n, c, h, w)) - 4  # all negative
+        cases.append((maps, generator.standard_normal((n, c)), pool))
+    return cases
+
+
+@_reference("nin_head_gradient", _nin_maps)
+def _nin_head_gradient(maps: np.ndarray, above: np.ndarray, pool: str) -> np.ndarray:
+    result = np.zeros_like(maps)
+    for i, c in np.ndindex(above.shape):
+        if pool == "avg":
+            result[i, c] = above[i, c] / maps[i, c].size
+        else:
+            at = np.unravel_index(maps[i, c].argmax(), maps[i, c].shape)
+            result[i, c][at] = above[i, c]
+    return result
+
+
+# == chapter: nin_cost =================================================================
+
+
+@_reference(
+    "nin_cost_crossover",
+    [
+        (7_677_880, 15_355_760, 1_992_166, 16),  # NiN
+        (7_677_880, 15_355_760, 1_992_166, 8),
+        (1_000, 2_000, 250, 16),  # equal at batch 4: not more
+        (900, 1_300, 200, 12),  # 500 bytes whatever the batch
+        (5_000, 9_000, 100, 8),  # the first batch already
+    ],
+)
+def _nin_cost_crossover(one: int, two: int, parameters: int, per: int) -> int:
+    batch = 1
+    while one + (batch - 1) * (two - one) <= per * parameters:
+        batch += 1
+    return batch
+
+
+_CHUNK = [
+    (["image"], ["x"]),
+    (["x"], ["a"]),
+    (["a"], ["b"]),
+    (["b", "x"], ["y"]),
+]
+
+
+@_reference(
+    "nin_cost_live_set",
+    [
+        (_CHUNK, dict.fromkeys(["image", "x", "a", "b", "y"], 2560), ["image", "y"]),
+        (_CHUNK, {"image": 1, "x": 16, "a": 40, "b": 30, "y": 8}, ["image", "y"]),
+        # A chain: nothing waits but the input.
+        (
+            [(["x"], ["a"]), (["a"], ["b"]), (["b"], ["c"]), (["c"], ["y"])],
+            {"x": 1, "a": 64, "b": 32, "c": 65, "y": 2},
+            ["x", "y"],
+        ),
+        # In place, two results, an input that is read late, a long shortcut.
+        (
+            [(["x"], ["a"]), (["a"], ["a"]), (["a"], ["b"]), (["b", "x"], ["y"])],
+            {"x": 8, "a": 4, "b": 2, "y": 1},
+            ["x", "y"],
+        ),
+        (
+            [(["x"], ["a", "b"]), (["a"], ["c"]), (["c", "b"], ["y"])],
+            {"x": 4, "a": 8, "b": 16, "c": 32, "y": 64},
+            ["x", "y"],
+        ),
+        (
+            [(["x"], ["a"]), (["a"], ["b"]), (["b", "z"], ["y"])],
+            {"x": 1, "a": 10, "b": 10, "y": 1, "z": 100},
+            ["x", "z", "y"],
+        ),
+    ],
+)
+def _nin_cost_live_set(
+    operations: list[tuple[list[str], list[str]]],
+    sizes: dict[str, int],
+    held: list[str],
+) -> int:
+    from d2lutils.lifetimes import Operation, largest_live_set
+
+    steps = [
+        Operation(str(i), tuple(reads), tuple(writes))
+        for i, (reads, writes) in enumerate(operations)
+    ]
+    return largest_live_set(steps, dict(sizes), held)[0]
+
+
+@_property(
+    "nin_cost_checkpoint",
+    [
+        ("nin_small", (1, 1, 24, 24), {}),
+        ("CIFARNiN", (1, 3, 32, 32), {}),
+        ("NiN", (1, 1, 64, 64), {"widths": (16, 48, 64), "stem": (5, 2, 0)}),
+        ("NiN", (1, 1, 48, 48), {"widths": (4, 64, 96), "stem": (3, 2, 1)}),
+    ],
+)
+def _nin_cost_checkpoint(
+    answer: Any, name: str, shape: tuple[int, ...], options: dict[str, Any]
+) -> str | None:
+    torch = _framework("pytorch")
+    from d2lutils.pytorch import memory, nin
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = getattr(nin, name)(**options)
+        x = torch.linspace(-1, 1, int(np.prod(shape))).reshape(shape)
+        theirs = answer(copy.deepcopy(net))
+        if not isinstance(theirs, torch.nn.Module):
+            return f"a Module is expected, got {_brief(theirs)}"
+        results = []
+        for module in (net, theirs):
+            torch.manual_seed(1)  # the same dropout
+            out = module.train()(x)
+            module.zero_grad()
+            out.square().sum().backward()
+            results.append((out.detach(), [p.grad for p in module.parameters()]))
+    (out, grads), (their_out, their_grads) = results
+    if out.shape != their_out.shape or not torch.allclose(out, their_out, atol=1e-5):
+        return "the outputs differ from those of the net"
+    if len(grads) != len(their_grads) or not all(
+        b is not None and torch.allclose(a, b, rtol=1e-3, atol=1e-5)
+        for a, b in zip(grads, their_grads, strict=True)
+    ):
+        return "the gradients differ from those of the net"
+    kept, their_kept = (memory.kept_bytes(m, shape) for m in (net, theirs))
+    if 2 * their_kept > kept:
+        return f"{their_kept:,} bytes are kept, more than half of {kept:,}"
+    worst, their_worst = (memory.step_trace(m, shape).peak for m in (net, theirs))
+    if 10 * their_worst > 9 * worst:
+        return (
+            f"the worst moment has {their_worst:,} bytes, of {worst:,} before: "
+            "not a tenth less"
+        )
+    return None

@@ -12,8 +12,23 @@ Python's `compute` and `view`, the picture character by character.
 
 What a new explorer writes: `compute`, `view`, the same two functions in JavaScript
 (`compute(s)` and `view(r, start)`, the latter with the keys of `View`), and a tuple
-of controls. In JavaScript it finds the helpers `esc`, `num`, `rect`, `text` and
-`path`, twins of the Python ones below.
+of controls. In JavaScript it finds the helpers `esc`, `num`, `rect`, `text`, `path`
+and `part`, twins of the Python ones below.
+
+Two things are there for those that need them:
+
+- Clickable parts of the picture. `part(...)` wraps SVG that sets a control when it is
+  clicked, or focused and Enter or Space pressed. The script makes buttons of them,
+  which together are one stop of the Tab key: the pressed one, else the last. The
+  arrow keys, Home and End go from part to part in the order in which they are drawn,
+  and a redraw keeps the focus on the part with the same label. The control is one of
+  the others (not a switch), or `clicked(...)`, which has no input of its own. Paths
+  drawn after the parts let clicks through. A rectangle of class x-pin is what the
+  reader has chosen; text right behind it is readable on it.
+- Sliders whose end moves with the other settings: `View.limits`. `compute` has to
+  take larger values, too, as the last one that there is.
+
+A `<details>` in `View.detail` stays open when the reader has opened it.
 
 The fragment needs nothing from outside, so it works in a page of the book, from a
 file, in JupyterLab and in a sandboxed frame. Where HTML is not shown at all,
@@ -28,7 +43,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from d2lutils import checks
@@ -38,9 +53,11 @@ __all__ = [
     "Explorer",
     "View",
     "choice",
+    "clicked",
     "esc",
     "num",
     "number",
+    "part",
     "path",
     "rect",
     "slider",
@@ -53,12 +70,13 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Control:
-    """One labelled input. Make it with `slider`, `number`, `choice` or `switch`.
+    """One labelled input. Make it with `slider`, `number`, `choice`, `switch` or
+    `clicked`.
 
     Attributes:
         name: the setting that it moves.
         label: what the reader sees.
-        kind: "range", "number", "select" or "checkbox".
+        kind: "range", "number", "select", "checkbox" or "hidden".
         low, high, step: the values of a slider or number.
         options: (value, words) of a choice.
     """
@@ -87,9 +105,18 @@ class Control:
                     f"{num(self.low)}, got {value}"
                 )
 
-    def markup(self, value: Any) -> str:
-        """The label with its input, set to `value`."""
+    def markup(self, value: Any, limit: float | None = None) -> str:
+        """The label with its input, set to `value`, or to `limit` where that is less.
+
+        A slider of more than 100 steps gets a row of its own.
+        """
         name, label = esc(self.name), esc(self.label)
+        high = self.high if limit is None else min(limit, self.high)
+        if self.kind == "hidden":
+            return (
+                f'<input type="hidden" name="{name}" value="{num(value)}" '
+                'autocomplete="off">'
+            )
         if self.kind == "select":
             options = "".join(
                 f'<option value="{esc(option)}"{" selected" * (option == value)}>'
@@ -105,12 +132,15 @@ class Control:
                 f'<label class="x-switch"><input type="checkbox" name="{name}" '
                 f'autocomplete="off"{" checked" * value}> <span>{label}</span></label>'
             )
-        shown = ""
+        shown = wide = ""
         if self.kind == "range":
+            value = min(value, high)
             shown = f' <b aria-hidden="true">{num(value)}</b>'
+            if self.high - self.low > 100 * self.step:
+                wide = ' class="x-wide"'
         return (
-            f'<label><span>{label}{shown}</span><input type="{self.kind}" '
-            f'name="{name}" min="{num(self.low)}" max="{num(self.high)}" '
+            f'<label{wide}><span>{label}{shown}</span><input type="{self.kind}" '
+            f'name="{name}" min="{num(self.low)}" max="{num(high)}" '
             f'step="{num(self.step)}" value="{num(value)}" autocomplete="off"></label>'
         )
 
@@ -135,6 +165,11 @@ def switch(name: str, label: str) -> Control:
     return Control(name, label, "checkbox")
 
 
+def clicked(name: str, label: str, low: float, high: float) -> Control:
+    """A whole number that only clicks on a `part` of the picture change."""
+    return Control(name, label, "hidden", low, high)
+
+
 @dataclass(frozen=True)
 class View:
     """What a reader sees of one result.
@@ -148,6 +183,9 @@ class View:
         summary: more of it in plain text: the picture's alternative, and the
             second line of the fallback.
         detail: HTML below the controls.
+        limits: the largest value, in this state, of sliders by name. At its end such
+            a slider stands for its `high`, and so stays at the end when that moves.
+            In JavaScript it may be left out.
     """
 
     svg: str
@@ -157,6 +195,7 @@ class View:
     verdict: str
     summary: str
     detail: str = ""
+    limits: dict[str, float] = field(default_factory=dict)
 
 
 def esc(words: object) -> str:
@@ -190,6 +229,22 @@ def path(style: str, d: str, width: float = 0, dash: str = "") -> str:
     stroke = f' stroke-width="{num(width)}"' if width else ""
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
     return f'<path class="{style}" d="{d}"{stroke}{dashes}/>'
+
+
+def part(name: str, value: float, label: str, pressed: bool, body: str) -> str:
+    """A part of the picture that sets the control `name` to `value` when clicked.
+
+    Args:
+        name, value: of the control; for a part that is `pressed` the value that lets
+            go of it again.
+        label: what a screen reader says; no two parts of a picture share one.
+        pressed: whether it is on now.
+        body: its SVG.
+    """
+    return (
+        f'<g data-set="{esc(name)}" data-to="{num(value)}"{" data-on" * pressed} '
+        f'aria-label="{esc(label)}">{body}</g>'
+    )
 
 
 class Explorer:
@@ -264,9 +319,12 @@ class Explorer:
         """The fragment: style, first frame, controls (asleep), script."""
         view = self.first
         inputs = "".join(
-            control.markup(self.settings[control.name]) for control in self.controls
+            control.markup(self.settings[control.name], view.limits.get(control.name))
+            for control in self.controls
         )
+        ends = {c.name: c.high for c in self.controls if c.name in view.limits}
         config = {"id": self.id, "start": self.settings, "defaults": self.defaults}
+        config |= {"ends": ends} if ends else {}
         script = _RUNTIME.replace("/*config*/", _in_script(config))
         script = script.replace("/*explorer*/", self.script.strip())
         return (
@@ -349,6 +407,7 @@ clip-path:inset(50%)}
 .d2x label b{color:var(--ink);font-variant-numeric:tabular-nums}
 .d2x label span{display:block;margin-bottom:3px}
 .d2x .x-switch span{display:inline}
+.d2x .x-wide{grid-column:1/-1}
 .text_html:has(>.d2x){padding:0!important;background:none!important}
 .d2x input,.d2x select,.d2x button{font:inherit;font-size:14px;color:var(--ink);
 accent-color:var(--focus);margin:0}
@@ -382,6 +441,12 @@ border-bottom:2px solid var(--focus)}
 .d2x .x-wrong{fill:var(--bad-paper);stroke:var(--bad);stroke-width:1.5}
 .d2x .x-right{fill:var(--ok-paper);stroke:var(--ok);stroke-width:1.5}
 .d2x path{fill:none}
+.d2x [data-set]{cursor:pointer}
+.d2x [data-set]~path{pointer-events:none}
+.d2x .x-pin{fill:var(--focus);stroke:var(--focus)}
+.d2x .x-pin+text{fill:var(--paper)}
+.d2x .x-wire-pin{stroke:var(--focus);stroke-width:1.5}
+.d2x .x-bar-pin{stroke:var(--focus)}
 .d2x .x-wire{stroke:var(--soft);stroke-width:1.5}
 .d2x .x-wire-bad{stroke:var(--bad);stroke-width:1.5}
 .d2x .x-wire-ok{stroke:var(--ok);stroke-width:1.5}
@@ -409,15 +474,36 @@ function text(c,x,y,t){return'<text class="'+c+'" x="'+num(x)+'" y="'+num(y)+'">
 esc(t)+'</text>'}
 function path(c,d,w,dash){return'<path class="'+c+'" d="'+d+'"'+
 (w?' stroke-width="'+num(w)+'"':'')+(dash?' stroke-dasharray="'+dash+'"':'')+'/>'}
+function part(n,v,l,on,b){return'<g data-set="'+esc(n)+'" data-to="'+num(v)+'"'+
+(on?" data-on":"")+' aria-label="'+esc(l)+'">'+b+'</g>'}
 /*explorer*/
 function wake(root){
 var svg=root.querySelector("svg"),set=root.querySelector("fieldset"),
 inputs=[].slice.call(set.querySelectorAll("[name]")),
 find=function(c){return root.querySelector(c)};
 root.compute=function(s){return compute(Object.assign({},C.defaults,s))};
-root.view=function(s){return view(root.compute(s),C.start)};
-function valueOf(i){return i.type=="checkbox"?i.checked:
-i.tagName=="SELECT"?i.value:Number(i.value)}
+root.view=function(s){return Object.assign({limits:{}},
+view(root.compute(s),C.start))};
+function valueOf(i){
+var end=(C.ends||{})[i.name];
+return i.type=="checkbox"?i.checked:i.tagName=="SELECT"?i.value:
+end===undefined?Number(i.value):i.value===i.want[0]?i.want[1]:
+i.value==i.max?end:Number(i.value)}
+function parts(){return[].slice.call(svg.querySelectorAll("[data-set]"))}
+function stopAt(p){parts().forEach(function(q){
+q.setAttribute("role","button");
+q.setAttribute("aria-pressed","on"in q.dataset);
+q.setAttribute("tabindex",q==p?0:-1)})}
+function go(p){stopAt(p);p.focus({preventScroll:true})}
+function press(p){
+set.querySelector('[name="'+p.dataset.set+'"]').value=p.dataset.to;update()}
+function reset(){inputs.forEach(function(i){put(i,C.start[i.name])})}
+function same(a,p){return a.getAttribute("aria-label")==p.getAttribute("aria-label")}
+function put(i,v){
+if(i.type=="checkbox")i.checked=v;else i.value=v;
+i.want=[i.value,v];mark(i)}
+function mark(i){
+if(i.type=="range")say(i.parentNode.querySelector("b"),num(i.value))}
 function say(e,t){if(e.textContent!=t)e.textContent=t}
 function update(){
 var s=Object.assign({},C.start),wrong=null,n=0;
@@ -425,28 +511,47 @@ inputs.forEach(function(i){
 var bad=!i.checkValidity()||(i.type=="number"&&i.value==="");
 if(bad){i.setAttribute("aria-invalid","true");wrong=wrong||i}
 else{i.removeAttribute("aria-invalid");s[i.name]=valueOf(i)}
-var b=i.parentNode.querySelector("b");
-if(b)say(b,num(i.value));
+mark(i);
 if(s[i.name]!==C.start[i.name])n++});
 if(wrong){root.dataset.ok="no";
 say(find(".x-verdict"),"✗ "+wrong.parentNode.textContent.trim()+": a number from "+
 wrong.min+" to "+wrong.max+(wrong.step==1?", without decimals":""));return}
-var v=root.view(s);
+var v=root.view(s),all=parts(),k=all.indexOf(document.activeElement),
+open=find(".x-detail details[open]");
+inputs.forEach(function(i){
+if(i.name in v.limits){i.max=v.limits[i.name];put(i,s[i.name])}});
 root.dataset.ok=v.ok?"yes":"no";
 svg.setAttribute("viewBox","0 0 "+v.width+" "+v.height);
 svg.setAttribute("aria-label",v.summary);
 svg.innerHTML=v.svg;
+var now=parts();
+if(now[0]){
+svg.setAttribute("role","group");
+svg.dataset.lmSuppressShortcuts=true;
+if(k<0)stopAt(find("[data-on]")||now.pop());
+else go(now.filter(same.bind(null,all[k]))[0]||now[k]||now[0])}
 say(find(".x-verdict"),v.verdict);
 find(".x-detail").innerHTML=v.detail;
+if(open&&(open=find(".x-detail details")))open.open=true;
 say(find(".x-count"),n==0?"Nothing changed yet.":v.ok?"Solved with "+n+
 (n==1?" change.":" changes."):n+(n==1?" setting":" settings")+" changed.")}
 set.addEventListener("input",update);
 set.addEventListener("change",update);
+svg.addEventListener("click",function(e){
+var p=e.target.closest("[data-set]");
+if(p)press(p)});
+svg.addEventListener("keydown",function(e){
+var p=e.target.closest("[data-set]"),all=parts(),k=all.indexOf(p),end=all.length-1,
+to={ArrowLeft:k-1,ArrowUp:k-1,ArrowRight:k+1,ArrowDown:k+1,Home:0,End:end}[e.key];
+if(!p||e.altKey||e.ctrlKey||e.metaKey)return;
+if(e.key=="Enter"||e.key==" ")press(p);
+else if(to===undefined)return;
+else go(all[Math.max(0,Math.min(end,to))]);
+e.preventDefault()});
 set.querySelector("button").addEventListener("click",function(){
-inputs.forEach(function(i){var v=C.start[i.name];
-if(i.type=="checkbox")i.checked=v;else i.value=v});
-update()});
+reset();update()});
 set.disabled=false;
+reset();
 update()}
 function boot(tries){
 var all=[].slice.call(document.querySelectorAll('[id="'+C.id+'"]')),late=!all.length;

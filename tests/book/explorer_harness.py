@@ -18,6 +18,10 @@ from playwright.sync_api import Frame, Locator, Page
 from d2lutils.explorers import Control, Explorer, View, choice, number, slider, switch
 from d2lutils.explorers.base import esc, num
 from d2lutils.explorers.base import text as svg_text
+from d2lutils.explorers.dimensions import LAST, dimensions
+from d2lutils.explorers.dimensions import compute as dimensions_compute
+from d2lutils.explorers.memory_ledger import compute as memory_compute
+from d2lutils.explorers.memory_ledger import memory_ledger
 from d2lutils.explorers.pyramid_widths import compute as pyramid_compute
 from d2lutils.explorers.pyramid_widths import pyramid_widths
 from d2lutils.explorers.residual_builder import compute as residual_compute
@@ -59,6 +63,16 @@ class Case:
         explorer, rng = self.make(), random.Random(seed)
         drawn = [explorer.settings | corner for corner in self.corners]
         return drawn + [self.draw(explorer, rng) for _ in range(count - len(drawn))]
+
+
+def draw_dimensions(explorer: Explorer, rng: random.Random) -> dict[str, Any]:
+    """From the controls, with many short axes, windows that exist, inputs to pin."""
+    s = from_controls(explorer, rng)
+    n = s["n"] if rng.random() < 0.3 else rng.choice([*range(1, 40), *range(190, 257)])
+    pin = -1 if rng.random() < 0.4 else rng.randrange(n)
+    windows = dimensions_compute(**s | {"n": n})["windows"]
+    last = s["step"] >= windows - 1
+    return s | {"n": n, "pin": pin, "step": LAST if last else s["step"]}
 
 
 def toy_compute(x: float = 0.5, n: int = 3, kind: str = "a<b", on: bool = False) -> Any:
@@ -163,6 +177,52 @@ CASES = {
             {"num_blocks": 54, "mode": "batch", "rule": "paper", "drop_prob": 0.5},
         ),
     ),
+    "dimensions": Case(
+        dimensions,
+        dimensions_compute,
+        draw_dimensions,
+        corners=(
+            {"n": 227},
+            {"padding": 1},
+            {"padding": 2, "pin": 3},
+            {"ceil_mode": True, "pin": 219},
+            {"n": 60},
+            {"chain": "conv", "ceil_mode": True},
+            {"chain": "conv", "n": 20, "kernel_size": 2, "stride": 5, "pin": 10},
+            {"chain": "conv", "n": 32, "kernel_size": 1, "stride": 2, "padding": 8},
+            {"chain": "conv", "n": 30, "kernel_size": 3, "dilation": 4, "step": 0},
+            # PyTorch drops the window that would start in the padding.
+            *(
+                {
+                    "chain": "pool",
+                    "n": 5,
+                    "kernel_size": 2,
+                    "stride": 3,
+                    "padding": 1,
+                    "ceil_mode": True,
+                    "framework": framework,
+                }
+                for framework in ("pytorch", "gluon")
+            ),
+            {"chain": "pool", "padding": 6},
+            {"chain": "pool", "dilation": 2, "framework": "gluon"},
+        ),
+    ),
+    "memory_ledger": Case(
+        memory_ledger,
+        memory_compute,
+        corners=(
+            {"batch_size": 32, "optimizer": "sgd"},
+            {"inplace": True},
+            {"dtype": "float16", "framework": "gluon"},
+            {"size": 66},
+            {"size": 67, "dtype": "float64"},
+            {"net": "cifar", "size": 256, "batch_size": 256, "dtype": "float64"},
+            {"net": "cifar", "size": 32, "inplace": True, "mode": "inference"},
+            {"net": "small", "size": 28, "dropout": False},
+            {"net": "small", "dtype": "float16", "mode": "inference"},
+        ),
+    ),
     "toy": Case(toy, toy_compute),
 }
 
@@ -260,21 +320,53 @@ def operate(root: Locator, control: Control, value: Any) -> None:
         target.set_checked(value)
     elif control.kind == "number":
         target.fill(num(value))
+    elif control.kind == "hidden":
+        pick(root, control, value)
     else:
         now = float(target.input_value())
+        for key, end in (("Home", control.low), ("End", control.high)):
+            if abs(value - end) < abs(value - now) - 2 * control.step:
+                target.press(key)
+                now = float(target.input_value())
         steps = round((value - now) / control.step)
         for _ in range(abs(steps)):
             target.press("ArrowRight" if steps > 0 else "ArrowLeft")
 
 
+def pick(root: Locator, control: Control, value: Any) -> None:
+    """Click parts of the picture, the nearest first, until `control` has `value`.
+
+    Not on what is pressed, unless to let go of it.
+    """
+    target = root.locator(f'input[name="{control.name}"]')
+    parts = root.locator(f'[data-set="{control.name}"]')
+    for _ in range(5):
+        if float(target.input_value()) == value:
+            return
+        offered = parts.evaluate_all(
+            "all=>all.map(e=>[Number(e.dataset.to),'on' in e.dataset])"
+        )
+        _, near = min(
+            (abs(to - value), -i)
+            for i, (to, on) in enumerate(offered)
+            if not on or to == value
+        )
+        parts.nth(-near).click()
+    raise AssertionError(f"{control.name} never became {value}")
+
+
 def put(root: Locator, settings: dict[str, Any]) -> None:
-    """Set all controls at once, where how it is done is not the question."""
-    root.evaluate(
-        """(r,s)=>{for(const k in s){const i=r.querySelector(`[name="${k}"]`);
-        if(i.type=='checkbox')i.checked=s[k];else i.value=s[k]}
-        r.querySelector('fieldset').dispatchEvent(new Event('input'))}""",
-        settings,
-    )
+    """Set all controls at once, where how it is done is not the question.
+
+    Twice: the first time may move the end of a slider.
+    """
+    for _ in range(2):
+        root.evaluate(
+            """(r,s)=>{for(const k in s){const i=r.querySelector(`[name="${k}"]`);
+            if(i.type=='checkbox')i.checked=s[k];else i.value=s[k]}
+            r.querySelector('fieldset').dispatchEvent(new Event('input'))}""",
+            settings,
+        )
 
 
 # Contrast of every visible text with what is painted right behind it.

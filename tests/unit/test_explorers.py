@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import itertools
 import json
@@ -17,8 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from d2lutils import shapes
 from d2lutils.explorers import Explorer, View, choice, number, slider, switch
-from d2lutils.explorers.base import esc, num
+from d2lutils.explorers.base import clicked, esc, num, part
+from d2lutils.explorers.dimensions import compute as dimensions_compute
+from d2lutils.explorers.dimensions import dimensions
+from d2lutils.explorers.memory_ledger import compute as memory_compute
+from d2lutils.explorers.memory_ledger import memory_ledger
 from d2lutils.explorers.pyramid_widths import compute as pyramid_compute
 from d2lutils.explorers.pyramid_widths import pyramid_widths
 from d2lutils.explorers.residual_builder import (
@@ -30,7 +36,8 @@ from d2lutils.explorers.residual_builder import (
 from d2lutils.explorers.stochastic_grid import compute as stochastic_compute
 from d2lutils.explorers.stochastic_grid import draws, stochastic_grid
 
-EXPLORERS = [residual_builder(), pyramid_widths(), stochastic_grid()]
+EXPLORERS = [residual_builder(), pyramid_widths(), stochastic_grid(), dimensions()]
+EXPLORERS += [memory_ledger()]
 
 
 def first_call(**changes: Any) -> dict[str, Any]:
@@ -410,6 +417,183 @@ class TestStochasticGrid:
                 function(**arguments)
 
 
+class TestDimensions:
+    def test_opens_on_nin_at_224(self) -> None:
+        result = dimensions_compute()
+        assert result["sizes"] == [224, 54, 26, 26, 12, 12, 5, 5]
+        assert result["unread"]["right"] == [219, 220, 221, 222, 223]
+        assert (result["below"], result["above"], result["repair"]) == (219, 227, 2)
+        assert result["layers"][0]["value"] == 54.25
+        assert result["layers"][0]["unread"]["right"] == [223]
+        assert result["layers"][0]["idle"] == [53]
+        assert result["taps"] == list(range(212, 223))
+
+    def test_puzzle(self) -> None:
+        """227 inputs lose none; one zero on each side loses more, two lose none."""
+        for changes, lost in (
+            ({"n": 227}, 0),
+            ({"padding": 1}, 6),
+            ({"padding": 2}, 0),
+            ({"ceil_mode": True}, 1),
+            ({"ceil_mode": True, "n": 223}, 0),
+            ({"stride": 3}, 3),
+        ):
+            result = dimensions_compute(**changes)
+            assert result["lost"] == lost, changes
+            assert result["ok"] is (lost == 0)
+
+    @given(st.data())
+    @settings(deadline=None, max_examples=60)
+    def test_same_as_shapes(self, data: st.DataObject) -> None:
+        kind = data.draw(st.sampled_from(["nin", "conv", "pool"]))
+        k, stride, n = (data.draw(st.integers(1, m)) for m in (12, 4, 256))
+        padding = data.draw(st.integers(0, k // 2))
+        ceil_mode = kind != "conv" and data.draw(st.booleans())
+        framework = data.draw(st.sampled_from(["pytorch", "gluon"]))
+        pin = data.draw(st.integers(0, n - 1))
+        result = dimensions_compute(
+            kind, n, k, stride, padding, 1, ceil_mode, framework, pin=pin
+        )
+        layers: list[shapes.Window] = [
+            shapes.Window(k, stride, padding, 1, ceil_mode, "pool")
+            if kind == "pool"
+            else shapes.Window(k, stride, padding)
+        ]
+        for layer in shapes.NIN[1:] if kind == "nin" else ():
+            up = ceil_mode and layer.kind == "pool"
+            layers.append(dataclasses.replace(layer, ceil_mode=up))
+        good = shapes.lossless_sizes(layers, framework)
+        assert result["below"] == good.below(n)
+        above = good.above(n)
+        assert result["above"] == (above if above and above <= 512 else None)
+        assert result["ok"] is (n in good)
+        if result["error"]:
+            name = layers[0].name or result["layers"][0]["name"]
+            layers[0] = dataclasses.replace(layers[0], name=name)
+            with pytest.raises(ValueError, match=re.escape(result["error"])):
+                shapes.chain_sizes(n, layers, framework)
+            return
+        assert result["sizes"] == shapes.chain_sizes(n, layers, framework)
+        lost = shapes.chain_unread(n, layers, framework)
+        assert result["unread"] == shapes.unread_parts(lost, n)
+        readers = shapes.chain_readers(n, layers, pin, framework)
+        assert [row["readers"] for row in result["layers"]] == list(
+            map(sorted, readers)
+        )
+        # What no output at the end depends on is lost, and nothing else.
+        assert bool(readers[-1]) is (pin not in lost)
+        assert result["layers"][-1]["size"] == shapes.receptive_field(layers).size
+
+    def test_gaps(self) -> None:
+        result = dimensions_compute("conv", 20, 2, 5, pin=3)
+        assert result["unread"]["gaps"] == [2, 3, 4, 7, 8, 9, 12, 13, 14]
+        assert result["unread"]["right"] == [17, 18, 19]
+        assert result["layers"][0]["readers"] == []
+        nothing = (result["below"], result["above"], result["repair"])
+        assert nothing == (2, None, None)
+
+    def test_each_framework_rounds_up_in_its_way(self) -> None:
+        window = {"n": 5, "kernel_size": 2, "stride": 3, "padding": 1}
+        sizes = [
+            dimensions_compute("pool", **window, ceil_mode=True, framework=framework)
+            for framework in ("pytorch", "gluon")
+        ]
+        assert [r["sizes"] for r in sizes] == [[5, 2], [5, 3]]
+        view = dimensions(chain="pool", **window, ceil_mode=True).first
+        assert "3 (up) → 2 (none may start in the padding)" in view.detail
+
+    @pytest.mark.parametrize(
+        ("changes", "error"),
+        [
+            (
+                {"n": 60},
+                "pool3: a window of 3 (kernel_size=3, dilation=1) does not fit into 2 "
+                "inputs (n=2, padding=0 on each side)",
+            ),
+            (
+                {"chain": "conv", "n": 5, "dilation": 2},
+                "conv: a window of 21 (kernel_size=11, dilation=2) does not fit into 5 "
+                "inputs (n=5, padding=0 on each side)",
+            ),
+            (
+                {"chain": "pool", "padding": 6},
+                "pool: padding must be at most half of kernel_size=11 for kind='pool', "
+                "got 6",
+            ),
+            (
+                {"chain": "conv", "ceil_mode": True},
+                "conv: ceil_mode is for kind='pool' only",
+            ),
+            (
+                {"chain": "pool", "dilation": 2, "framework": "gluon"},
+                "pool: MXNet's pooling has no dilation, got 2",
+            ),
+        ],
+    )
+    def test_no_outputs(self, changes: dict[str, Any], error: str) -> None:
+        result = dimensions_compute(**changes)
+        assert (result["error"], result["ok"]) == (error, False)
+        view = dimensions(**changes).first
+        assert view.verdict == f"✗ {error}"
+        assert "✗ no outputs" in view.svg
+
+    def test_step_and_pin_beyond_the_end(self) -> None:
+        result = dimensions_compute(n=227, step=255, pin=227)
+        assert (result["step"], result["pin"]) == (54, None)
+        assert dimensions_compute(n=227, step=3)["taps"] == list(range(12, 23))
+
+    def test_calls_of_both_frameworks(self) -> None:
+        explorer = dimensions(chain="conv")
+        view = explorer.view(padding=2)
+        words = re.sub("</?mark>", "", view.detail)
+        for call in (
+            "nn.Conv2d(1, 96, kernel_size=11, stride=4, padding=2, dilation=1)",
+            "nn.Conv2D(96, kernel_size=11, strides=4, padding=2, dilation=1)",
+        ):
+            assert call in words
+        assert view.detail.count("<mark>padding=2</mark>") == 2
+        detail = explorer.view(chain="pool").detail
+        assert "nn.MaxPool2d(kernel_size=11, stride=4, padding=0, dilation=1" in detail
+        assert "nn.MaxPool2D(pool_size=11, strides=4, padding=0, ceil_mode" in detail
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"chain": "vgg"}, ValueError, "chain must be one of .* got 'vgg'"),
+            ({"n": 0}, ValueError, "n must be at least 1, got 0"),
+            ({"n": 22.5}, TypeError, "n must be an integer, got 22.5"),
+            ({"kernel_size": 0}, ValueError, "kernel_size must be at least 1, got 0"),
+            ({"stride": 0}, ValueError, "stride must be at least 1, got 0"),
+            ({"padding": -1}, ValueError, "padding must be at least 0, got -1"),
+            ({"dilation": "2"}, TypeError, "dilation must be an integer, got '2'"),
+            ({"ceil_mode": 1}, TypeError, "ceil_mode must be True or False, got 1"),
+            ({"framework": "mx"}, ValueError, "framework must be one of .* got 'mx'"),
+            ({"step": -1}, ValueError, "step must be at least 0, got -1"),
+            ({"pin": -2}, ValueError, "pin must be at least -1, got -2"),
+            ({"pin": None}, TypeError, "pin must be an integer, got None"),
+        ],
+    )
+    def test_bad_arguments(
+        self, arguments: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        for function in (dimensions_compute, dimensions):
+            with pytest.raises(error, match=f"dimensions: {message}"):
+                function(**arguments)
+
+    def test_what_no_control_can_show(self) -> None:
+        assert dimensions_compute(n=1000)["sizes"][1] == 248
+        for name, value in (("n", 1000), ("pin", 256), ("kernel_size", 17)):
+            with pytest.raises(ValueError, match=f"{name} must be at least"):
+                dimensions(**{name: value})
+
+    def test_fallback_says_the_same(self) -> None:
+        words = repr(dimensions(pin=219))
+        assert "✗ 5 of 224 inputs lost: 219 to 223 on the right" in words
+        assert "224 → 54 → 26 → 26 → 12 → 12 → 5 → 5" in words
+        assert "depend on input 219: conv1 53; pool1 none" in words
+        assert "✓ nothing is lost: of 227 inputs" in repr(dimensions(n=227))
+
+
 class Elements(HTMLParser):
     """Start tags with attributes, and whether every element is closed in order."""
 
@@ -530,6 +714,40 @@ def test_contract(
     make_toy()
     with pytest.raises(error, match=message):
         make_toy(**changes)
+
+
+def test_part_of_a_picture() -> None:
+    assert part("pin", 3, 'a<"b"', False, "<rect/>") == (
+        '<g data-set="pin" data-to="3" aria-label="a&lt;&quot;b&quot;"><rect/></g>'
+    )
+    assert " data-on " in part("pin", -1, "a", True, "")
+    # Without script nothing can be pressed, and so nothing says that it can.
+    fragment = dimensions()._repr_html_().partition("<script>")[0]
+    assert "data-set" in fragment
+    assert 'role="button"' not in fragment
+    assert "tabindex" not in fragment
+    assert '<svg role="img"' in fragment
+
+
+def test_clicked_control() -> None:
+    control = clicked("pin", "Pin", -1, 9)
+    assert control.markup(4) == (
+        '<input type="hidden" name="pin" value="4" autocomplete="off">'
+    )
+    for value in (10, -2, 0.5):
+        with pytest.raises(ValueError, match="toy: pin must"):
+            control.check("toy", value)
+
+
+def test_slider_with_a_limit() -> None:
+    control = slider("step", "Step", 0, 255)
+    for limit, value, shown in ((None, 255, 255), (53, 255, 53), (300, 7, 7)):
+        markup = control.markup(value, limit)
+        assert f'max="{min(limit or 255, 255)}"' in markup
+        assert f'value="{shown}"' in markup
+        assert f">{shown}</b>" in markup
+    assert 'class="x-wide"' in control.markup(3)
+    assert 'class="x-wide"' not in slider("x", "X", 0, 1, 0.01).markup(0.5)
 
 
 def test_control_without_a_setting() -> None:
