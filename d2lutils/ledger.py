@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from d2lutils import checks
+from d2lutils.lifetimes import Lifetimes
 from d2lutils.nets import STATISTICS, GluonNet, Net, bare_kind, net_of
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Ledger:
             for instance.
         live: the largest set of tensors that inference needs at the same time, in
             bytes, and the operation that needs them; None where that is not known.
+        lifetimes: the operations of inference, from which `live` follows.
         unknown: why `kept` and `live` are not known, by name.
     """
 
@@ -153,6 +155,7 @@ class Ledger:
     input: int = 0
     between: int = 0
     live: tuple[int, str] | None = None
+    lifetimes: Lifetimes | None = None
     unknown: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -190,7 +193,7 @@ class Ledger:
         """The bytes with another batch size, dtype or optimiser.
 
         What is kept grows with the batch, but for a batch norm's statistics; indices
-        do not shrink with the dtype.
+        do not shrink with the dtype, so another operation may need most.
 
         Args:
             batch_size: examples; by default those of the run.
@@ -208,7 +211,7 @@ class Ledger:
         states = OPTIMIZERS[
             checks.choice(owner, "optimizer", optimizer, tuple(OPTIMIZERS))
         ]
-        if self.live is None:
+        if self.lifetimes is None:
             raise ValueError(f"ledger: {self.unknown['live']}")
         assert self.kept >= 0  # or it raises
         old = DTYPES[self.dtype]
@@ -235,7 +238,7 @@ class Ledger:
             indices=scaled(total("indices"), by_dtype=False),
             masks=scaled(total("masks")),
             statistics=scaled(total("statistics"), by_batch=False),
-            live=scaled(self.live[0]),
+            live=scaled(self.lifetimes.largest(size)[0], by_dtype=False),
         )
 
     def crossover(self, optimizer: str = "adam", dtype: str | None = None) -> int:
@@ -366,11 +369,12 @@ _NOTHING, _INPUT = _Keeps(), _Keeps(input=True)
 _OUTPUT, _BOTH = _Keeps(output=True), _Keeps(input=True, output=True)
 # Backward of these needs no values: they move numbers about, or add zeros.
 _HAND_ON = ("Flatten", "Identity", "SubsampleZeroPad", "ZeroPadShortcut")
+_CURVES = ("ELU", "GELU", "LeakyReLU", "PReLU", "SELU")
 _NORM = _Keeps(input=True, statistics=2)  # of the batch: mean, 1 / deviation
 _KEEPS: dict[str, dict[str, _Keeps]] = {
     "pytorch": {
         **dict.fromkeys(("Conv", "Linear", "AvgPool"), _INPUT),
-        **dict.fromkeys(("ELU", "GELU", "LeakyReLU", "SELU", "SiLU"), _INPUT),
+        **dict.fromkeys((*_CURVES, "SiLU"), _INPUT),
         **dict.fromkeys(("ReLU", "Sigmoid", "Tanh", "Softmax"), _OUTPUT),
         **dict.fromkeys(("MaxPool", "AdaptiveMaxPool"), _Keeps(input=True, indices=8)),
         "BatchNorm": _NORM,
@@ -386,7 +390,8 @@ _KEEPS: dict[str, dict[str, _Keeps]] = {
             ("MaxPool", "GlobalMaxPool"), _Keeps(input=True, output=True, indices=4)
         ),
         "relu": _OUTPUT,
-        "sigmoid": _OUTPUT,
+        **dict.fromkeys(("sigmoid", "softrelu", "softsign", "tanh"), _BOTH),
+        **dict.fromkeys(_CURVES, _BOTH),
         "BatchNorm": _NORM,
         "Dropout": _Keeps(mask=True),
         **dict.fromkeys(_HAND_ON, _NOTHING),
@@ -403,9 +408,24 @@ def _keeps(framework: str, layer: Any) -> _Keeps | None:
         sizes = layer.output_size
         sizes = sizes if isinstance(sizes, (tuple, list)) else (sizes,)
         return _NOTHING if set(sizes) == {1} else _INPUT
-    if kind == "Conv" and getattr(layer, "act", None) is not None:
-        return None  # two operations in one Gluon layer
+    if framework == "gluon" and _pads(layer) and layer.stride == 1:
+        return _INPUT  # for its shape; with a stride that of `_copies`
+    if kind == "Dropout" and not _plain_dropout(layer):
+        return None
+    if kind == "SiLU" and layer.inplace:
+        return None  # keeps a copy of its input
     return _KEEPS[framework].get(kind)
+
+
+def _pads(layer: Any) -> bool:
+    """Whether a layer is one of this package's that append channels of zeros."""
+    kinds = ("SubsampleZeroPad", "ZeroPadShortcut")
+    return bare_kind(layer) in kinds and layer.channels > layer.in_channels
+
+
+def _plain_dropout(layer: Any) -> bool:
+    """Whether a dropout has a mask of the size of its input."""
+    return type(layer).__name__ == "Dropout" and not getattr(layer, "_axes", ())
 
 
 # Layers that compute nothing that the papers count as a multiply-add.
@@ -531,6 +551,8 @@ class _Keeper:
 
         def record(_layer: Any, inputs: Any, output: Any) -> Any:
             keeps = _keeps(self.framework, layer)
+            if keeps is not None and keeps.mask and rate == 1:
+                keeps = None  # all zeros, without a mask
             if keeps is None:
                 kind = type(layer).__name__.lstrip("_")
                 self.missing = self.missing or (
@@ -560,6 +582,7 @@ class _Keeper:
             channels = output.shape[1] if keeps.statistics else 0
             self.own.append(
                 {
+                    "activations": _copies(self.framework, layer, output),
                     "indices": keeps.indices * numbers,
                     "masks": item * numbers * keeps.mask,
                     "statistics": item * keeps.statistics * channels,
@@ -568,6 +591,16 @@ class _Keeper:
             return replaced
 
         return record
+
+
+def _copies(framework: str, layer: Any, output: Any) -> int:
+    """Bytes of tensors inside a layer that its backward pass gets."""
+    if framework == "pytorch" or not _pads(layer):
+        return 0
+    # What is padded, reshaped into a copy, all zeros, and one channel of them; what a
+    # stride leaves besides, for its shape.
+    channels = layer.channels + 1 + layer.in_channels * (layer.stride > 1)
+    return _itemsize(output) * prod(output.shape) // layer.channels * channels
 
 
 def _itemsize(array: Any) -> int:
@@ -628,7 +661,7 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
     result.entries = [
         replace(
             entry,
-            activations=count,
+            activations=count + own["activations"],
             indices=own["indices"],
             masks=own["masks"],
             statistics=own["statistics"],
@@ -687,7 +720,8 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
     half = "gluon" if isinstance(adapter, GluonNet) else "pytorch"
     memory = importlib.import_module(f"d2lutils.{half}.memory")
     try:
-        result.live = memory.live_bytes(net, shape)
+        result.lifetimes = memory.lifetimes(net, shape)
+        result.live = result.lifetimes.largest()
     except ValueError as error:
-        result.unknown["live"] = str(error)
+        result.unknown["live"] = str(error).removeprefix("lifetimes: ")
     return result

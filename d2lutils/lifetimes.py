@@ -6,10 +6,11 @@ arithmetic for both. Parameters are not tensors here: they exist all the time.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["Operation", "Trace", "largest_live_set"]
+__all__ = ["Lifetimes", "Operation", "Trace", "largest_live_set"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Operation:
 
 def largest_live_set(
     operations: Sequence[Operation],
-    sizes: dict[Hashable, int],
+    sizes: Mapping[Any, int],
     held: Sequence[Hashable] = (),
 ) -> tuple[int, str]:
     """The largest number of bytes that some operation needs to exist while it runs.
@@ -44,12 +45,15 @@ def largest_live_set(
             inputs, which the caller holds, and the outputs.
 
     Returns:
-        (bytes, name of the operation that needs them).
+        (bytes, name of the first operation that needs them); without operations what
+        is held, and no name.
 
     >>> a, b = Operation("a", ("x",), ("y",)), Operation("b", ("y",), ("z",))
     >>> largest_live_set([a, b], {"x": 1, "y": 4, "z": 2}, held=["x"])
     (7, 'b')
     """
+    if not operations:
+        return sum(sizes[key] for key in set(held) if key in sizes), ""
     last: dict[Hashable, int] = {}
     first: dict[Hashable, int] = {}
     for i, operation in enumerate(operations):
@@ -74,6 +78,34 @@ def _lives(
     key: Hashable, i: int, first: dict[Hashable, int], last: dict[Hashable, int]
 ) -> bool:
     return key in first and first[key] <= i <= last[key]
+
+
+@dataclass
+class Lifetimes:
+    """The operations of one pass of a net in inference, and what they touch.
+
+    Attributes:
+        operations: in the order in which they run.
+        sizes: bytes of each memory block.
+        held: blocks that exist all the time or, once written, to the end.
+        itemsize: bytes of a number of the net.
+        whole: blocks of integers, whose size does not follow the net's dtype.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    sizes: dict[Hashable, int] = field(default_factory=dict)
+    held: Sequence[Hashable] = ()
+    itemsize: int = 4
+    whole: set[Hashable] = field(default_factory=set)
+
+    def largest(self, itemsize: int | None = None) -> tuple[int, str]:
+        """As `largest_live_set`, if a number had `itemsize` bytes."""
+        item = self.itemsize if itemsize is None else itemsize
+        sizes = {
+            key: size if key in self.whole else size // self.itemsize * item
+            for key, size in self.sizes.items()
+        }
+        return largest_live_set(self.operations, sizes, self.held)
 
 
 @dataclass

@@ -6,6 +6,7 @@ import gc
 import json
 import re
 import tempfile
+import time
 from collections.abc import Callable, Hashable, Sequence
 from math import prod
 from pathlib import Path
@@ -15,11 +16,12 @@ import numpy as np
 
 from d2lutils import checks
 from d2lutils.compat import mx
-from d2lutils.lifetimes import Operation, largest_live_set
+from d2lutils.lifetimes import Lifetimes, Operation
 from d2lutils.nets import GluonNet, net_of
 
 __all__ = [
     "kept_bytes",
+    "lifetimes",
     "live_bytes",
     "peak_bytes",
     "planned_bytes",
@@ -36,7 +38,7 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
 
     Measured with MXNet's profiler, which counts every allocation: what
     is there after a recorded pass and was not there before. The input
-    is added, which the caller holds.
+    is made anew and let go of, so it counts if it is kept.
 
     Args:
         net: a Block, initialised; hybridized or not, but measured
@@ -53,10 +55,11 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
     checks.some_parameters(owner, net.collect_params())
 
     def record() -> Any:
+        given = x.copy()
         with autograd.record():
             # A ReLU keeps what it makes, not what it gets: the net's
             # own output counts only if the net keeps it.
-            return mx.nd.relu(_first(_run(owner, net, x)))
+            return mx.nd.relu(_first(_run(owner, net, given)))
 
     with adapter.undisturbed(dropout=True):
         _allocate_freely(adapter)
@@ -65,7 +68,7 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
             out.backward()
         made = _size(out)
         del out
-        return _allocated(record)[-1] + _size(x) - made
+        return _allocated(record)[-1] - made
 
 
 def live_bytes(net: Any, input_shape: Sequence[int]) -> tuple[int, str]:
@@ -77,14 +80,29 @@ def live_bytes(net: Any, input_shape: Sequence[int]) -> tuple[int, str]:
 
     Args, Raises: as `kept_bytes`; a net that cannot be traced.
     """
-    owner = "live_bytes"
+    return _lifetimes("live_bytes", net, input_shape).largest()
+
+
+def lifetimes(net: Any, input_shape: Sequence[int]) -> Lifetimes:
+    """The operations of one pass in inference, with what they touch.
+
+    Args, Raises: as `live_bytes`.
+    """
+    return _lifetimes("lifetimes", net, input_shape)
+
+
+def _lifetimes(
+    owner: str, net: Any, input_shape: Sequence[int]
+) -> Lifetimes:
     adapter, x = _prepared(owner, net, input_shape)
     with adapter.undisturbed(), autograd.predict_mode():
         adapter.hybridize(False)
+        _run(owner, net, x)
         graph = _traced(owner, net)
         _, shapes, _ = graph.get_internals().infer_shape(data=x.shape)
     operations, sizes, held = _operations(graph, shapes, x)
-    return largest_live_set(operations, sizes, held)
+    itemsize = np.dtype(x.dtype).itemsize
+    return Lifetimes(operations, sizes, held, itemsize)
 
 
 def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
@@ -101,7 +119,10 @@ def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
         _allocate_freely(adapter)
         for _ in range(_WARM_UP):
             _run(owner, net, x)
-        return max(_allocated(lambda: _run(owner, net, x))) + _size(x)
+        points = _allocated(lambda: _run(owner, net, x))
+    # The flush adds a byte to what there is at the end.
+    peak, end = max(points), points[-1]
+    return (end if peak == end + 1 else peak) + _size(x)
 
 
 def planned_bytes(
@@ -125,6 +146,8 @@ def planned_bytes(
     checks.boolean(owner, "training", training)
     with adapter.undisturbed(dropout=True):
         adapter.hybridize(False)
+        with autograd.predict_mode():
+            _run(owner, net, x)
         graph = _traced(owner, net)
         copies = 1
         while True:
@@ -191,7 +214,7 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
     """Bytes allocated, less those freed, after each change; the result
     of `function` still exists at the last."""
     gc.collect()  # what is freed later would be subtracted here
-    mx.nd.waitall()
+    _settle()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "profile.json"
         mx.profiler.set_config(
@@ -207,7 +230,7 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
         mark = mx.nd.zeros(1, dtype="uint8")
         mark.wait_to_read()
         result = function()
-        mx.nd.waitall()
+        _settle()
         # The counter tells of what was freed only when something else
         # is allocated; the last of these bytes stays in it.
         for _ in range(_FLUSH):
@@ -219,6 +242,17 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
     return [point - points[0] for point in points[:-1]] + [
         points[-1] - points[0] - 1
     ]
+
+
+def _settle() -> None:
+    """Wait until MXNet has freed what nobody holds any more.
+
+    `waitall` returns once the last operation has run; its thread frees
+    what that operation held a moment later.
+    """
+    mx.nd.waitall()
+    time.sleep(0.02)
+    mx.nd.waitall()
 
 
 def _traced(owner: str, net: Any) -> Any:

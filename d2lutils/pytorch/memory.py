@@ -11,10 +11,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from d2lutils import checks
-from d2lutils.lifetimes import Operation, Trace, largest_live_set
+from d2lutils.lifetimes import Lifetimes, Operation, Trace
 from d2lutils.nets import TorchNet, net_of
 
-__all__ = ["kept_bytes", "live_bytes", "peak_bytes", "step_trace"]
+__all__ = [
+    "kept_bytes",
+    "lifetimes",
+    "live_bytes",
+    "peak_bytes",
+    "step_trace",
+]
 
 
 def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
@@ -60,7 +66,20 @@ def live_bytes(net: Any, input_shape: Sequence[int]) -> tuple[int, str]:
 
     Args, Raises: as `kept_bytes`.
     """
-    owner = "live_bytes"
+    return _lifetimes("live_bytes", net, input_shape).largest()
+
+
+def lifetimes(net: Any, input_shape: Sequence[int]) -> Lifetimes:
+    """The operations of one pass in inference, with what they touch.
+
+    Args, Raises: as `live_bytes`.
+    """
+    return _lifetimes("lifetimes", net, input_shape)
+
+
+def _lifetimes(
+    owner: str, net: Any, input_shape: Sequence[int]
+) -> Lifetimes:
     adapter, x = _prepared(owner, net, input_shape)
     with (
         adapter.undisturbed(dropout=True),
@@ -71,7 +90,13 @@ def live_bytes(net: Any, input_shape: Sequence[int]) -> tuple[int, str]:
         recorder.hold(x)
         out = _run(owner, net, x)
         held = [_key(t) for t in (x, *_tensors(out))]
-    return largest_live_set(recorder.operations, recorder.sizes, held)
+    return Lifetimes(
+        recorder.operations,
+        recorder.sizes,
+        held,
+        x.element_size(),
+        recorder.whole,
+    )
 
 
 def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
@@ -111,10 +136,12 @@ def step_trace(
         optimizer: "sgd", "momentum" or "adam".
 
     Raises:
-        TypeError, ValueError: a bad argument, or a forward that fails.
+        TypeError, ValueError: a bad argument, a forward that fails, or
+            outputs of another shape.
     """
     owner = "step_trace"
     adapter, x = _prepared(owner, net, input_shape)
+    checks.some_parameters(owner, net.parameters())
     checks.choice(owner, "optimizer", optimizer, OPTIMIZERS)
     with adapter.undisturbed(dropout=True):
         net.train()
@@ -124,6 +151,7 @@ def step_trace(
             census.add(x)
             census.phase = "forward"
             logits = _run(owner, net, x)
+            _check_logits(owner, logits)
             loss = torch.nn.functional.cross_entropy(logits, labels)
             del logits
             census.phase = "backward"
@@ -144,6 +172,15 @@ def step_trace(
                 sum(n for key, n in point.items() if key not in kept)
                 for point in census.points
             ],
+        )
+
+
+def _check_logits(owner: str, logits: Any) -> None:
+    shape = tuple(getattr(logits, "shape", ()))
+    if len(shape) != 2:
+        got = shape or type(logits).__name__
+        raise ValueError(
+            f"{owner}: net must return (N, classes), got {got}"
         )
 
 
@@ -213,6 +250,7 @@ class _Recorder(TorchDispatchMode):
         }
         self.operations: list[Operation] = []
         self.sizes: dict[Hashable, int] = {}
+        self.whole: set[Hashable] = set()
         self.alive: list[torch.Tensor] = []
 
     def hold(self, *tensors: torch.Tensor) -> tuple[Hashable, ...]:
@@ -222,6 +260,8 @@ class _Recorder(TorchDispatchMode):
             if _key(tensor) not in self.own:
                 self.alive.append(tensor)
                 self.sizes[_key(tensor)] = _size(tensor)
+                if not tensor.is_floating_point():
+                    self.whole.add(_key(tensor))
                 keys.append(_key(tensor))
         return tuple(keys)
 

@@ -594,6 +594,141 @@ class TestDimensions:
         assert "✓ nothing is lost: of 227 inputs" in repr(dimensions(n=227))
 
 
+class TestMemoryLedger:
+    """Its arithmetic is held against the ledger in tests/parity/test_memory.py."""
+
+    def test_opens_red(self) -> None:
+        result = memory_compute()
+        assert result["training"] == 16 * 1_992_166 + 64 * 7_677_880
+        assert result["crossover"] == 5
+        assert not result["ok"]
+        view = memory_ledger().first
+        assert view.verdict == "✗ 499.02 MiB, 243.02 MiB too much"
+        assert "Crossover at batch 5." in view.summary
+        for words in ("optimiser's state 15.20 MiB", "places of maxima 54.38 MiB"):
+            assert words in view.summary
+        for words in ("crossover 5", "256 MiB", "523,258,976"):
+            assert f">{words}<" in view.svg
+
+    @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+    @pytest.mark.parametrize("net", ["nin", "cifar", "small"])
+    def test_in_place_relu_does_not_move_the_bar(self, net: str, dtype: str) -> None:
+        plain, reused = (
+            memory_compute(net=net, dtype=dtype, inplace=inplace)
+            for inplace in (False, True)
+        )
+        same = plain.keys() - {"settings", "ops", "largest", "inference"}
+        assert {k: plain[k] for k in same} == {k: reused[k] for k in same}
+        assert plain["spared"]["training"] == 0
+        spared = plain["inference"] - reused["inference"]
+        assert plain["spared"]["inference"] == spared
+        # Only where the convolutions of a block differ in width, the next less.
+        assert (spared > 0) == (net == "cifar")
+
+    def test_it_says_why(self) -> None:
+        explorer = memory_ledger()
+        plain, reused = explorer.view(), explorer.view(inplace=True)
+        assert plain.svg == reused.svg
+        assert reused.verdict == plain.verdict + ", in-place ReLU or not"
+        assert "the convolution's own output, nothing keeps" in reused.detail
+        assert "<b>0 bytes</b> less" in reused.detail
+        gluon = explorer.view(inplace=True, framework="gluon").detail
+        assert "no such argument" in gluon
+
+    @pytest.mark.parametrize(
+        ("changes", "ok"),
+        [
+            ({"batch_size": 32}, False),
+            ({"batch_size": 32, "optimizer": "momentum"}, False),
+            ({"batch_size": 32, "optimizer": "momentum", "inplace": True}, False),
+            ({"batch_size": 32, "optimizer": "momentum", "dropout": False}, True),
+            ({"batch_size": 32, "optimizer": "sgd"}, True),
+            ({"batch_size": 32, "framework": "gluon"}, True),
+            ({"batch_size": 31, "optimizer": "sgd"}, False),  # too few images
+            ({"dtype": "float16"}, False),  # places stay as they are
+            ({"dtype": "float16", "framework": "gluon"}, True),
+            ({"dtype": "float16", "optimizer": "sgd"}, False),
+            ({"size": 163}, False),
+            ({"size": 160}, True),
+            ({"batch_size": 256, "size": 67, "dtype": "float16"}, True),
+            ({"net": "small", "size": 28}, False),  # fits, but was not asked for
+            ({"mode": "inference"}, False),
+        ],
+        ids=str,
+    )
+    def test_ways(self, changes: dict[str, Any], ok: bool) -> None:
+        result = memory_compute(**changes)
+        assert result["ok"] is ok
+        view = memory_ledger().view(**changes)
+        assert view.ok is ok
+        assert view.verdict.startswith("✓" if ok else "✗")
+
+    def test_why_not(self) -> None:
+        view = memory_ledger().view
+        for changes, words in (
+            ({"batch_size": 31}, "but on 31 images; 32 were asked for"),
+            ({"batch_size": 1}, "but on 1 image; 32 were asked for"),
+            ({"net": "small", "size": 28}, "but of nin_small; NiN was asked for"),
+            ({"mode": "inference"}, "a training step was asked for"),
+            ({"size": 66}, "NiN needs at least 67 pixels, not 66"),
+        ):
+            assert words in view(**changes).verdict
+
+    def test_rows_are_the_bar(self) -> None:
+        for framework in ("pytorch", "gluon"):
+            result = memory_compute(framework=framework, batch_size=3)
+            kept = result["training"] - result["fixed"]
+            names = ("activations", "indices", "masks")
+            assert sum(row[n] for row in result["rows"] for n in names) == kept
+            assert result["example"] * 3 == kept
+
+    def test_crossover_is_on_the_axis(self) -> None:
+        """Of every net, size and setting: the axis ends at 256."""
+        grid = itertools.product(
+            ("nin", "cifar", "small"),
+            ("pytorch", "gluon"),
+            ("sgd", "adam"),
+            ("float16", "float32", "float64"),
+            (67, 28),
+        )
+        for net, framework, optimizer, dtype, size in grid:
+            if (net, size) == ("nin", 28):
+                continue
+            result = memory_compute(net, framework, 1, size, optimizer, dtype)
+            assert 1 <= result["crossover"] <= 256
+
+    def test_thousands_and_halves(self) -> None:
+        view = memory_ledger().view(
+            net="cifar", size=256, batch_size=256, dtype="float64"
+        )
+        assert view.verdict.startswith("✗ 91,629.51 MiB, but of NiN for CIFAR")
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            ({"net": "vgg"}, "net must be one of 'nin', 'cifar', 'small', got 'vgg'"),
+            ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+            ({"size": 0}, "size must be at least 1, got 0"),
+            ({"dtype": "bfloat16"}, "dtype must be one of "),
+            ({"optimizer": "rms"}, "optimizer must be one of "),
+            ({"mode": "test"}, "mode must be one of "),
+            ({"framework": "jax"}, "framework must be one of "),
+        ],
+        ids=str,
+    )
+    def test_refused(self, arguments: dict[str, Any], text: str) -> None:
+        for function in (memory_compute, memory_ledger):
+            with pytest.raises(ValueError, match="must be") as caught:
+                function(**arguments)
+            assert str(caught.value).startswith(f"memory_ledger: {text}")
+
+    def test_what_no_control_can_show(self) -> None:
+        with pytest.raises(
+            ValueError, match="size must be at least 28 and at most 256"
+        ):
+            memory_ledger(net="small", size=20)
+
+
 class Elements(HTMLParser):
     """Start tags with attributes, and whether every element is closed in order."""
 

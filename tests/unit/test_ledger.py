@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,10 @@ import torch
 from d2lutils import ledger as module
 from d2lutils import shapes
 from d2lutils.compat import mx
+from d2lutils.gluon.nin import nin_small as gluon_nin_small
 from d2lutils.gluon.residual import ResidualChunks as GluonChunks
-from d2lutils.ledger import Ledger, ledger
+from d2lutils.ledger import DTYPES, OPTIMIZERS, Entry, Ledger, ledger
+from d2lutils.pytorch.nin import CIFARNiN, nin_small
 from d2lutils.pytorch.residual import ResidualChunks as TorchChunks
 
 nn, gnn = torch.nn, mx.gluon.nn
@@ -300,3 +304,283 @@ def test_half_precision() -> None:
     net = nn.Linear(3, 2).bfloat16()
     assert ledger(net, (1, 3)).multiply_adds == 6
     assert net.weight.dtype == torch.bfloat16
+
+
+def half_net(half: str) -> Any:
+    """nin_small with batch norms in front: statistics, places, masks."""
+    if half == "gluon":
+        small = gluon_nin_small()
+        net = gluon_sequence(gnn.BatchNorm(in_channels=1), small, initialize=False)
+        net.initialize()
+        return net
+    return nn.Sequential(nn.BatchNorm2d(1), nin_small())
+
+
+SHAPE = (2, 1, 15, 17)
+KINDS = ("activations", "indices", "masks", "statistics")
+
+
+@pytest.fixture(params=["gluon", "pytorch"])
+def half(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+class TestBytesByHand:
+    """conv 1→2, 3 wide · batch norm · ReLU · max pooling · dropout · conv 2→1."""
+
+    def test_pytorch(self) -> None:
+        net = nn.Sequential(
+            nn.Conv1d(1, 2, 3),
+            nn.BatchNorm1d(2),
+            nn.ReLU(),
+            nn.MaxPool1d(2),
+            nn.Dropout(0.5),
+            nn.Conv1d(2, 1, 1),
+        )
+        book = ledger(net, (3, 1, 10))
+        rows = [[getattr(e, kind) for kind in KINDS] for e in book.entries]
+        wide, pooled = 3 * 2 * 8, 3 * 2 * 4
+        assert rows == [
+            [4 * wide, 0, 0, 0],  # the batch norm's input
+            [0, 0, 0, 4 * 2 * 2],
+            [4 * wide, 0, 0, 0],  # the ReLU's output, which is the pooling's input
+            [0, 8 * pooled, 0, 0],
+            [4 * pooled, 0, 4 * pooled, 0],  # its output is the convolution's input
+            [0, 0, 0, 0],
+        ]
+        assert book.input == 4 * 3 * 10
+        assert book.between == 0
+        assert book.kept == book.input + sum(e.kept for e in book.entries)
+
+    def test_gluon(self) -> None:
+        """MXNet's batch norm cannot be trained on rank 1 everywhere: none here."""
+        net = gluon_sequence(
+            gnn.Conv1D(2, 3, in_channels=1),
+            gnn.Activation("relu"),
+            gnn.MaxPool1D(2),
+            gnn.Dropout(0.5),
+            gnn.Conv1D(1, 1, in_channels=2),
+            gnn.GlobalAvgPool1D(),
+        )
+        book = ledger(net, (3, 1, 10))
+        rows = [[getattr(e, kind) for kind in KINDS] for e in book.entries]
+        wide, pooled = 3 * 2 * 8, 3 * 2 * 4
+        assert rows == [
+            [0, 0, 0, 0],
+            [4 * wide, 0, 0, 0],
+            [4 * pooled, 4 * pooled, 0, 0],  # pools keep their outputs, too
+            [4 * pooled, 0, 4 * pooled, 0],
+            [4 * 3 * 4, 0, 0, 0],
+            [4 * 3, 0, 0, 0],
+        ]
+        assert book.kept == 4 * 3 * 10 + sum(e.kept for e in book.entries)
+
+    def test_sums_between_layers(self) -> None:
+        """A sum that a layer reads is nobody's output."""
+
+        class Twice(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.one, self.two = nn.Linear(3, 3), nn.Linear(3, 3)
+
+            def forward(self, x: Any) -> Any:
+                return self.two(x + self.one(x))
+
+        book = ledger(Twice(), (2, 3))
+        assert (book.input, book.between, book.kept) == (24, 24, 48)
+        assert [e.kept for e in book.entries] == [0, 0]
+        assert repr(book).splitlines()[-2].split()[0] == "between"
+
+    def test_a_tensor_that_two_layers_keep_counts_once(self) -> None:
+        class Fork(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.left = nn.Linear(3, 4), nn.Linear(4, 2)
+                self.right = nn.Linear(4, 2)
+
+            def forward(self, x: Any) -> Any:
+                x = self.first(x)
+                return self.left(x) + self.right(x)
+
+        book = ledger(Fork(), (5, 3))
+        assert [e.activations for e in book.entries] == [4 * 5 * 4, 0, 0]
+        assert book.kept == 4 * 5 * (3 + 4)
+
+
+class TestMemory:
+    def test_defaults_are_those_of_the_run(self, half: str) -> None:
+        book = ledger(half_net(half), SHAPE)
+        memory = book.memory()
+        assert (memory.batch_size, memory.dtype, memory.optimizer) == (
+            2,
+            "float32",
+            "sgd",
+        )
+        assert memory.kept == book.kept
+        assert memory.live == (book.live or (0,))[0]
+        for kind in KINDS[1:]:
+            assert getattr(memory, kind) == sum(getattr(e, kind) for e in book.entries)
+            assert getattr(memory, kind) > 0
+
+    def test_sums(self) -> None:
+        memory = ledger(half_net("pytorch"), SHAPE).memory(7, "float16", "adam")
+        count = 77_014 + 2
+        assert memory.parameters == memory.gradients == 2 * count
+        assert (memory.state, memory.buffers) == (4 * count, 4)
+        parts = [getattr(memory, kind) for kind in KINDS]
+        assert memory.kept == memory.input + sum(parts)
+        assert memory.training == 8 * count + 4 + memory.kept
+        assert memory.inference == 2 * count + 4 + memory.live
+
+    @pytest.mark.parametrize("batch", [1, 3, 8])
+    def test_another_batch(self, half: str, batch: int) -> None:
+        net = half_net(half)
+        fresh = ledger(net, (batch, *SHAPE[1:])).memory()
+        assert ledger(net, SHAPE).memory(batch) == fresh
+
+    @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+    def test_another_dtype(self, dtype: str) -> None:
+        """Where indices weigh more, another operation needs most."""
+        net = nin_small()
+        book = ledger(net, SHAPE)
+        fresh = ledger(net.to(getattr(torch, dtype)), SHAPE)
+        assert fresh.dtype == dtype
+        assert book.memory(dtype=dtype) == fresh.memory()
+        assert fresh.memory(dtype="float32") == book.memory()
+        assert book.live is not None
+        assert fresh.live is not None
+        halved = fresh.live[0] == book.live[0] * DTYPES[dtype] // 4
+        assert halved == (dtype == "float64")
+
+    def test_another_dtype_gluon(self) -> None:
+        net = half_net("gluon")
+        single = ledger(net, SHAPE)
+        net.cast("float64")
+        double = ledger(net, SHAPE)
+        assert single.memory(dtype="float64") == double.memory()
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "text"),
+        [
+            ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+            ({"batch_size": 1.5}, TypeError, "batch_size must be an integer, got 1.5"),
+            (
+                {"dtype": "int8"},
+                ValueError,
+                "dtype must be one of 'float16', 'bfloat16', 'float32', 'float64', "
+                "got 'int8'",
+            ),
+            (
+                {"optimizer": "rms"},
+                ValueError,
+                "optimizer must be one of 'sgd', 'momentum', 'adam', got 'rms'",
+            ),
+        ],
+        ids=str,
+    )
+    def test_refused(self, arguments: Any, error: Any, text: str) -> None:
+        with pytest.raises(error) as caught:
+            ledger(nn.Linear(2, 3), (1, 2)).memory(**arguments)
+        assert str(caught.value) == f"memory: {text}"
+
+
+class TestCrossover:
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    def test_brute_force(self, half: str, optimizer: str, dtype: str) -> None:
+        book = ledger(half_net(half), SHAPE)
+        for batch in itertools.count(1):
+            memory = book.memory(batch, dtype, optimizer)
+            if memory.kept > memory.parameters + memory.gradients + memory.state:
+                break
+        assert book.crossover(optimizer, dtype) == batch
+
+    def test_equal_is_not_more(self) -> None:
+        """One image keeps 8 bytes, of 2 parameters SGD needs 16: the third is more."""
+        book = ledger(nn.Linear(2, 1, bias=False), (1, 2))
+        assert (book.kept, book.memory().gradients) == (8, 8)
+        assert book.crossover("sgd") == 3
+        assert book.crossover("adam") == 5
+
+    def test_statistics_do_not_grow(self) -> None:
+        """Of 3 channels: 48 bytes are fixed; 24 for the batch and 24 an image."""
+        book = ledger(nn.BatchNorm1d(3), (2, 3, 2))
+        assert [book.memory(batch).kept for batch in (1, 2)] == [48, 72]
+        assert book.crossover("sgd") == 2
+
+    def test_from_the_first_image_on(self) -> None:
+        assert ledger(nn.Conv1d(1, 1, 1, bias=False), (2, 1, 99)).crossover() == 1
+
+    def test_nothing_kept(self) -> None:
+        with pytest.raises(ValueError, match="keeps nothing"):
+            ledger(nn.Flatten(), (2, 3)).crossover()
+
+
+class TestCSVAndFigure:
+    def test_csv(self, half: str) -> None:
+        book = ledger(half_net(half), SHAPE)
+        lines = list(csv.DictReader(book.csv().splitlines()))
+        assert len(lines) == len(book.entries)
+        texts = {"path", "kind", "output"}
+        read = [
+            Entry(
+                **{key: line[key] for key in ("path", "kind")},
+                output=tuple(map(int, line["output"].split("x"))),
+                **{key: int(line[key]) for key in line.keys() - texts},
+            )
+            for line in lines
+        ]
+        assert read == book.entries
+        again = Ledger(read, book.shape, book.dtype, book.input, book.between)
+        for total in ("parameters", "buffers", "multiply_adds", "kept"):
+            assert getattr(again, total) == getattr(book, total)
+
+    def test_figure(self, half: str) -> None:
+        """The lengths of its bars are what is kept, part by part."""
+        from matplotlib import pyplot as plt
+
+        book = ledger(half_net(half), SHAPE)
+        ax = book.figure()
+        lengths = {
+            bars.get_label(): sum(bar.get_width() for bar in bars)
+            for bars in ax.containers
+        }
+        memory = book.memory()
+        expected = {kind: getattr(memory, kind) / 1e6 for kind in KINDS}
+        expected["activations"] += book.input / 1e6
+        assert lengths == pytest.approx(expected)
+        assert sum(lengths.values()) == pytest.approx(book.kept / 1e6)
+        rows = {label.get_text(): i for i, label in enumerate(ax.get_yticklabels())}
+        assert "input" in rows
+        assert len(rows) == 1 + sum(1 for e in book.entries if e.kept)
+        plt.close(ax.figure)
+        _, given = plt.subplots()
+        assert book.figure(given) is given
+        plt.close(given.figure)
+
+    def test_table(self, half: str) -> None:
+        book = ledger(half_net(half), SHAPE)
+        text = repr(book)
+        assert text.splitlines()[0].rstrip().endswith("kept bytes")
+        assert text.splitlines()[-1].split()[-1] == f"{book.kept:,}"
+
+
+def test_in_place_relu_may_lower_what_inference_needs() -> None:
+    """Training keeps as much; where widths differ, the largest moment is another's."""
+    net, shape = CIFARNiN(), (2, 3, 16, 16)
+    plain = ledger(net, shape)
+    for layer in net.modules():
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = True
+    reused = ledger(net, shape)
+    assert reused.kept == plain.kept
+    positions = 4 * 2 * 16**2
+    assert plain.live == (positions * (3 + 2 * 192), "relu")
+    assert reused.live == (positions * (3 + 192 + 160), "convolution")
+
+
+def test_two_operations_in_one_layer_are_refused() -> None:
+    """Gluon's `activation=` makes a child of the layer, which then is no leaf."""
+    net = gluon_sequence(gnn.Conv2D(4, 1, in_channels=3, activation="relu"))
+    with pytest.raises(ValueError, match=r"work of 0 \(Conv2D\).*without children"):
+        ledger(net, (1, 3, 5, 5))

@@ -1,0 +1,755 @@
+"""The ledger's bytes against measured ones, rule by rule and net by net."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pairs import gnn, halves, nn, sequence
+
+from d2lutils import ledger as module
+from d2lutils import shapes
+from d2lutils.compat import mx
+from d2lutils.explorers.memory_ledger import NETS, compute
+from d2lutils.ledger import OPTIMIZERS, Ledger, ledger
+from d2lutils.nets import bare_kind
+from d2lutils.shapes import output_size, pyramid_widths
+
+HALVES = ("gluon", "pytorch")
+MEMORY = dict(zip(HALVES, halves("memory"), strict=True))
+NINS = dict(zip(HALVES, halves("nin"), strict=True))
+
+
+def made(half: str, where: str, name: str, *arguments: Any, **options: Any) -> Any:
+    """A net of this package, initialised."""
+    block = importlib.import_module(f"d2lutils.{half}.{where}")
+    net = getattr(block, name)(*arguments, **options)
+    if half == "gluon":
+        net.initialize()
+    return net
+
+
+def both(half: str, net: Any, shape: tuple[int, ...]) -> tuple[Ledger, int]:
+    """By rule and measured."""
+    return ledger(net, shape), MEMORY[half].kept_bytes(net, shape)
+
+
+@pytest.fixture(params=HALVES)
+def half(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+# What can stand between two convolutions, by rank: how it is made, and what for.
+Maker = Callable[[int], Any]
+
+
+def of(framework: Any, name: str, *arguments: Any, **options: Any) -> Maker:
+    """A layer whose class has the rank in its name, at the {}."""
+    return lambda rank: getattr(framework, name.format(rank))(*arguments, **options)
+
+
+def padding(half: str, name: str, channels: int, stride: int) -> Maker:
+    shortcuts = importlib.import_module(f"d2lutils.{half}.shortcuts")
+    return lambda rank: getattr(shortcuts, name)(5, channels, stride, rank)
+
+
+TORCH: dict[str, Maker] = {
+    "conv": of(nn, "Conv{}d", 5, 5, 3, padding=1),
+    "grouped conv": of(nn, "Conv{}d", 5, 5, 3, groups=5, bias=False),
+    "average": of(nn, "AvgPool{}d", 3, 2),
+    "average, padded": of(nn, "AvgPool{}d", 3, 2, 1, ceil_mode=True),
+    "max": of(nn, "MaxPool{}d", 3, 2),
+    "max, padded": of(nn, "MaxPool{}d", 3, 2, 1),
+    "max, dilated": of(nn, "MaxPool{}d", 3, 1, dilation=2),
+    "mean": of(nn, "AdaptiveAvgPool{}d", 1),
+    "means": of(nn, "AdaptiveAvgPool{}d", 3),
+    "maximum": of(nn, "AdaptiveMaxPool{}d", 1),
+    "maxima": of(nn, "AdaptiveMaxPool{}d", 3),
+    "ELU": of(nn, "ELU"),
+    "ELU in place": of(nn, "ELU", inplace=True),
+    "GELU": of(nn, "GELU"),
+    "LeakyReLU": of(nn, "LeakyReLU"),
+    "LeakyReLU in place": of(nn, "LeakyReLU", inplace=True),
+    "PReLU": of(nn, "PReLU"),
+    "ReLU": of(nn, "ReLU"),
+    "ReLU in place": of(nn, "ReLU", inplace=True),
+    "SELU": of(nn, "SELU"),
+    "SELU in place": of(nn, "SELU", inplace=True),
+    "SiLU": of(nn, "SiLU"),
+    "Sigmoid": of(nn, "Sigmoid"),
+    "Tanh": of(nn, "Tanh"),
+    "Softmax": of(nn, "Softmax", 1),
+    "batch norm": of(nn, "BatchNorm{}d", 5),
+    "bare batch norm": of(nn, "BatchNorm{}d", 5, 1e-5, 0.1, False, False),
+    "dropout": of(nn, "Dropout", 0.5),
+    "dropout in place": of(nn, "Dropout", 0.5, inplace=True),
+    "no dropout": of(nn, "Dropout", 0.0),
+    "Identity": of(nn, "Identity"),
+}
+GLUON: dict[str, Maker] = {
+    "conv": of(gnn, "Conv{}D", 5, 3, padding=1, in_channels=5),
+    "grouped conv": of(gnn, "Conv{}D", 5, 3, groups=5, use_bias=False, in_channels=5),
+    "average": of(gnn, "AvgPool{}D", 3, 2),
+    "average, padded": of(gnn, "AvgPool{}D", 3, 2, 1, ceil_mode=True),
+    "max": of(gnn, "MaxPool{}D", 3, 2),
+    "max, padded": of(gnn, "MaxPool{}D", 3, 2, 1),
+    "mean": of(gnn, "GlobalAvgPool{}D"),
+    "maximum": of(gnn, "GlobalMaxPool{}D"),
+    **{
+        name: of(gnn, "Activation", name)
+        for name in ("relu", "sigmoid", "softrelu", "softsign", "tanh")
+    },
+    "ELU": of(gnn, "ELU"),
+    "GELU": of(gnn, "GELU"),
+    "LeakyReLU": of(gnn, "LeakyReLU", 0.125),
+    "PReLU": of(gnn, "PReLU"),
+    "SELU": of(gnn, "SELU"),
+    "batch norm": of(gnn, "BatchNorm", in_channels=5),
+    "dropout": of(gnn, "Dropout", 0.5),
+    "no dropout": of(gnn, "Dropout", 0.0),
+    "Identity": of(mx.gluon.contrib.nn, "Identity"),
+}
+LAYERS = {"gluon": GLUON, "pytorch": TORCH}
+for each in HALVES:
+    for kind in ("SubsampleZeroPad", "ZeroPadShortcut"):
+        LAYERS[each] |= {
+            f"{kind}, {channels} channels, stride {stride}": padding(
+                each, kind, channels, stride
+            )
+            for channels in (5, 8)
+            for stride in (1, 2)
+        }
+# Gluon's has a pooling inside, and what is padded behind it is seen by no layer.
+UNSEEN = "ZeroPadShortcut, 8 channels, stride 2"
+del LAYERS["gluon"][UNSEEN]
+
+
+def between(half: str, layer: Any, rank: int, channels: int = 5) -> Any:
+    """conv 3→5, 3 wide · the layer · conv →4, 1 wide."""
+    if half == "pytorch":
+        conv = getattr(nn, f"Conv{rank}d")
+        return nn.Sequential(conv(3, 5, 3), layer, conv(channels, 4, 1))
+    conv = getattr(gnn, f"Conv{rank}D")
+    net = sequence(conv(5, 3, in_channels=3), layer, conv(4, 1, in_channels=channels))
+    net.initialize()
+    return net
+
+
+def rules() -> list[Any]:
+    return [
+        pytest.param(each, name, rank, id=f"{each}-{name}-{rank}")
+        for each in HALVES
+        for name in LAYERS[each]
+        for rank in (1, 2)
+    ]
+
+
+class TestRules:
+    @pytest.mark.parametrize(("half", "name", "rank"), rules())
+    def test_between_two_convolutions(self, half: str, name: str, rank: int) -> None:
+        channels = 8 if ", 8 channels" in name else 5
+        net = between(half, LAYERS[half][name](rank), rank, channels)
+        book, kept = both(half, net, (2, 3, *(9, 11)[:rank]))
+        assert book.kept == kept
+
+    @pytest.mark.parametrize("flatten", [True, False])
+    def test_dense(self, half: str, flatten: bool) -> None:
+        if half == "pytorch":
+            layers = [nn.Flatten()] * flatten
+            net: Any = nn.Sequential(*layers, nn.Linear(6, 5), nn.Linear(5, 4))
+        else:
+            net = sequence(
+                *[gnn.Flatten()] * flatten,
+                gnn.Dense(5, in_units=6, flatten=flatten),
+                gnn.Dense(4, in_units=5, flatten=flatten),
+            )
+            net.initialize()
+        book, kept = both(half, net, (2, 3, 2) if flatten else (2, 3, 6))
+        assert book.kept == kept
+
+    def test_every_rule_is_tested(self, half: str) -> None:
+        tested = {"Flatten", "Linear" if half == "pytorch" else "Dense"}
+        for make in LAYERS[half].values():
+            layer = make(2)
+            kind = bare_kind(layer)
+            tested.add(layer._act_type if kind == "Activation" else kind)
+        adaptive = {"AdaptiveAvgPool"}  # has a rule of its own
+        assert tested - adaptive == set(module._KEEPS[half])
+
+    def test_unseen_padding(self) -> None:
+        """Gluon's pooling is a layer, the padding behind it is not."""
+        net = between("gluon", padding("gluon", "ZeroPadShortcut", 8, 2)(2), 2, 8)
+        book, kept = both("gluon", net, (2, 3, 9, 11))
+        # The sum's own zeros, a channel of them and a copy of what is padded.
+        assert kept - book.kept == 4 * 2 * (8 + 1) * 4 * 5
+
+    @pytest.mark.parametrize(
+        ("half", "layer", "kind"),
+        [
+            ("pytorch", nn.GroupNorm(1, 5), "GroupNorm"),
+            ("pytorch", nn.Dropout2d(0.5), "Dropout2d"),
+            ("pytorch", nn.Dropout(1.0), "Dropout"),
+            ("pytorch", nn.SiLU(inplace=True), "SiLU"),
+            ("pytorch", nn.Softplus(), "Softplus"),
+            ("gluon", gnn.InstanceNorm(in_channels=5), "InstanceNorm"),
+            ("gluon", gnn.Dropout(0.5, axes=(2, 3)), "Dropout"),
+            ("gluon", gnn.Swish(), "Swish"),
+        ],
+        ids=str,
+    )
+    def test_no_rule(self, half: str, layer: Any, kind: str) -> None:
+        net = between(half, layer, 2)
+        book = ledger(net, (2, 3, 9, 9))
+        text = f"ledger: no rule for what training keeps of 1 ({kind})"
+        for use in (lambda: book.kept, book.memory, book.crossover, book.figure):
+            with pytest.raises(ValueError, match="no rule") as caught:
+                use()
+            assert str(caught.value) == text
+        assert book.entries[0].parameters == 5 * 28
+        assert book.multiply_adds == 2 * 49 * (5 * 27 + 4 * 5)
+        assert book.live is not None
+        assert "kept bytes" not in repr(book)
+        assert MEMORY[half].kept_bytes(net, (2, 3, 9, 9)) > 0
+
+
+# Net in Network for 224: its maps, with sizes of the window formula.
+SIZES = shapes.chain_sizes(224, shapes.NIN)
+
+
+class TestNiN:
+    SHAPE = (1, 1, 224, 224)
+    POOLED = (96 * 26**2, 256 * 12**2, 384 * 5**2)
+    MAPS = (96 * 54**2, 256 * 26**2, 384 * 12**2, 10 * 5**2)
+
+    def test_pytorch(self) -> None:
+        """Counted by hand, by rule, measured; the four parts."""
+        book, kept = both("pytorch", made("pytorch", "nin", "NiN"), self.SHAPE)
+        # The last pooling's output goes through dropout, whose output is kept.
+        numbers = 3 * sum(self.MAPS) + sum(self.POOLED)
+        assert numbers == 1_636_974
+        memory = book.memory()
+        assert memory.activations == 4 * numbers
+        assert memory.input == book.input == 4 * 224**2 == 200_704
+        assert memory.indices == 8 * sum(self.POOLED) == 890_880
+        assert memory.masks == 4 * self.POOLED[2] == 38_400
+        assert memory.statistics == book.between == 0
+        assert book.kept == memory.kept == kept == 7_677_880
+
+    def test_gluon(self) -> None:
+        """4-byte places; the dropped and the mean map of each class besides."""
+        book, kept = both("gluon", made("gluon", "nin", "NiN"), self.SHAPE)
+        more = 4 * self.POOLED[2] + 4 * 10
+        assert book.kept == kept == 7_677_880 - 4 * sum(self.POOLED) + more
+        assert book.memory().indices == 4 * sum(self.POOLED)
+        assert kept == 7_270_880
+
+    @pytest.mark.parametrize("size", [67, 227])
+    def test_other_sizes(self, half: str, size: int) -> None:
+        book, kept = both(half, made(half, "nin", "NiN"), (1, 1, size, size))
+        assert book.kept == kept
+
+    def test_in_place_relu_keeps_as_much(self) -> None:
+        net = made("pytorch", "nin", "NiN")
+        plain = ledger(net, self.SHAPE)
+        relus = [m for m in net.modules() if isinstance(m, nn.ReLU)]
+        for relu in relus:
+            relu.inplace = True
+        book, kept = both("pytorch", net, self.SHAPE)
+        assert len(relus) == 12
+        assert book.kept == kept == plain.kept
+        assert [e.kept for e in book.entries] == [e.kept for e in plain.entries]
+        assert book.live is not None
+        assert plain.live is not None
+        assert book.live[0] == plain.live[0]
+
+    def test_inference(self, half: str) -> None:
+        """The input, and the map before and after a ReLU, in both."""
+        net = made(half, "nin", "NiN")
+        need = 4 * 224**2 + 2 * 4 * self.MAPS[0]
+        live, _ = MEMORY[half].live_bytes(net, self.SHAPE)
+        assert live == need == 2_440_192
+        assert live <= MEMORY[half].peak_bytes(net, self.SHAPE)
+        book = ledger(net, self.SHAPE)
+        assert book.memory().inference == 4 * book.parameters + need
+
+
+NET_SHAPES = {
+    "NiN": (1, 67, 67),
+    "CIFARNiN": (3, 32, 32),
+    "nin_small": (1, 20, 20),
+}
+
+
+class TestNets:
+    @pytest.mark.parametrize("name", NET_SHAPES)
+    @pytest.mark.parametrize("batch", [1, 2])
+    def test_nin(self, half: str, name: str, batch: int) -> None:
+        shape = (batch, *NET_SHAPES[name])
+        book, kept = both(half, made(half, "nin", name), shape)
+        assert book.kept == kept
+        if (name, batch) == ("CIFARNiN", 2):
+            assert kept == {"gluon": 6_157_392, "pytorch": 6_059_008}[half]
+
+    @pytest.mark.parametrize("name", NET_SHAPES)
+    def test_double(self, half: str, name: str) -> None:
+        """Twice the bytes, but for the places; as `memory` says beforehand."""
+        net, shape = made(half, "nin", name), (2, *NET_SHAPES[name])
+        single = ledger(net, shape)
+        net.cast("float64") if half == "gluon" else net.double()
+        book, kept = both(half, net, shape)
+        assert book.dtype == "float64"
+        assert book.kept == kept == single.memory(dtype="float64").kept
+        assert kept == 2 * single.kept - single.memory().indices
+
+    @pytest.mark.parametrize("name", NET_SHAPES)
+    def test_live_bytes_agree(self, name: str) -> None:
+        shape = (2, *NET_SHAPES[name])
+        nets = {each: made(each, "nin", name) for each in HALVES}
+        live = {each: MEMORY[each].live_bytes(net, shape) for each, net in nets.items()}
+        assert live["gluon"][0] == live["pytorch"][0]
+        for each, net in nets.items():
+            assert live[each][0] <= MEMORY[each].peak_bytes(net, shape)
+
+    def test_hybridized(self) -> None:
+        """The graph decides alone what it keeps: here 40 bytes more."""
+        net = made("gluon", "nin", "NiN")
+        plain = ledger(net, (1, 1, 224, 224))
+        net.hybridize(static_alloc=True, static_shape=True)
+        flags = dict(net._flags)
+        book, kept = both("gluon", net, (1, 1, 224, 224))
+        assert book.kept == plain.kept == kept - 40
+        assert dict(net._flags) == flags
+        assert flags["static_alloc"] is True
+
+
+class TestResidual:
+    @pytest.mark.parametrize("rank", [1, 2])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"chain_length": 3},
+            {"stride": 2, "chain_length": 2},
+            {"relu_before_sum": False},
+            {"stride": 2, "relu_before_sum": False},
+            {"shortcut": "projection"},
+            {"shortcut": "zeros"},
+            {"shortcut": "zeros", "stride": 2},
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("channels", [(6, 6), (3, 8)], ids=str)
+    def test_kept(
+        self, half: str, channels: tuple[int, int], options: Any, rank: int
+    ) -> None:
+        net = made(
+            half, "residual", "ResidualChunks", *channels, 3, rank=rank, **options
+        )
+        book, kept = both(half, net, (2, channels[0], *(9, 8)[:rank]))
+        assert book.kept == kept
+
+    def test_as_first_asked(self, half: str) -> None:
+        net = made(half, "residual", "ResidualChunks", 10, 10, 3, chain_length=3)
+        book, kept = both(half, net, (4, 10, 64))
+        assert book.kept == kept == 82_160
+        assert book.live is not None
+        assert book.live[0] == 3 * 4 * 4 * 10 * 64
+        assert MEMORY[half].peak_bytes(net, (4, 10, 64)) >= book.live[0]
+
+    @pytest.mark.parametrize("residual", [True, False])
+    def test_a_skip_needs_a_third_map(self, half: str, residual: bool) -> None:
+        """Two of the largest maps are enough without a skip, not with one."""
+        wide, plain = (6, 6, 3), {"chain_length": 2}
+        if residual:
+            where = importlib.import_module(f"d2lutils.{half}.residual")
+            block = where.ResidualChunks(*wide, **plain)
+        else:
+            where = importlib.import_module(f"d2lutils.{half}.blocks")
+            chunks = [where.ConvChunk(6, 6, 3, padding=1) for _ in range(2)]
+            block = nn.Sequential(*chunks) if half == "pytorch" else sequence(*chunks)
+        if half == "pytorch":
+            net: Any = nn.Sequential(nn.Conv1d(3, 6, 1), block)
+        else:
+            net = sequence(gnn.Conv1D(6, 1, in_channels=3), block)
+            net.initialize()
+        book = ledger(net, (2, 3, 16))
+        outputs = [4 * int(np.prod(e.output)) for e in book.entries]
+        pairs = itertools.pairwise(outputs)
+        two, given = max(a + b for a, b in pairs), 4 * 2 * 3 * 16
+        assert book.live is not None
+        assert book.live[0] == given + two + (two // 2 if residual else 0)
+
+
+class TestPyramidNet:
+    SHAPE = (2, 3, 32, 32)
+
+    @pytest.mark.parametrize("drop_prob", [0.0, 0.5])
+    def test_pytorch(self, drop_prob: float) -> None:
+        """As measured, exactly; whatever might be dropped is there."""
+        net = made("pytorch", "pyramidnet", "PyramidNet", 20, 48, drop_prob=drop_prob)
+        book, kept = both("pytorch", net, self.SHAPE)
+        assert book.kept == kept == 5_465_856
+
+    def test_gluon(self) -> None:
+        """Beside what layers keep: of each sum the identity reshaped, the zeros behind
+        it and one channel of them, together a channel more than the sum has."""
+        net = made("gluon", "pyramidnet", "PyramidNet", 20, 48)
+        book, kept = both("gluon", net, self.SHAPE)
+        widths = pyramid_widths(20, 48)
+        sides = [32] * 3 + [16] * 3 + [8] * 3
+        numbers = sum(
+            (width + 1) * side**2 for width, side in zip(widths, sides, strict=True)
+        )
+        assert kept - book.kept == 4 * 2 * numbers == 1_039_872
+        assert book.kept == 5_556_480
+
+
+EXPLORED = {
+    "nin": ("NiN", (67, 131, 224)),
+    "cifar": ("CIFARNiN", (28, 32, 45)),
+    "small": ("nin_small", (28, 32, 45)),
+}
+
+
+class TestExplorer:
+    """The interactive ledger's arithmetic is that of `ledger`."""
+
+    def net(self, half: str, name: str, dropout: bool) -> Any:
+        options = {} if dropout else {"dropout": 0.0}
+        if name == "nin_small" and not dropout:
+            small = {"widths": (24, 48, 64), "stem": (3, 1, 1)}
+            return made(half, "nin", "NiN", 10, 1, **small, **options)
+        return made(half, "nin", name, **options)
+
+    @pytest.mark.parametrize("dropout", [True, False])
+    @pytest.mark.parametrize("key", EXPLORED)
+    def test_equal(self, half: str, key: str, dropout: bool) -> None:
+        name, sizes = EXPLORED[key]
+        net = self.net(half, name, dropout)
+        for size in sizes if dropout else sizes[:1]:
+            for inplace in (False, True):
+                if inplace and half == "gluon":
+                    continue
+                for m in net.modules() if inplace else ():
+                    if isinstance(m, nn.ReLU):
+                        m.inplace = True
+                book = ledger(net, (1, NETS[key]["channels"], size, size))
+                self.compare(book, half, key, size, inplace, dropout)
+            if half == "pytorch":
+                for m in net.modules():
+                    if isinstance(m, nn.ReLU):
+                        m.inplace = False
+
+    def compare(
+        self, book: Ledger, half: str, key: str, size: int, inplace: bool, dropout: bool
+    ) -> None:
+        for batch, dtype, optimizer in (
+            (1, "float32", "sgd"),
+            (64, "float32", "adam"),
+            (3, "float64", "momentum"),
+            (32, "float16", "adam"),
+            (256, "float16", "sgd"),
+        ):
+            drawn = compute(
+                key, half, batch, size, optimizer, dtype, inplace, dropout, "training"
+            )
+            memory = book.memory(batch, dtype, optimizer)
+            assert drawn["parts"] == {
+                name: getattr(memory, name) for name in drawn["parts"]
+            }
+            assert drawn["training"] == memory.training
+            assert drawn["inference"] == memory.inference
+            assert drawn["crossover"] == book.crossover(optimizer, dtype)
+            if (batch, dtype) == (1, "float32"):
+                kept = [e.kept for e in book.entries if e.kept]
+                names = ("activations", "indices", "masks")
+                assert [sum(r[n] for n in names) for r in drawn["rows"][1:]] == kept
+                assert book.live is not None
+                largest = drawn["ops"][drawn["largest"]]
+                assert book.live[0] == sum(
+                    largest[n] for n in ("input", "maps", "indices")
+                )
+
+    def test_smallest_sizes(self) -> None:
+        for key, (name, _) in EXPLORED.items():
+            assert NETS[key]["smallest"] == getattr(NINS["pytorch"], name)().smallest
+
+
+CALLS = ("kept_bytes", "lifetimes", "live_bytes", "peak_bytes")
+OWN = {"gluon": "planned_bytes", "pytorch": "step_trace"}
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("shape", "error", "text"),
+        [
+            ((0, 1, 20, 20), ValueError, "input_shape[0] must be at least 1, got 0"),
+            ((1.0, 1, 20, 20), TypeError, "input_shape[0] must be an integer, got 1.0"),
+            (20, TypeError, "input_shape must be a tuple of sizes, got 20"),
+            (
+                (1, 2, 20, 20),
+                ValueError,
+                "the net fails on input_shape=(1, 2, 20, 20): NiN: x must have shape "
+                "(N, 1, H, W), got (1, 2, 20, 20)",
+            ),
+        ],
+        ids=str,
+    )
+    def test_shape(self, half: str, shape: Any, error: Any, text: str) -> None:
+        net = made(half, "nin", "nin_small")
+        for call in (*CALLS, OWN[half]):
+            with pytest.raises(error) as caught:
+                getattr(MEMORY[half], call)(net, shape)
+            assert str(caught.value) == f"{call}: {text}"
+
+    def test_no_net(self, half: str) -> None:
+        other = made("pytorch" if half == "gluon" else "gluon", "nin", "nin_small")
+        wanted = "Gluon Block" if half == "gluon" else "PyTorch Module"
+        for call in (*CALLS, OWN[half]):
+            with pytest.raises(TypeError) as caught:
+                getattr(MEMORY[half], call)(other, (1, 1, 20, 20))
+            assert str(caught.value) == f"{call}: net must be a {wanted}, got NiN"
+            with pytest.raises(TypeError) as caught:
+                getattr(MEMORY[half], call)(3, (1, 1, 20, 20))
+            assert str(caught.value) == (
+                f"{call}: net must be a Gluon Block or a PyTorch Module, got int"
+            )
+
+    def test_no_parameters(self, half: str) -> None:
+        net = gnn.Activation("relu") if half == "gluon" else nn.ReLU()
+        calls = ["kept_bytes"] + ["step_trace"] * (half == "pytorch")
+        for call in calls:
+            with pytest.raises(ValueError, match="no parameters") as caught:
+                getattr(MEMORY[half], call)(net, (1, 2))
+            assert str(caught.value) == f"{call}: net has no parameters"
+        assert MEMORY[half].peak_bytes(net, (1, 2)) == 16
+
+    def test_not_initialised(self) -> None:
+        net = NINS["gluon"].nin_small()
+        for call in (*CALLS, OWN["gluon"]):
+            with pytest.raises(ValueError, match=f"^{call}: .*is not initialised"):
+                getattr(MEMORY["gluon"], call)(net, (1, 1, 20, 20))
+
+    def test_untraceable(self) -> None:
+        class Asks(mx.gluon.Block):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv = gnn.Conv2D(4, 3, in_channels=3)
+
+            def forward(self, x: Any) -> Any:
+                return self.conv(x) if len(x.shape) == 4 else x
+
+        net, shape = Asks(), (1, 3, 5, 5)
+        net.initialize()
+        for call in ("lifetimes", "live_bytes", "planned_bytes"):
+            with pytest.raises(ValueError, match=f"^{call}: net cannot be traced: "):
+                getattr(MEMORY["gluon"], call)(net, shape)
+        book, kept = both("gluon", net, shape)
+        assert book.kept == kept == 4 * 3 * 25
+        assert book.live is None
+        with pytest.raises(ValueError, match=r"^ledger: net cannot be traced: "):
+            book.memory()
+
+    def test_one_value_to_normalise(self) -> None:
+        """PyTorch refuses it in training, so only inference is known."""
+        net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+        book = ledger(net, (1, 3))
+        text = "the net fails in training: Expected more than 1 value per channel"
+        with pytest.raises(ValueError, match=f"^ledger: {text}"):
+            _ = book.kept
+        with pytest.raises(ValueError, match=text):
+            book.memory()
+        assert (book.parameters, book.multiply_adds) == (24, 12)
+        assert book.live == (4 * (3 + 2 * 4), "native_batch_norm")
+        assert ledger(net, (2, 3)).kept == 2 * 4 * (3 + 4) + 2 * 4 * 4
+
+    def test_wrong_words(self) -> None:
+        nets = {each: made(each, "nin", "nin_small") for each in HALVES}
+        with pytest.raises(ValueError, match="sgd") as caught:
+            MEMORY["pytorch"].step_trace(nets["pytorch"], (1, 1, 20, 20), "rms")
+        assert str(caught.value) == (
+            "step_trace: optimizer must be one of 'sgd', 'momentum', 'adam', got 'rms'"
+        )
+        with pytest.raises(TypeError) as kind:
+            MEMORY["gluon"].planned_bytes(nets["gluon"], (1, 1, 20, 20), 1)
+        assert str(kind.value) == "planned_bytes: training must be True or False, got 1"
+
+    def test_trace_of_no_classifier(self) -> None:
+        with pytest.raises(ValueError, match="classes") as caught:
+            MEMORY["pytorch"].step_trace(nn.Conv2d(3, 4, 3), (1, 3, 5, 5))
+        assert str(caught.value) == (
+            "step_trace: net must return (N, classes), got (1, 4, 3, 3)"
+        )
+
+
+class TestLeftAsItWas:
+    """A net with dropout, batch norm and gradients, after every call, failed or not."""
+
+    SHAPE = (2, 3, 9, 9)
+
+    def calls(self, half: str) -> list[Callable[[Any], Any]]:
+        memory: ModuleType = MEMORY[half]
+        functions = [ledger, *(getattr(memory, n) for n in (*CALLS, OWN[half]))]
+
+        def calling(function: Any, net: Any) -> None:
+            function(net, self.SHAPE)
+
+        def failing(net: Any) -> None:
+            for function in (memory.kept_bytes, memory.peak_bytes, ledger):
+                with pytest.raises(ValueError, match="fails"):
+                    function(net, (2, 4, 9, 9))
+
+        return [*(partial(calling, function) for function in functions), failing]
+
+    def test_pytorch(self) -> None:
+        net = nn.Sequential(
+            nn.Conv2d(3, 6, 3),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Dropout(0.25),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, 4),
+        ).double()
+        net(torch.ones(self.SHAPE, dtype=torch.float64)).sum().backward()
+        net[1].eval()
+        before = {n: t.clone() for n, t in net.state_dict().items()}
+        gradients = [p.grad for p in net.parameters()]
+        copies = [g.clone() for g in gradients if g is not None]
+        storages = [p.data_ptr() for p in net.parameters()]
+        modes = [m.training for m in net.modules()]
+        torch.manual_seed(7)
+        expected = torch.rand(3)
+        for call in self.calls("pytorch"):
+            torch.manual_seed(7)
+            call(net)
+            assert torch.equal(torch.rand(3), expected)
+            for name, tensor in net.state_dict().items():
+                assert torch.equal(tensor, before[name])
+                assert tensor.dtype == before[name].dtype
+            for p, g, c in zip(net.parameters(), gradients, copies, strict=True):
+                assert p.grad is g
+                assert torch.equal(g, c)
+            assert [p.data_ptr() for p in net.parameters()] == storages
+            assert [m.training for m in net.modules()] == modes
+            assert net[3].p == 0.25
+            assert not any(m._forward_hooks for m in net.modules())
+
+    @pytest.mark.parametrize("hybrid", [False, True])
+    def test_gluon(self, hybrid: bool) -> None:
+        net = sequence(
+            gnn.Conv2D(6, 3, in_channels=3),
+            gnn.BatchNorm(in_channels=6),
+            gnn.Activation("relu"),
+            gnn.Dropout(0.25),
+            gnn.GlobalAvgPool2D(),
+            gnn.Flatten(),
+            gnn.Dense(4, in_units=6),
+        )
+        net.initialize()
+        if hybrid:
+            net.hybridize(static_alloc=True, inline_limit=3)
+        with mx.autograd.record():
+            net(mx.nd.ones(self.SHAPE)).sum().backward()
+        parameters = net.collect_params()
+        before = {n: p.data().asnumpy() for n, p in parameters.items()}
+        trained = {n: p for n, p in parameters.items() if p.grad_req != "null"}
+        gradients = {n: p.grad().asnumpy() for n, p in trained.items()}
+        flags = [dict(block._flags) for block in [net, *net._children.values()]]
+        assert all(f.get("inline_limit") == (3 if hybrid else None) for f in flags)
+        output = net(mx.nd.ones(self.SHAPE)).asnumpy()
+        for call in self.calls("gluon"):
+            call(net)
+            for name, parameter in parameters.items():
+                assert np.array_equal(parameter.data().asnumpy(), before[name])
+            for name, parameter in trained.items():
+                assert np.array_equal(parameter.grad().asnumpy(), gradients[name])
+            assert net[3]._rate == 0.25
+            blocks = [net, *net._children.values()]
+            assert not any(block._forward_hooks for block in blocks)
+            assert [block._active for block in blocks] == [hybrid] * len(blocks)
+            assert [dict(block._flags) for block in blocks] == flags
+            assert not mx.autograd.is_training()
+            assert np.array_equal(net(mx.nd.ones(self.SHAPE)).asnumpy(), output)
+
+
+class TestStepTrace:
+    """One training step in PyTorch, watched after each operation."""
+
+    SHAPE = (4, 1, 20, 20)
+
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    def test_against_the_ledger(self, optimizer: str) -> None:
+        net = made("pytorch", "nin", "nin_small")
+        trace = MEMORY["pytorch"].step_trace(net, self.SHAPE, optimizer)
+        book = ledger(net, self.SHAPE)
+        memory = book.memory(optimizer=optimizer)
+        assert trace.parameters == memory.parameters == 4 * 77_014
+        assert trace.gradients == memory.gradients == 4 * 77_014
+        assert trace.state == memory.state == OPTIMIZERS[optimizer] * 4 * 77_014
+        # Logits, log probabilities, and the loss with the weight it is divided by.
+        assert trace.at_end("forward") == memory.kept + 2 * 4 * 4 * 10 + 8
+        assert trace.peak > trace.at_end("forward")
+        # Backward frees what was kept, the input and the loss excepted.
+        for phase in ("backward", "step"):
+            assert 0 <= trace.at_end(phase) - book.input < 200
+        assert len(trace.phases) == len(trace.activations)
+        order = ("forward", "backward", "step")
+        assert sorted(trace.phases, key=order.index) == trace.phases
+        assert set(trace.phases) == set(order)
+
+    def test_peak_does_not_depend_on_the_optimiser(self) -> None:
+        net = made("pytorch", "nin", "nin_small")
+        step_trace = MEMORY["pytorch"].step_trace
+        peaks = {step_trace(net, self.SHAPE, name).peak for name in OPTIMIZERS}
+        assert len(peaks) == 1
+
+    def test_nin(self) -> None:
+        net = made("pytorch", "nin", "NiN")
+        trace = MEMORY["pytorch"].step_trace(net, (1, 1, 224, 224), "adam")
+        assert trace.at_end("forward") == 7_677_880 + 4 * 10 + 4 * 10 + 8
+        assert trace.peak == 7_963_656
+
+    def test_statistics_are_parameters_here(self) -> None:
+        net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+        trace = MEMORY["pytorch"].step_trace(net, (2, 3))
+        # The number of batches is one integer.
+        assert trace.parameters == 4 * (24 + 8) + 8
+        assert trace.gradients == 4 * 24
+
+
+class TestPlannedBytes:
+    """What MXNet plans for the whole graph."""
+
+    def test_training_and_inference(self) -> None:
+        net, shape = made("gluon", "nin", "nin_small"), (2, 1, 20, 20)
+        planned = MEMORY["gluon"].planned_bytes
+        book = ledger(net, shape)
+        training, inference = (planned(net, shape, mode) for mode in (True, False))
+        # Gradients of activations are in the plan, the input is not.
+        assert training >= book.kept - book.input
+        assert book.live is not None
+        assert book.live[0] - book.input <= inference < training
+        assert planned(net, shape) == training
+
+    def test_grows_with_the_batch(self) -> None:
+        net = made("gluon", "nin", "nin_small")
+        for training in (True, False):
+            one, four = (
+                MEMORY["gluon"].planned_bytes(net, (batch, 1, 20, 20), training)
+                for batch in (1, 4)
+            )
+            assert four == pytest.approx(4 * one, rel=0.01)
+
+    def test_nin(self) -> None:
+        net = made("gluon", "nin", "NiN")
+        planned = MEMORY["gluon"].planned_bytes
+        assert planned(net, (1, 1, 224, 224)) == pytest.approx(8_175_616, rel=0.01)
+        assert output_size(224, 11, 4) == SIZES[1] == 54
