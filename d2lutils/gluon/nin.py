@@ -22,6 +22,7 @@ def nin_block(
     stride: int = 1,
     padding: int = 0,
     pointwise: Sequence[int] | None = None,
+    last_relu: bool = True,
 ) -> Any:
     """A convolution, then 1x1 convolutions, a ReLU after each
     (Lin, Chen and Yan, 2014, arXiv 1312.4400, section 3.1: mlpconv).
@@ -35,6 +36,7 @@ def nin_block(
         kernel_size, stride, padding: of the first convolution.
         pointwise: channels of the 1x1 convolutions; two of `channels`
             by default.
+        last_relu: end in a ReLU; False leaves it out.
 
     Raises:
         TypeError, ValueError: a bad argument, named with its value.
@@ -48,14 +50,16 @@ def nin_block(
     if pointwise is None:
         pointwise = (channels, channels)
     pointwise = checks.shape_of(owner, "pointwise", pointwise)
+    checks.boolean(owner, "last_relu", last_relu)
     block = _sequential(
-        _conv(in_channels, channels, kernel_size, stride, padding),
-        nn.Activation("relu"),
+        _conv(in_channels, channels, kernel_size, stride, padding)
     )
     for width in pointwise:
-        block.add(_conv(channels, width, 1))
         block.add(nn.Activation("relu"))
+        block.add(_conv(channels, width, 1))
         channels = width
+    if last_relu:
+        block.add(nn.Activation("relu"))
     return block
 
 
@@ -95,8 +99,9 @@ class NiN(nn.HybridBlock):
 
     Three NiN blocks with a 3x3 max pooling of stride 2 after each,
     dropout, a fourth block with a channel for each class, and the mean
-    of each class map. As published, the last block ends in a ReLU too,
-    so no logit is negative.
+    of each class map. As published, the last block is narrow from its
+    first layer on and ends in a ReLU too, so no logit is negative, and
+    a class whose map is zero gets no gradient.
 
     Shapes: (N, in_channels, H, W) → (N, num_classes) logits.
 
@@ -109,6 +114,9 @@ class NiN(nn.HybridBlock):
             below 1 (at 1 MXNet's are not a number).
         pool: "avg" or "max" over each class map. With "max" only one
             position of each map gets a gradient: another net.
+        last_width: channels of the last block before its last layer;
+            num_classes by default.
+        last_relu: end the last block in a ReLU; False leaves it out.
 
     Raises:
         TypeError, ValueError: a bad argument, named; in a call, an
@@ -123,6 +131,8 @@ class NiN(nn.HybridBlock):
         stem: Sequence[int] = (11, 4, 0),
         dropout: float = 0.5,
         pool: str = "avg",
+        last_width: int | None = None,
+        last_relu: bool = True,
     ) -> None:
         super().__init__()
         owner = "NiN"
@@ -134,6 +144,10 @@ class NiN(nn.HybridBlock):
             owner, "dropout", dropout, 0, 1, open_high=True
         )
         checks.choice(owner, "pool", pool, ("avg", "max"))
+        if last_width is None:
+            last_width = num_classes
+        last_width = checks.positive(owner, "last_width", last_width)
+        checks.boolean(owner, "last_relu", last_relu)
         self.in_channels = in_channels
         # Before the head, along one axis.
         self.windows = (Window(*first, name="conv1"), *NIN[1:])
@@ -146,7 +160,14 @@ class NiN(nn.HybridBlock):
             nin_block(widths[1], widths[2], 3, padding=1),
             nn.MaxPool2D(3, 2),
             nn.Dropout(dropout),
-            nin_block(widths[2], num_classes, 3, padding=1),
+            nin_block(
+                widths[2],
+                last_width,
+                3,
+                padding=1,
+                pointwise=(last_width, num_classes),
+                last_relu=last_relu,
+            ),
         )
         self.head = _head(pool)
 
@@ -162,17 +183,26 @@ class NiN(nn.HybridBlock):
 
 
 def nin_small(num_classes: int = 10, in_channels: int = 1) -> NiN:
-    """A NiN that a CPU can train on images from 15 to 32 pixels wide.
+    """A NiN that a CPU can train, for images from 15 to 32 pixels wide.
 
-    Widths 24, 48 and 64, a 3x3 stem without stride, dropout 0.25.
+    Widths 24, 48 and 64, a 3x3 stem without stride, dropout 0.25. The
+    last block is wide until its last layer and has no last ReLU, and
+    the weights start He-normal (He et al., 2015, arXiv 1502.01852), the
+    biases at zero: without these so small a net seldom learns.
     """
-    return NiN(
+    net = NiN(
         num_classes,
         in_channels,
         widths=(24, 48, 64),
         stem=(3, 1, 1),
         dropout=0.25,
+        last_width=64,
+        last_relu=False,
     )
+    for name, parameter in net.collect_params().items():
+        if name.endswith("weight"):
+            parameter.init = mx.init.MSRAPrelu("in", slope=0)
+    return net
 
 
 class CIFARNiN(nn.HybridBlock):
