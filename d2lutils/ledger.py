@@ -402,6 +402,10 @@ _KEEPS: dict[str, dict[str, _Keeps]] = {
 def _keeps(framework: str, layer: Any) -> _Keeps | None:
     """What the backward pass of a layer needs, or None if no rule says so."""
     kind = bare_kind(layer)
+    if kind in ("Conv", "Dense") and getattr(layer, "act", None) is not None:
+        after = _keeps(framework, layer.act)
+        # What would be kept between the two is nobody's output.
+        return _BOTH if after == _OUTPUT else None
     if kind == "Activation":  # Gluon's has its function as an argument
         kind = layer._act_type
     if kind == "AdaptiveAvgPool":  # one output is a mean, which needs no values
@@ -465,6 +469,8 @@ def _leaves(
     """
     found = {} if found is None else found
     children = {k: v for k, v in _children(net).items() if v is not None}
+    if bare_kind(net) in ("Conv", "Dense"):
+        children = {}  # Gluon's `activation=` makes a child; the layer counts as one
     if not children:
         found.setdefault(id(net), (path, net))
     for name, child in children.items():

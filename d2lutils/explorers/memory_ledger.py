@@ -74,7 +74,7 @@ NETS: dict[str, dict[str, Any]] = {
             ["block", 3, 1, 1, 64, 64, 64],
             ["max", 0],
             ["dropout"],
-            ["block", 3, 1, 1, 10, 10, 10],
+            ["logits", 3, 1, 1, 64, 64, 10],
         ],
     },
 }
@@ -285,7 +285,7 @@ def _walk(s: dict[str, Any], inplace: bool) -> dict[str, Any]:
     rows[0] |= {"indices": 0, "masks": 0}
     numbers = {"block": 0, "p": 0, "d": 0}
     for kind, *arguments in chain["plan"]:
-        if kind == "block":
+        if kind in ("block", "logits"):
             numbers["block"] += 1
             group = f"block {numbers['block']}"
             k, stride, padding, *widths = arguments
@@ -294,6 +294,8 @@ def _walk(s: dict[str, Any], inplace: bool) -> dict[str, Any]:
                 parameters += item * width * (channels * k * k + 1)
                 channels, k, stride, padding = width, 1, 1, 0
                 layer(group, f"{group}, convolution {i + 1}", True, False)
+                if kind == "logits" and i == len(widths) - 1:
+                    break  # no ReLU after the last
                 layer(group, f"{group}, ReLU {i + 1}", False, True, inplace)
         elif kind == "dropout":
             numbers["d"] += 1
@@ -545,14 +547,14 @@ maps:same?read:read+item*wide,indices:torch?indices:0})}
 row("in","input",0,0);
 net.plan.forEach(function(p){
 var k=p[1],stride=p[2],pad=p[3],g;
-if(p[0]=="block"){
+if(p[0]=="block"||p[0]=="logits"){
 g="block "+ ++count.block;
 p.slice(4).forEach(function(width,i){
 n=Math.floor((n+2*pad-k)/stride)+1;
 parameters+=item*width*(c*k*k+1);
 c=width;k=stride=1;pad=0;
 layer(g,g+", convolution "+(i+1),1,0);
-layer(g,g+", ReLU "+(i+1),0,1,inplace)})}
+if(p[0]=="block"||p[i+5])layer(g,g+", ReLU "+(i+1),0,1,inplace)})}
 else if(p[0]=="dropout")layer("d","dropout "+ ++count.d,0,0,torch&&!s.dropout,0,
 s.dropout?item:0,1);
 else{

@@ -1099,6 +1099,15 @@ NIN_BLOCK = {"in_channels": 3, "channels": 4, "kernel_size": 3}
 NINS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     (
         "nin_block",
+        NIN_BLOCK | {"last_relu": 1},
+        TypeError,
+        "last_relu must be True or False, got 1",
+    ),
+    ("NiN", {"last_relu": 0}, TypeError, "last_relu must be True or False, got 0"),
+    ("NiN", {"last_width": 0}, ValueError, "last_width must be at least 1, got 0"),
+    ("NiN", {"last_width": "8"}, TypeError, "last_width must be an integer, got '8'"),
+    (
+        "nin_block",
         NIN_BLOCK | {"padding": -1},
         ValueError,
         "padding must be at least 0, got -1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import io
 from math import prod
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 from pairs import gnn, halves, nn, noise, sequence, train
 
-from d2lutils import parity, shapes
+from d2lutils import data, parity, shapes
 from d2lutils.compat import mx
 from d2lutils.ledger import Ledger, ledger
 
@@ -151,8 +152,8 @@ def count(net: Any) -> int:
         ("NiN", (100,), 1_992_166 - 34_790 + (384 * 900 + 100) + 2 * 10_100),
         ("CIFARNiN", (), 966_986),
         ("CIFARNiN", (100,), 966_986 + 90 * 193),
-        ("nin_small", (), 77_014),
-        ("nin_small", (10, 3), 77_014 + 2 * 24 * 9),
+        ("nin_small", (), 112_762),
+        ("nin_small", (10, 3), 112_762 + 2 * 24 * 9),
     ],
 )
 def test_parameters(name: str, arguments: tuple[int, ...], expected: int) -> None:
@@ -241,6 +242,8 @@ def test_parity_of_a_block(arguments: tuple[int, ...], options: Any) -> None:
         ({}, (71, 100)),
         ({"stem": (3, 1, 1), "in_channels": 2}, (16, 23)),
         ({"stem": (5, 2, 2), "widths": (5, 7, 6), "dropout": 0.0}, (31, 30)),
+        ({"stem": (3, 1, 1), "last_width": 9, "last_relu": False}, (16, 16)),
+        ({"stem": (3, 1, 1), "last_width": 3}, (15, 15)),
     ],
 )
 def test_parity_of_nin(options: dict[str, Any], size: Any, pool: str) -> None:
@@ -340,10 +343,78 @@ def test_average_and_maximum_are_different_nets(half: str) -> None:
 
 
 @pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
+def test_last_block(half: int) -> None:
+    """Narrow throughout and with a ReLU as published, or wide and without."""
+    published, other = (
+        mirrored("NiN", 7, 2, stem=(3, 1, 1), **options)[half]
+        for options in ({}, {"last_width": 12, "last_relu": False})
+    )
+    shapes_of = [
+        [tuple(layer.weight.shape) for layer in net.features[-1] if is_conv(layer)]
+        for net in (published, other)
+    ]
+    assert shapes_of[0] == [(7, 384, 3, 3), (7, 7, 1, 1), (7, 7, 1, 1)]
+    assert shapes_of[1] == [(12, 384, 3, 3), (12, 12, 1, 1), (7, 12, 1, 1)]
+    assert len(published.features[-1]) == 6
+    assert len(other.features[-1]) == 5
+    assert is_conv(other.features[-1][-1])
+
+
+def is_conv(layer: Any) -> bool:
+    return isinstance(layer, (gnn.Conv2D, nn.Conv2d))
+
+
+@pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
+def test_the_small_one_starts_he_normal(half: int) -> None:
+    """Weights of deviation sqrt(2 / fan-in) in every layer, biases of zero."""
+    torch.manual_seed(0)
+    mx.random.seed(0)
+    net = (GLUON, PYTORCH)[half].nin_small()
+    if half == 0:
+        net.initialize()
+    layers = [
+        layer
+        for block in net.features
+        if isinstance(block, (gnn.HybridSequential, nn.Sequential))
+        for layer in block
+        if is_conv(layer)
+    ]
+    assert len(layers) == 12
+    for layer in layers:
+        weight, bias = (
+            np.asarray(t.data().asnumpy() if half == 0 else t.detach().numpy())
+            for t in (layer.weight, layer.bias)
+        )
+        expected = np.sqrt(2 / np.prod(weight.shape[1:]))
+        # Four standard errors of a deviation.
+        assert abs(weight.std() / expected - 1) < 4 / np.sqrt(2 * weight.size)
+        assert np.abs(weight).max() > 2 * expected  # normal, not uniform
+        assert (bias == 0).all()
+
+
+@pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
+def test_the_small_one_learns(half: int) -> None:
+    """What it is for. A net that does not learn stays at one in ten."""
+    train, _ = data.digits("images")
+    part = data.Split(data.resize(train.x[:480], 16), train.y[:480])
+    module = ("gluon", "pytorch")[half]
+    fit = importlib.import_module(f"d2lutils.{module}.training").fit
+    torch.manual_seed(0)
+    mx.random.seed(0)
+    net = (GLUON, PYTORCH)[half].nin_small()
+    if half == 0:
+        net.initialize()
+    batches = part.batches(32, shuffle=True, seed=0)
+    history = fit(net, batches, None, 8, 2**-9, "adam", progress=False)
+    assert history.train_accuracy[-1] > 0.5
+
+
+@pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
 def test_no_logit_is_negative(half: int) -> None:
     """The last block ends in a ReLU, as published."""
-    for name, size in (("nin_small", 20), ("CIFARNiN", 12)):
-        net = mirrored(name, 7, 2)[half]
+    narrow = {"stem": (3, 1, 1), "widths": (8, 8, 8)}
+    for name, options, size in (("NiN", narrow, 20), ("CIFARNiN", {}, 12)):
+        net = mirrored(name, 7, 2, **options)[half]
         x = noise(5, 2, size, size)
         logits = (
             net(mx.nd.array(x)).asnumpy()
@@ -519,7 +590,7 @@ def test_gluon_trains_hybridized(name: str, options: Any, size: Any) -> None:
 def test_gluon_trains_with_dropout_hybridized() -> None:
     net, _ = mirrored("nin_small")
     net.hybridize(static_alloc=True)
-    losses, output = train(net, [noise(8, 1, 16, 16)] * 8, rate=2**-4)
+    losses, output = train(net, [noise(8, 1, 16, 16)] * 8, rate=2**-8)
     assert losses[-1] < losses[0]
     assert np.isfinite(output).all()
 
