@@ -39,6 +39,7 @@ __all__ = [
     "shortcut",
     "some_examples",
     "some_parameters",
+    "some_trained",
     "stem",
     "tensor_shape",
     "widening",
@@ -353,6 +354,12 @@ def some_parameters(owner: str, parameters: Any) -> None:
     """ValueError if a net has no parameters at all."""
     if not any(True for _ in parameters):
         raise ValueError(f"{owner}: net has no parameters")
+
+
+def some_trained(owner: str, parameters: Any) -> None:
+    """ValueError if no parameter of a PyTorch net gets a gradient."""
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise ValueError(f"{owner}: net has no parameter that gets a gradient")
 
 
 def device_name(owner: str, value: Any, kind: type) -> None:

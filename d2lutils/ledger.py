@@ -119,10 +119,11 @@ class Memory:
 
     @property
     def training(self) -> int:
-        """All that exists after the forward pass of a training step.
+        """All of the above together, as they are after a forward pass.
 
-        A lower bound of the step's peak: backward makes gradients of activations, and
-        the operations work space, before it frees what was kept.
+        Gluon always has gradients then; PyTorch only where `zero_grad` keeps them, and
+        by default it makes them while backward frees what was kept. On top come the
+        gradients of activations and work space.
         """
         fixed = self.parameters + self.buffers + self.gradients + self.state
         return fixed + self.kept
@@ -147,6 +148,7 @@ class Ledger:
             bytes, and the operation that needs them; None where that is not known.
         lifetimes: the operations of inference, from which `live` follows.
         unknown: why `kept` and `live` are not known, by name.
+        frozen: trained numbers that get no gradient, since somebody said so.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -157,6 +159,7 @@ class Ledger:
     live: tuple[int, str] | None = None
     lifetimes: Lifetimes | None = None
     unknown: dict[str, str] = field(default_factory=dict)
+    frozen: int = 0
 
     @property
     def parameters(self) -> int:
@@ -180,9 +183,12 @@ class Ledger:
         Raises:
             ValueError: a layer has no rule, or the net does not run in training.
         """
+        self._require_kept()
+        return self.input + self.between + sum(entry.kept for entry in self.entries)
+
+    def _require_kept(self) -> None:
         if "kept" in self.unknown:
             raise ValueError(f"ledger: {self.unknown['kept']}")
-        return self.input + self.between + sum(entry.kept for entry in self.entries)
 
     def memory(
         self,
@@ -213,7 +219,7 @@ class Ledger:
         ]
         if self.lifetimes is None:
             raise ValueError(f"ledger: {self.unknown['live']}")
-        assert self.kept >= 0  # or it raises
+        self._require_kept()
         old = DTYPES[self.dtype]
 
         def scaled(count: int, by_dtype: bool = True, by_batch: bool = True) -> int:
@@ -231,8 +237,8 @@ class Ledger:
             optimizer=optimizer,
             parameters=size * self.parameters,
             buffers=size * self.buffers,
-            gradients=size * self.parameters,
-            state=size * states * self.parameters,
+            gradients=size * (self.parameters - self.frozen),
+            state=size * states * (self.parameters - self.frozen),
             input=scaled(self.input),
             activations=scaled(total("activations") + self.between),
             indices=scaled(total("indices"), by_dtype=False),
@@ -304,8 +310,7 @@ class Ledger:
         """
         import matplotlib.pyplot as plt
 
-        if "kept" in self.unknown:
-            raise ValueError(f"ledger: {self.unknown['kept']}")
+        self._require_kept()
         bars = [("input", {"activations": self.input})] if self.input else []
         for entry in self.entries:
             parts = {name: getattr(entry, name) for name in KEPT_COLORS}
@@ -489,6 +494,17 @@ class _Recorder:
         self.net, self.entries = net, entries
         self.layers = {layer.path: layer for layer in net.layers}
         self.seen: set[str] = set()
+        self.counted: set[int] = set()
+
+    def _sizes(self, path: str) -> dict[str, int]:
+        """Numbers by role, of tensors that no other layer has been counted with."""
+        sizes = {}
+        for role, tensor in self.layers[path].tensors.items():
+            identity = self.net.identity(tensor)
+            if identity not in self.counted:
+                self.counted.add(identity)
+                sizes[role] = prod(self.net.shape(tensor))
+        return sizes
 
     def hook(self, path: str, layer: Any) -> Callable[..., None]:
         """A forward hook for the layer at a path."""
@@ -507,9 +523,7 @@ class _Recorder:
                         f"which has parameters {shapes}"
                     )
                 work = 0
-            sizes = {role: prod(shape) for role, shape in shapes.items()}
-            if path in self.seen:
-                sizes = {}
+            sizes = self._sizes(path) if path in self.layers else {}
             self.seen.add(path)
             buffers = sum(sizes.pop(role, 0) for role in STATISTICS)
             biases = sizes.pop("bias", 0)
@@ -534,8 +548,8 @@ class _Recorder:
                 shapes = {role: self.net.shape(t) for role, t in layer.tensors.items()}
                 raise _UnknownWorkError(
                     f"no rule for the work of {path or 'the net'} ({layer.kind}), "
-                    f"which has parameters {shapes} and did not run as a layer "
-                    "without children"
+                    f"which has parameters {shapes} and did not run, or not as a "
+                    "layer without children"
                 )
 
 
@@ -559,6 +573,8 @@ class _Keeper:
             keeps = _keeps(self.framework, layer)
             if keeps is not None and keeps.mask and rate == 1:
                 keeps = None  # all zeros, without a mask
+            if not inputs or not hasattr(output, "shape"):
+                keeps = None  # called with keywords, or several outputs
             if keeps is None:
                 kind = type(layer).__name__.lstrip("_")
                 self.missing = self.missing or (
@@ -585,12 +601,13 @@ class _Keeper:
             if keeps.output:
                 self.kept[made] = size
             numbers, item = prod(output.shape), _itemsize(output)
+            on_gpu = bool(getattr(output, "is_cuda", False))
             channels = output.shape[1] if keeps.statistics else 0
             self.own.append(
                 {
                     "activations": _copies(self.framework, layer, output),
                     "indices": keeps.indices * numbers,
-                    "masks": item * numbers * keeps.mask,
+                    "masks": (1 if on_gpu else item) * numbers * keeps.mask,
                     "statistics": item * keeps.statistics * channels,
                 }
             )
@@ -645,7 +662,7 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
 
     try:
         with adapter.undisturbed(), _hooked(adapter, net, make):
-            inputs = adapter.train(zeros)
+            inputs, saved = adapter.train(zeros)
     except Exception as error:
         result.unknown["kept"] = f"the net fails in training: {checks.reason(error)}"
         return
@@ -654,6 +671,17 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
         return
     if keeper.paths != [entry.path for entry in result.entries]:
         result.unknown["kept"] = "other layers run in training than in inference"
+        return
+    found = sum(keeper.kept.values()) + sum(
+        own["indices"] + own["statistics"] for own in keeper.own
+    )
+    if saved is not None and saved != found:
+        # A dropout is off here and its mask missing, on both sides.
+        result.unknown["kept"] = (
+            f"the rules for the layers say {found:,} bytes, but PyTorch saves "
+            f"{saved:,}: something besides whole layers, such as a functional call, a "
+            "padding mode or a frozen parameter, changes what training keeps"
+        )
         return
     given = {adapter.block_of(x)[0] for x in inputs}
     activations = [0] * len(result.entries)
@@ -681,9 +709,13 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
 def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
     """Run a net on zeros and write down what each layer did.
 
-    What is done outside layers, such as a sum or a functional ReLU, is seen only
-    through the layers that read it. Branches that stochastic depth might drop are all
-    there.
+    What is done outside layers, such as a sum, is seen only through the layers that
+    read it. In PyTorch on a CPU the bytes that training keeps are held against what
+    autograd really saves, and refused if they differ; a Gluon net that calls functions
+    in place of layers may keep more than the ledger says (`gluon.memory.kept_bytes`
+    measures it). The rules are those of a CPU, but for PyTorch's dropout mask. Branches
+    that stochastic depth might drop are all there. The net gets one floating-point
+    input, so an embedding or a net of several inputs is refused.
 
     Args:
         net: a Gluon Block, initialised, or a PyTorch Module. It is run in evaluation
@@ -721,7 +753,7 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
             f"{owner}: the net fails on input_shape={shape}{after}: "
             f"{checks.reason(error)}"
         ) from error
-    result = Ledger(entries, shape, adapter.dtype())
+    result = Ledger(entries, shape, adapter.dtype(), frozen=adapter.frozen())
     _training(result, adapter, net, zeros)
     half = "gluon" if isinstance(adapter, GluonNet) else "pytorch"
     memory = importlib.import_module(f"d2lutils.{half}.memory")

@@ -87,9 +87,17 @@ class Net:
         """A key of the memory that a tensor occupies, and its bytes."""
         raise NotImplementedError
 
-    def train(self, inputs: Sequence[np.ndarray]) -> list[Any]:
-        """One forward pass in training mode, recorded for a backward pass; the inputs
-        as the framework's arrays."""
+    def identity(self, tensor: Any) -> int:
+        """The same number for the same parameter, wherever it is used."""
+        raise NotImplementedError
+
+    def frozen(self) -> int:
+        """How many trained numbers get no gradient."""
+        raise NotImplementedError
+
+    def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
+        """One forward pass in training mode, recorded for a backward pass: the inputs
+        as the framework's arrays, and the bytes that autograd saved, if it tells."""
         raise NotImplementedError
 
     def undisturbed(self, dropout: bool = False) -> AbstractContextManager[None]:
@@ -151,11 +159,38 @@ class TorchNet(Net):
         storage = tensor.untyped_storage()
         return storage._cdata, storage.nbytes()
 
-    def train(self, inputs: Sequence[np.ndarray]) -> list[Any]:
+    def identity(self, tensor: Any) -> int:
+        return id(self._tensor(tensor))
+
+    def frozen(self) -> int:
+        return sum(p.numel() for p in self.net.parameters() if not p.requires_grad)
+
+    def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
         self.net.train()
         arrays = self._arrays(inputs, self.dtype(), False)
-        self.net(*arrays)
-        return arrays
+        with self.torch.enable_grad(), self.saved() as saved:
+            self.net(*arrays)
+        on_cpu = all(a.device.type == "cpu" for a in arrays)
+        return arrays, sum(saved.values()) if on_cpu else None
+
+    @contextmanager
+    def saved(self) -> Iterator[dict[Hashable, int]]:
+        """Bytes of each memory block that autograd saves inside, but for the net's."""
+        own = {self.block_of(t)[0] for t in self.net.parameters()}
+        own |= {self.block_of(t)[0] for t in self.net.buffers()}
+        found: dict[Hashable, int] = {}
+        alive = []  # or an address could be used again
+
+        def pack(tensor: Any) -> Any:
+            key, size = self.block_of(tensor)
+            if key not in own:
+                found[key] = size
+                alive.append(tensor)
+            return tensor
+
+        hooks = self.torch.autograd.graph.saved_tensors_hooks
+        with hooks(pack, lambda tensor: tensor):
+            yield found
 
     def window(self, layer: Any) -> dict[str, Sequence[int]]:
         rank = int(re.findall(r"[123]", type(layer).__name__)[-1])
@@ -311,11 +346,13 @@ class TorchNet(Net):
     def undisturbed(self, dropout: bool = False) -> Iterator[None]:
         """Dropout, stochastic depth and TF32 off inside; all as it was afterwards.
 
-        With `dropout` that stays on; PyTorch's random numbers then go on afterwards
-        as if it had not been used, MXNet's cannot.
+        With `dropout` that stays on. PyTorch's random numbers go on afterwards as if
+        nothing had used them, MXNet's cannot.
         """
         torch = self.torch
         generator = torch.get_rng_state()
+        devices = list({p.device for p in self.net.parameters() if p.is_cuda})
+        others = [torch.cuda.get_rng_state(device) for device in devices]
         modes = [(m, m.training) for m in self.net.modules()]
         gradients = [(p, p.grad) for p in self.net.parameters()]
         # A cast gives a parameter other data and a module other buffers: the old
@@ -363,8 +400,9 @@ class TorchNet(Net):
                 module._drop_prob = p
             for backend, flag in flags:
                 backend.allow_tf32 = flag
-            if dropout:
-                torch.set_rng_state(generator)
+            torch.set_rng_state(generator)
+            for state, device in zip(others, devices, strict=True):
+                torch.cuda.set_rng_state(state, device)
 
 
 class GluonNet(Net):
@@ -392,12 +430,19 @@ class GluonNet(Net):
     def block_of(self, tensor: Any) -> tuple[Hashable, int]:
         return id(tensor), prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
 
-    def train(self, inputs: Sequence[np.ndarray]) -> list[Any]:
+    def identity(self, tensor: Any) -> int:
+        return id(tensor)
+
+    def frozen(self) -> int:
+        unique = {id(p): p for _, p, trained in self.items() if trained}
+        return sum(prod(p.shape) for p in unique.values() if p.grad_req == "null")
+
+    def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
         arrays = self._arrays(inputs, self.dtype())
         with self.mx.autograd.record():
             self.net(*arrays)
         self.mx.nd.waitall()
-        return arrays
+        return arrays, None
 
     def window(self, layer: Any) -> dict[str, Sequence[int]]:
         numbers = layer._kwargs

@@ -131,11 +131,13 @@ def planned_bytes(
     """Bytes that MXNet plans for the whole graph, without parameters.
 
     From `debug_str` of the bound graph, which counts in whole MiB: the
-    plan is made for so many copies of the batch that a MiB is less than
-    a hundredth, and divided again.
+    plan is made, and its memory allocated, for so many copies of the
+    batch that a MiB is less than a hundredth (256 to 512 MiB), and
+    divided again.
 
     Args:
-        net, input_shape: as `kept_bytes`; the net must be traceable.
+        net, input_shape: as `kept_bytes`; the net must be traceable and
+            float32.
         training: plan forward and backward, or forward alone.
 
     Raises:
@@ -144,6 +146,12 @@ def planned_bytes(
     owner = "planned_bytes"
     adapter, x = _prepared(owner, net, input_shape)
     checks.boolean(owner, "training", training)
+    dtype = np.dtype(x.dtype).name
+    if dtype != "float32":
+        raise ValueError(
+            f"{owner}: net must be float32, since MXNet reports the "
+            f"same for every dtype, got {dtype}"
+        )
     with adapter.undisturbed(dropout=True):
         adapter.hybridize(False)
         with autograd.predict_mode():
@@ -226,16 +234,18 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
             filename=str(path),
         )
         mx.profiler.set_state("run")
-        # The counter speaks only when something changes.
-        mark = mx.nd.zeros(1, dtype="uint8")
-        mark.wait_to_read()
-        result = function()
-        _settle()
-        # The counter tells of what was freed only when something else
-        # is allocated; the last of these bytes stays in it.
-        for _ in range(_FLUSH):
-            mx.nd.ones(1, dtype="uint8").wait_to_read()
-        mx.profiler.set_state("stop")
+        try:
+            # The counter speaks only when something changes.
+            mark = mx.nd.zeros(1, dtype="uint8")
+            mark.wait_to_read()
+            result = function()
+            _settle()
+            # The counter tells of what was freed only when something
+            # else is allocated; the last of these bytes stays in it.
+            for _ in range(_FLUSH):
+                mx.nd.ones(1, dtype="uint8").wait_to_read()
+        finally:
+            mx.profiler.set_state("stop")
         mx.profiler.dump(finished=False)
         points = [int(n) for n in _COUNTER.findall(path.read_text())]
         del result, mark
@@ -258,7 +268,10 @@ def _settle() -> None:
 def _traced(owner: str, net: Any) -> Any:
     """The net's graph."""
     try:
-        return net(mx.sym.var("data"))
+        out = net(mx.sym.var("data"))
+        return (
+            mx.sym.Group(out) if isinstance(out, (list, tuple)) else out
+        )
     except Exception as error:
         raise ValueError(
             f"{owner}: net cannot be traced: {checks.reason(error)}"
@@ -292,13 +305,15 @@ def _operations(
         if node["op"] in _VIEWS and known:
             keys[i, 0] = known[0]
             continue
-        shape = by_name.get(f"{node['name']}_output")
-        if shape is None:  # of several outputs the first is meant
-            shape = by_name[f"{node['name']}_output0"]
-        keys[i, 0] = node["name"]
-        sizes[node["name"]] = prod(shape) * itemsize
-        operations.append(
-            Operation(node["name"], known, (node["name"],))
-        )
+        # One output, or several with numbers; hidden ones, such as a
+        # batch norm's statistics, are not listed.
+        names = [f"{node['name']}_output"]
+        if names[0] not in by_name:
+            start = f"{node['name']}_output"
+            names = [n for n in internals if n.startswith(start)]
+        for j, name in enumerate(names):
+            keys[i, j] = name
+            sizes[name] = prod(by_name[name]) * itemsize
+        operations.append(Operation(node["name"], known, tuple(names)))
     held = ["data", *(keys[a, b] for a, b, *_ in description["heads"])]
     return operations, sizes, held

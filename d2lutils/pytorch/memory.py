@@ -40,18 +40,11 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
     owner = "kept_bytes"
     adapter, x = _prepared(owner, net, input_shape)
     checks.some_parameters(owner, net.parameters())
-    own = {_key(t) for t in (*net.parameters(), *net.buffers())}
-    saved: dict[Hashable, int] = {}
-    alive = []
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        if _key(tensor) not in own:
-            saved[_key(tensor)] = _size(tensor)
-            alive.append(tensor)  # or its address could be used again
-        return tensor
-
-    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t)
-    with adapter.undisturbed(dropout=True), hooks:
+    with (
+        adapter.undisturbed(dropout=True),
+        torch.enable_grad(),
+        adapter.saved() as saved,
+    ):
         net.train()
         _run(owner, net, x)
     return sum(saved.values())
@@ -136,14 +129,15 @@ def step_trace(
         optimizer: "sgd", "momentum" or "adam".
 
     Raises:
-        TypeError, ValueError: a bad argument, a forward that fails, or
-            outputs of another shape.
+        TypeError, ValueError: a bad argument, a forward or backward
+            that fails, or outputs of another shape.
     """
     owner = "step_trace"
     adapter, x = _prepared(owner, net, input_shape)
     checks.some_parameters(owner, net.parameters())
     checks.choice(owner, "optimizer", optimizer, OPTIMIZERS)
-    with adapter.undisturbed(dropout=True):
+    checks.some_trained(owner, net.parameters())
+    with adapter.undisturbed(dropout=True), torch.enable_grad():
         net.train()
         step = _optimizer(optimizer, net)
         labels = torch.zeros(len(x), dtype=torch.int64, device=x.device)
@@ -155,7 +149,13 @@ def step_trace(
             loss = torch.nn.functional.cross_entropy(logits, labels)
             del logits
             census.phase = "backward"
-            loss.backward()
+            try:
+                loss.backward()
+            except RuntimeError as error:
+                raise ValueError(
+                    f"{owner}: the backward pass of net fails: "
+                    f"{checks.reason(error)}"
+                ) from error
             census.phase = "step"
             step.step()
         gradients = [p.grad for p in net.parameters()]

@@ -754,3 +754,58 @@ class TestPlannedBytes:
         planned = MEMORY["gluon"].planned_bytes
         assert planned(net, (1, 1, 224, 224)) == pytest.approx(8_175_616, rel=0.01)
         assert output_size(224, 11, 4) == SIZES[1] == 54
+
+
+class TestSeveralOutputs:
+    """A net may return a tuple, an operation may have several outputs."""
+
+    class Gluon(gnn.HybridBlock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = gnn.Conv2D(4, 3, in_channels=1)
+
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            one, two = F.split(self.conv(x), num_outputs=2, axis=1)
+            return one, one + two
+
+    def test_live_bytes(self) -> None:
+        net = self.Gluon()
+        net.initialize()
+        maps = 4 * 36  # bytes of one channel of 6x6
+        # The image, both halves, and their sum; the second half goes no further.
+        expected = 4 * 64 + 2 * maps + 2 * maps + 2 * maps
+        assert MEMORY["gluon"].live_bytes(net, (1, 1, 8, 8))[0] == max(
+            expected, 4 * 64 + 8 * maps
+        )
+
+
+def test_planned_bytes_of_another_dtype() -> None:
+    """MXNet reports the same for each."""
+    net = made("gluon", "nin", "nin_small", 10, 1)
+    net.cast("float64")
+    with pytest.raises(ValueError, match="planned_bytes: net must be float32") as error:
+        MEMORY["gluon"].planned_bytes(net, (1, 1, 28, 28))
+    assert str(error.value).endswith("got float64")
+
+
+def test_gradients_are_on_inside() -> None:
+    net = made("pytorch", "nin", "nin_small", 10, 1)
+    expected = MEMORY["pytorch"].kept_bytes(net, (1, 1, 16, 16))
+    with torch.no_grad():
+        assert MEMORY["pytorch"].kept_bytes(net, (1, 1, 16, 16)) == expected > 0
+        assert ledger(net, (1, 1, 16, 16)).kept == expected
+        assert MEMORY["pytorch"].step_trace(net, (1, 1, 16, 16)).peak > expected
+
+
+def test_step_trace_needs_something_to_train() -> None:
+    net = made("pytorch", "nin", "nin_small", 10, 1).requires_grad_(False)
+    with pytest.raises(ValueError, match="step_trace: net has no parameter that gets"):
+        MEMORY["pytorch"].step_trace(net, (1, 1, 16, 16))
+
+
+def test_step_trace_says_that_backward_fails() -> None:
+    net = nn.Sequential(
+        nn.Linear(4, 3), nn.Sigmoid(), nn.ReLU(inplace=True), nn.Linear(3, 2)
+    )
+    with pytest.raises(ValueError, match="step_trace: the backward pass of net fails"):
+        MEMORY["pytorch"].step_trace(net, (2, 4))

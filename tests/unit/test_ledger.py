@@ -17,6 +17,7 @@ from d2lutils.gluon.memory import kept_bytes
 from d2lutils.gluon.nin import nin_small as gluon_nin_small
 from d2lutils.gluon.residual import ResidualChunks as GluonChunks
 from d2lutils.ledger import DTYPES, OPTIMIZERS, Entry, Ledger, ledger
+from d2lutils.pytorch.memory import kept_bytes as torch_kept_bytes
 from d2lutils.pytorch.nin import CIFARNiN, nin_small
 from d2lutils.pytorch.residual import ResidualChunks as TorchChunks
 
@@ -602,3 +603,73 @@ def test_two_operations_in_one_layer_without_a_rule() -> None:
     assert book.parameters == 16
     with pytest.raises(ValueError, match=r"training keeps of 0 \(Conv2D\)"):
         _ = book.kept
+
+
+class TestWhatNoLayerShows:
+    """In PyTorch the rules are held against what autograd really saves."""
+
+    def functional(self, function: Any) -> Any:
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.last = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3)
+
+            def forward(self, x: Any) -> Any:
+                return self.last(function(self.first(x)))
+
+        return Net()
+
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda x: torch.nn.functional.max_pool2d(x, 2),
+            lambda x: torch.sigmoid(x) * x,
+        ],
+        ids=["max_pool2d", "product"],
+    )
+    def test_a_function_that_keeps_more_is_refused(self, function: Any) -> None:
+        book = ledger(self.functional(function), (2, 1, 12, 12))
+        assert book.parameters == 40 + 74
+        with pytest.raises(ValueError, match=r"PyTorch saves [\d,]+: something"):
+            _ = book.kept
+
+    def test_a_function_that_keeps_what_layers_keep(self) -> None:
+        """A ReLU's output is the next layer's input, whoever made it."""
+        net = self.functional(torch.relu)
+        assert ledger(net, (2, 1, 12, 12)).kept == torch_kept_bytes(net, (2, 1, 12, 12))
+
+    def test_a_padding_mode_that_copies(self) -> None:
+        net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"))
+        with pytest.raises(ValueError, match="padding mode"):
+            _ = ledger(net, (1, 1, 8, 8)).kept
+
+    def test_a_shared_weight_counts_once(self) -> None:
+        one, two = nn.Linear(4, 4), nn.Linear(4, 4)
+        two.weight = one.weight
+        book = ledger(nn.Sequential(one, nn.ReLU(), two), (3, 4))
+        assert book.parameters == 16 + 4 + 4
+        assert book.multiply_adds == 2 * 3 * 16
+
+    def test_a_frozen_layer_has_no_gradient(self, half: str) -> None:
+        if half == "gluon":
+            net = gluon_sequence(
+                gnn.Dense(3, in_units=4),
+                gnn.Activation("relu"),
+                gnn.Dense(2, in_units=3),
+            )
+            net[2].collect_params().setattr("grad_req", "null")
+        else:
+            net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+            net[2].requires_grad_(False)
+        book = ledger(net, (2, 4))
+        assert (book.parameters, book.frozen) == (15 + 8, 8)
+        memory = book.memory(optimizer="adam")
+        assert (memory.parameters, memory.gradients, memory.state) == (92, 60, 120)
+
+    def test_random_numbers_go_on(self) -> None:
+        net = self.functional(lambda x: torch.nn.functional.dropout(x, 0.5))
+        torch.manual_seed(5)
+        expected = torch.rand(3)
+        torch.manual_seed(5)
+        ledger(net, (1, 1, 8, 8))
+        assert torch.equal(torch.rand(3), expected)
