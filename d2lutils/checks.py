@@ -27,6 +27,7 @@ __all__ = [
     "extra_channels",
     "finite_loss",
     "floating",
+    "grouped",
     "integer",
     "labels_fit",
     "mask_shape",
@@ -34,6 +35,7 @@ __all__ = [
     "number",
     "positive",
     "reason",
+    "routing_shape",
     "same_kind",
     "shape_of",
     "shortcut",
@@ -127,6 +129,33 @@ def shape_of(owner: str, name: str, shape: Any) -> tuple[int, ...]:
     if isinstance(shape, (str, bytes)) or not hasattr(shape, "__iter__"):
         raise TypeError(f"{owner}: {name} must be a tuple of sizes, got {shape!r}")
     return tuple(positive(owner, f"{name}[{i}]", n) for i, n in enumerate(shape))
+
+
+def grouped(
+    owner: str, in_channels: Any, out_channels: Any, groups: Any
+) -> tuple[int, int, int]:
+    """The channels and groups of a convolution; the groups must divide both."""
+    found = (
+        positive(owner, "in_channels", in_channels),
+        positive(owner, "out_channels", out_channels),
+        positive(owner, "groups", groups),
+    )
+    if found[0] % found[2] or found[1] % found[2]:
+        raise ValueError(
+            f"{owner}: groups must divide in_channels={found[0]} and "
+            f"out_channels={found[1]}, got {found[2]}"
+        )
+    return found
+
+
+def routing_shape(owner: str, shape: Sequence[int], batch: int, experts: int) -> None:
+    """ValueError unless there is one routing weight for each example and expert."""
+    shape = tuple(int(n) for n in shape)
+    if shape != (batch, experts):
+        raise ValueError(
+            f"{owner}: routing_weights must have shape ({batch}, {experts}), one for "
+            f"each example and expert, got {shape}"
+        )
 
 
 def widths(owner: str, name: str, value: Any, count: int) -> tuple[int, ...]:

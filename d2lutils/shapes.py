@@ -31,6 +31,7 @@ __all__ = [
     "chain_unread",
     "check_addable",
     "check_fits",
+    "check_padded_fits",
     "lossless_sizes",
     "output_size",
     "pyramid_blocks",
@@ -693,6 +694,30 @@ def check_fits(
     """ValueError unless a window fits into the padded input along each axis."""
     for n in sizes:
         output_size(n, kernel_size, stride, padding)
+
+
+def check_padded_fits(
+    owner: str,
+    sizes: Sequence[int],
+    kernel_size: int,
+    stride: int,
+    dilation: int,
+    padding: int,
+    padding_mode: str,
+) -> None:
+    """ValueError unless the padding can be made and a window fits along each axis.
+
+    "reflect" needs more inputs than it adds on a side, "circular" as many.
+    """
+    for n in sizes:
+        window = Window(kernel_size, stride, padding, dilation, name=owner)
+        window.output_size(n)
+        least = {"reflect": padding + 1, "circular": padding}.get(padding_mode, 0)
+        if n < least:
+            raise ValueError(
+                f"{owner}: padding={padding} with padding_mode={padding_mode!r} needs "
+                f"at least {least} inputs along each axis, got {n}"
+            )
 
 
 def check_addable(

@@ -9,7 +9,7 @@ import numpy as np
 from d2lutils import checks
 from d2lutils.compat import mx
 
-__all__ = ["check_input", "check_pair"]
+__all__ = ["check_input", "check_pair", "check_routing"]
 
 
 def _device(context: Any) -> str:
@@ -111,3 +111,36 @@ def check_pair(
     ):
         checks.alike(owner, "identity", "x", what, got, own)
     return extra
+
+
+def check_routing(owner: str, x: Any, routing: Any, experts: int) -> None:
+    """Raise at once unless `routing` has a weight for each expert.
+
+    Args:
+        owner: the caller's name, for the message.
+        x: its input, (N, …), checked already.
+        routing: the routing weights, (N, experts).
+        experts: how many there are.
+
+    Raises:
+        TypeError: `routing` is not a tensor.
+        ValueError: wrong shape, dtype or device.
+    """
+    if isinstance(x, mx.sym.Symbol):
+        return
+    name = "routing_weights"
+    if not isinstance(routing, mx.nd.NDArray):
+        raise TypeError(
+            f"{owner}: {name} must be a tensor, got "
+            f"{type(routing).__name__}"
+        )
+    checks.routing_shape(owner, routing.shape, len(x), experts)
+    for what, got, own in (
+        (
+            "dtype",
+            np.dtype(routing.dtype).name,
+            np.dtype(x.dtype).name,
+        ),
+        ("device", _device(routing.context), _device(x.context)),
+    ):
+        checks.alike(owner, name, "x", what, got, own)

@@ -8,7 +8,7 @@ import torch
 
 from d2lutils import checks
 
-__all__ = ["check_input", "check_pair"]
+__all__ = ["check_input", "check_pair", "check_routing"]
 
 
 def check_input(
@@ -97,3 +97,34 @@ def check_pair(
         )
         checks.alike(owner, "identity", "x", what, got, own)
     return extra
+
+
+def check_routing(owner: str, x: Any, routing: Any, experts: int) -> None:
+    """Raise at once unless `routing` has a weight for each expert.
+
+    Args:
+        owner: the caller's name, for the message.
+        x: its input, (N, …), checked already.
+        routing: the routing weights, (N, experts).
+        experts: how many there are.
+
+    Raises:
+        TypeError: `routing` is not a tensor.
+        ValueError: wrong shape, dtype or device.
+    """
+    if torch.compiler.is_compiling():
+        return
+    name = "routing_weights"
+    if not isinstance(routing, torch.Tensor):
+        raise TypeError(
+            f"{owner}: {name} must be a tensor, got "
+            f"{type(routing).__name__}"
+        )
+    checks.routing_shape(owner, routing.shape, len(x), experts)
+    for what in ("dtype", "device"):
+        if what == "dtype" and torch.is_autocast_enabled(x.device.type):
+            continue
+        got, own = (
+            str(getattr(t, what)).split(".")[-1] for t in (routing, x)
+        )
+        checks.alike(owner, name, "x", what, got, own)

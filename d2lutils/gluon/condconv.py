@@ -1,0 +1,481 @@
+"""CondConv: a convolution that mixes its kernel for each example."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from d2lutils import checks
+from d2lutils.compat import mx
+from d2lutils.gluon.inputs import check_input, check_routing
+from d2lutils.shapes import check_padded_fits
+
+__all__ = [
+    "FORMS",
+    "CondConv2d",
+    "Experts2d",
+    "folded",
+    "looped",
+    "mixed",
+    "mixture",
+    "unfolded",
+]
+
+nn: Any = mx.gluon.nn
+
+
+def mixed(routing: Any, experts: Any) -> Any:
+    """The kernel of each example: (N, K) and (K, O, …) → (N, O, …)."""
+    return _mixed(mx.nd, routing, experts, experts.shape)
+
+
+def _mixed(F: Any, routing: Any, experts: Any, shape: Any) -> Any:
+    kernels = F.dot(routing, F.reshape(experts, (shape[0], -1)))
+    return F.reshape(kernels, (-1, *shape[1:]))
+
+
+def looped(
+    x: Any,
+    routing: Any,
+    experts: Any,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Any:
+    """One example after the other, each with its own kernel: slow, and
+    the reference for all others.
+
+    Shapes: x (N, I, H, W), padded already, routing (N, K), experts
+    (K, O, I / groups, k, k) → (N, O, H', W').
+    """
+    window = (experts.shape, stride, dilation, groups)
+    return _looped(mx.nd, x, routing, experts, *window)
+
+
+def _looped(
+    F: Any,
+    x: Any,
+    routing: Any,
+    experts: Any,
+    shape: Any,
+    stride: int,
+    dilation: int,
+    groups: int,
+) -> Any:
+    kernels = _mixed(F, routing, experts, shape)
+    outputs = []
+    for i in range(len(x)):
+        # Not kernels[i]: with a view as the weight MXNet may convolve
+        # wrongly.
+        one = F.slice_axis(kernels, axis=0, begin=i, end=i + 1)
+        outputs.append(
+            F.Convolution(
+                F.slice_axis(x, axis=0, begin=i, end=i + 1),
+                F.reshape(one, shape[1:]),
+                **_window(shape, stride, dilation, groups),
+            )
+        )
+    return F.concat(*outputs, dim=0)
+
+
+def _window(
+    shape: Any, stride: int, dilation: int, groups: int, copies: int = 1
+) -> dict[str, Any]:
+    """Of a convolution with `copies` times the filters."""
+    return {
+        "kernel": shape[3:],
+        "stride": (stride, stride),
+        "dilate": (dilation, dilation),
+        "num_filter": copies * shape[1],
+        "num_group": groups,
+        "no_bias": True,
+    }
+
+
+def folded(
+    x: Any,
+    routing: Any,
+    experts: Any,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Any:
+    """One convolution of one example with N times the groups.
+
+    Shapes: as `looped`.
+    """
+    window = (experts.shape, stride, dilation, groups)
+    return _folded(mx.nd, x, routing, experts, *window)
+
+
+def _folded(
+    F: Any,
+    x: Any,
+    routing: Any,
+    experts: Any,
+    shape: Any,
+    stride: int,
+    dilation: int,
+    groups: int,
+) -> Any:
+    n = len(x)
+    kernels = _mixed(F, routing, experts, shape)
+    # Example by example, so that each group meets its own kernel:
+    # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
+    y = F.Convolution(
+        F.reshape(x, (1, -1, *x.shape[2:])),
+        F.reshape(kernels, (-1, *shape[2:])),
+        **_window(shape, stride, dilation, n * groups, n),
+    )
+    return F.reshape(y, (n, -1, *y.shape[2:]))
+
+
+def unfolded(
+    x: Any,
+    routing: Any,
+    experts: Any,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Any:
+    """Patches as columns, then one matrix product for each example.
+
+    Shapes: as `looped`.
+    """
+    window = (experts.shape, stride, dilation, groups)
+    return _unfolded(mx.nd, x, routing, experts, *window)
+
+
+def _unfolded(
+    F: Any,
+    x: Any,
+    routing: Any,
+    experts: Any,
+    shape: Any,
+    stride: int,
+    dilation: int,
+    groups: int,
+) -> Any:
+    _, outputs, inputs, k, _ = shape
+    columns = F.im2col(
+        x,
+        kernel=(k, k),
+        stride=(stride, stride),
+        dilate=(dilation, dilation),
+        pad=(0, 0),
+    )
+    # (N, I * k * k, L) → (N * groups, I / groups * k * k, L)
+    columns = F.reshape(columns, (-1, inputs * k * k, 0))
+    kernels = _mixed(F, routing, experts, shape)
+    kernels = F.reshape(
+        kernels, (-1, outputs // groups, inputs * k * k)
+    )
+    y = F.reshape(F.batch_dot(kernels, columns), (-1, outputs, 0))
+    # A window starts at each of these positions: H' by W' of them.
+    span = dilation * (k - 1) + 1
+    end = 1 - span if span > 1 else None
+    starts = F.slice(
+        x,
+        begin=(None, 0, 0, 0),
+        end=(None, 1, end, end),
+        step=(1, 1, stride, stride),
+    )
+    ends = {"lhs_begin": 2, "lhs_end": 3, "rhs_begin": 2, "rhs_end": 4}
+    return F.reshape_like(y, starts, **ends)
+
+
+def mixture(
+    x: Any,
+    routing: Any,
+    experts: Any,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Any:
+    """All experts on all examples, then the answers mixed instead of
+    the kernels: the same by linearity, at K times the work.
+
+    Shapes: as `looped`.
+    """
+    window = (experts.shape, stride, dilation, groups)
+    return _mixture(mx.nd, x, routing, experts, *window)
+
+
+def _mixture(
+    F: Any,
+    x: Any,
+    routing: Any,
+    experts: Any,
+    shape: Any,
+    stride: int,
+    dilation: int,
+    groups: int,
+) -> Any:
+    count, outputs = shape[:2]
+    # A group needs the filters of all experts that belong to it:
+    # (K, groups, O / groups, …) → (groups * K * O / groups, …).
+    filters = F.reshape(experts, (count, groups, -1))
+    filters = F.reshape(F.swapaxes(filters, 0, 1), (-1, *shape[2:]))
+    y = F.Convolution(
+        x,
+        filters,
+        **_window(shape, stride, dilation, groups, count),
+    )
+    answers = F.reshape(y, (0, groups, count, -1))
+    shares = F.reshape(routing, (0, 1, count, 1))
+    total = F.sum(F.broadcast_mul(answers, shares), axis=2)
+    # As many rows and columns as the answers have.
+    maps = F.slice_axis(y, axis=1, begin=0, end=outputs)
+    return F.reshape_like(total, maps)
+
+
+#: Every way to convolve each example with its own kernel, by name.
+FORMS: dict[str, Callable[..., Any]] = {
+    "looped": looped,
+    "folded": folded,
+    "unfolded": unfolded,
+    "mixture": mixture,
+}
+_WITH: dict[str, Callable[..., Any]] = {
+    "looped": _looped,
+    "folded": _folded,
+    "unfolded": _unfolded,
+    "mixture": _mixture,
+}
+
+
+class Experts2d(nn.HybridBlock):
+    """Kernels and a way to convolve each example with a mixture of
+    them: `CondConv2d` without the routing.
+
+    Shapes: (N, in_channels, H, W) and (N, num_experts) → (N,
+    out_channels, H', W').
+
+    Args, Raises: as `CondConv2d`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        num_experts: int = 3,
+        form: str = "auto",
+        mix_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        owner = "CondConv2d"
+        in_channels, out_channels, groups = checks.grouped(
+            owner, in_channels, out_channels, groups
+        )
+        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
+        stride = checks.positive(owner, "stride", stride)
+        padding = checks.non_negative(owner, "padding", padding)
+        dilation = checks.positive(owner, "dilation", dilation)
+        checks.boolean(owner, "bias", bias)
+        checks.choice(
+            owner, "padding_mode", padding_mode, tuple(_MODES)
+        )
+        num_experts = checks.positive(owner, "num_experts", num_experts)
+        checks.choice(owner, "form", form, ("auto", *FORMS))
+        checks.boolean(owner, "mix_bias", mix_bias)
+        self.in_channels, self.num_experts = in_channels, num_experts
+        self.window = (stride, dilation, groups)
+        self.padding = (padding, padding_mode)
+        self.form, self.mix_bias = form, mix_bias
+        shape = (
+            num_experts,
+            out_channels,
+            in_channels // groups,
+            kernel_size,
+            kernel_size,
+        )
+        # Each expert as nn.Conv2d would start in PyTorch; on the whole
+        # tensor the fan-in would be counted with the outputs in it.
+        bound = 1 / math.sqrt(in_channels // groups * kernel_size**2)
+        self.weight = self.params.get(
+            "weight", shape=shape, init=mx.init.Uniform(bound)
+        )
+        self.bias = None
+        if bias:
+            self.bias = self.params.get(
+                "bias",
+                shape=shape[:2] if mix_bias else shape[1:2],
+                init=mx.init.Uniform(bound),
+            )
+
+    def forward(self, x: Any, routing_weights: Any) -> Any:
+        """(N, in_channels, H, W) → (N, out_channels, H', W')."""
+        owner = "CondConv2d"
+        check_input(owner, x, 2, self.in_channels, self.weight)
+        check_routing(owner, x, routing_weights, self.num_experts)
+        if isinstance(x, mx.nd.NDArray):
+            check_padded_fits(
+                owner,
+                x.shape[2:],
+                self.weight.shape[-1],
+                *self.window[:2],
+                *self.padding,
+            )
+        return super().forward(x, routing_weights)
+
+    def hybrid_forward(
+        self,
+        F: Any,
+        x: Any,
+        routing_weights: Any,
+        weight: Any,
+        bias: Any = None,
+    ) -> Any:
+        y = _WITH[self._form(F)](
+            F,
+            _padded(F, x, *self.padding),
+            routing_weights,
+            weight,
+            self.weight.shape,
+            *self.window,
+        )
+        if bias is None:
+            return y
+        if self.mix_bias:
+            bias = F.dot(routing_weights, bias)
+            return F.broadcast_add(y, F.reshape(bias, (0, 0, 1, 1)))
+        return F.broadcast_add(y, F.reshape(bias, (1, -1, 1, 1)))
+
+    def _form(self, F: Any) -> str:
+        """The fastest form by the stored benchmarks, unless one is set.
+
+        A graph does not know how many examples there are, and cannot
+        have as many groups.
+        """
+        if F is mx.nd:
+            return "folded" if self.form == "auto" else self.form
+        form = "unfolded" if self.form == "auto" else self.form
+        if form in ("looped", "folded"):
+            raise ValueError(
+                f"CondConv2d: form={form!r} needs to know the batch "
+                "size, which a hybridized net does not: use 'auto', "
+                "'unfolded' or 'mixture', or do not hybridize"
+            )
+        return form
+
+
+class CondConv2d(nn.HybridBlock):
+    """A convolution whose kernel is a mixture that each example chooses
+    (Yang et al., 2019, arXiv 1904.04971, section 3).
+
+    y = (a_1 W_1 + … + a_K W_K) * x + b, a = sigmoid(R mean(x) + c): the
+    mean is over space, R and c are a linear layer.
+
+    Shapes: (N, in_channels, H, W) → (N, out_channels, H', W'), where
+    each spatial size follows `d2lutils.shapes.output_size`.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size, stride, padding, dilation: along each axis.
+        groups: of the convolution; it must divide both channels.
+        bias: give the convolution a bias.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        num_experts: kernels to mix, K.
+        dropout: of the means, before the linear layer, in training.
+        form: "auto", or the name of one of `FORMS`; hybridized only
+            "auto", "unfolded" and "mixture".
+        mix_bias: one bias for each expert, mixed like the kernels,
+            instead of one for all.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named with its value; in
+            a call, an input or routing weights whose shape, dtype or
+            device does not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        num_experts: int = 3,
+        dropout: float = 0.2,
+        form: str = "auto",
+        mix_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.experts = Experts2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            num_experts,
+            form,
+            mix_bias,
+        )
+        self.in_channels = self.experts.in_channels
+        dropout = checks.number(
+            "CondConv2d", "dropout", dropout, 0, 1, open_high=True
+        )
+        self.routing = nn.HybridSequential()
+        self.routing.add(
+            nn.GlobalAvgPool2D(),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Dense(num_experts, in_units=in_channels),
+            nn.Activation("sigmoid"),
+        )
+
+    def forward(self, x: Any, routing_weights: Any = None) -> Any:
+        """(N, in_channels, H, W) → (N, out_channels, H', W').
+
+        Args:
+            x: the input.
+            routing_weights: (N, num_experts), instead of those that the
+                layer finds itself.
+        """
+        if routing_weights is None:
+            weight = self.experts.weight
+            check_input("CondConv2d", x, 2, self.in_channels, weight)
+            routing_weights = self.routing(x)
+        return self.experts(x, routing_weights)
+
+
+_MODES = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "",
+}
+
+
+def _padded(F: Any, x: Any, padding: int, mode: str) -> Any:
+    """`x` with `padding` more positions on each side of both axes."""
+    if not padding:
+        return x
+    if mode == "circular":  # which MXNet's pad does not know
+        for axis in (2, 3):
+            x = F.concat(
+                F.slice_axis(x, axis=axis, begin=-padding, end=None),
+                x,
+                F.slice_axis(x, axis=axis, begin=0, end=padding),
+                dim=axis,
+            )
+        return x
+    width = (0, 0, 0, 0) + (padding,) * 4
+    return F.pad(x, mode=_MODES[mode], pad_width=width)

@@ -1,0 +1,375 @@
+"""CondConv: a convolution that mixes its kernel for each example."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from d2lutils import checks
+from d2lutils.pytorch.inputs import check_input, check_routing
+from d2lutils.shapes import check_padded_fits
+
+__all__ = [
+    "FORMS",
+    "CondConv2d",
+    "Experts2d",
+    "folded",
+    "looped",
+    "mixed",
+    "mixture",
+    "unfolded",
+    "vmapped",
+]
+
+
+def mixed(routing: torch.Tensor, experts: torch.Tensor) -> torch.Tensor:
+    """The kernel of each example: (N, K) and (K, O, …) → (N, O, …)."""
+    kernels = routing @ experts.flatten(1)
+    return kernels.view(-1, *experts.shape[1:])
+
+
+def looped(
+    x: torch.Tensor,
+    routing: torch.Tensor,
+    experts: torch.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """One example after the other, each with its own kernel: slow, and
+    the reference for all others.
+
+    Shapes: x (N, I, H, W), padded already, routing (N, K), experts
+    (K, O, I / groups, k, k) → (N, O, H', W').
+    """
+    kernels = mixed(routing, experts)
+    window = (None, stride, 0, dilation, groups)
+    outputs = [
+        F.conv2d(x[i : i + 1], kernels[i], *window)
+        for i in range(len(x))
+    ]
+    return torch.cat(outputs)
+
+
+def folded(
+    x: torch.Tensor,
+    routing: torch.Tensor,
+    experts: torch.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """One convolution of one example with N times the groups.
+
+    Shapes: as `looped`.
+    """
+    kernels = mixed(routing, experts)
+    # Example by example, so that each group meets its own kernel:
+    # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
+    batch = x.reshape(1, -1, *x.shape[2:])
+    y = F.conv2d(
+        batch,
+        kernels.flatten(0, 1),
+        stride=stride,
+        dilation=dilation,
+        groups=x.shape[0] * groups,
+    )
+    return y.view(x.shape[0], -1, *y.shape[2:])
+
+
+def unfolded(
+    x: torch.Tensor,
+    routing: torch.Tensor,
+    experts: torch.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """Patches as columns, then one matrix product for each example.
+
+    Shapes: as `looped`.
+    """
+    k = experts.shape[-1]
+    span = dilation * (k - 1) + 1
+    height, width = ((n - span) // stride + 1 for n in x.shape[2:])
+    columns = F.unfold(x, k, dilation=dilation, stride=stride)
+    # (N, I * k * k, H' * W') → (N, groups, I / groups * k * k, H' * W')
+    columns = columns.unflatten(1, (groups, -1))
+    kernels = mixed(routing, experts).flatten(2)
+    y = kernels.unflatten(1, (groups, -1)) @ columns
+    return y.flatten(1, 2).unflatten(2, (height, width))
+
+
+def mixture(
+    x: torch.Tensor,
+    routing: torch.Tensor,
+    experts: torch.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """All experts on all examples, then the answers mixed instead of
+    the kernels: the same by linearity, at K times the work.
+
+    Shapes: as `looped`.
+    """
+    count = experts.shape[0]
+    # A group needs the filters of all experts that belong to it:
+    # (K, groups, O / groups, …) → (groups * K * O / groups, …).
+    filters = experts.unflatten(1, (groups, -1)).transpose(0, 1)
+    y = F.conv2d(
+        x,
+        filters.flatten(0, 2),
+        stride=stride,
+        dilation=dilation,
+        groups=groups,
+    )
+    y = y.unflatten(1, (groups, count, -1))
+    return torch.einsum("nk,ngkohw->ngohw", routing, y).flatten(1, 2)
+
+
+def vmapped(
+    x: torch.Tensor,
+    routing: torch.Tensor,
+    experts: torch.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """The convolution of one example, vectorised by `torch.vmap`.
+
+    Shapes: as `looped`.
+    """
+
+    def one(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+        window = (None, stride, 0, dilation, groups)
+        return F.conv2d(x[None], kernel, *window)[0]
+
+    kernels = mixed(routing, experts)
+    # Under autocast they have another dtype, and vmap casts nothing.
+    return torch.vmap(one)(x.to(kernels.dtype), kernels)
+
+
+#: Every way to convolve each example with its own kernel, by name.
+FORMS: dict[str, Callable[..., Any]] = {
+    "looped": looped,
+    "folded": folded,
+    "unfolded": unfolded,
+    "mixture": mixture,
+    "vmapped": vmapped,
+}
+
+
+class Experts2d(nn.Module):
+    """Kernels and a way to convolve each example with a mixture of
+    them: `CondConv2d` without the routing.
+
+    Shapes: (N, in_channels, H, W) and (N, num_experts) → (N,
+    out_channels, H', W').
+
+    Args, Raises: as `CondConv2d`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        num_experts: int = 3,
+        form: str = "auto",
+        mix_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        owner = "CondConv2d"
+        in_channels, out_channels, groups = checks.grouped(
+            owner, in_channels, out_channels, groups
+        )
+        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
+        stride = checks.positive(owner, "stride", stride)
+        padding = checks.non_negative(owner, "padding", padding)
+        dilation = checks.positive(owner, "dilation", dilation)
+        checks.boolean(owner, "bias", bias)
+        checks.choice(
+            owner, "padding_mode", padding_mode, tuple(_MODES)
+        )
+        num_experts = checks.positive(owner, "num_experts", num_experts)
+        checks.choice(owner, "form", form, ("auto", *FORMS))
+        checks.boolean(owner, "mix_bias", mix_bias)
+        self.in_channels, self.num_experts = in_channels, num_experts
+        self.window = (stride, dilation, groups)
+        self.padding = (padding, padding_mode)
+        self.form, self.mix_bias = form, mix_bias
+        shape = (
+            num_experts,
+            out_channels,
+            in_channels // groups,
+            kernel_size,
+            kernel_size,
+        )
+        # Each expert as nn.Conv2d would start in PyTorch; on the whole
+        # tensor the fan-in would be counted with the outputs in it.
+        bound = 1 / math.sqrt(in_channels // groups * kernel_size**2)
+        self.weight = nn.Parameter(torch.empty(shape))
+        nn.init.uniform_(self.weight, -bound, bound)
+        self.bias = None
+        if bias:
+            sizes = shape[:2] if mix_bias else shape[1:2]
+            self.bias = nn.Parameter(torch.empty(sizes))
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(
+        self, x: torch.Tensor, routing_weights: torch.Tensor
+    ) -> torch.Tensor:
+        """(N, in_channels, H, W) → (N, out_channels, H', W')."""
+        owner = "CondConv2d"
+        check_input(owner, x, 2, self.in_channels, self.weight)
+        check_routing(owner, x, routing_weights, self.num_experts)
+        if not torch.compiler.is_compiling():
+            check_padded_fits(
+                owner,
+                x.shape[2:],
+                self.weight.shape[-1],
+                *self.window[:2],
+                *self.padding,
+            )
+        y = FORMS[self._form()](
+            _padded(x, *self.padding),
+            routing_weights,
+            self.weight,
+            *self.window,
+        )
+        if self.bias is None:
+            return y
+        bias = self.bias[None]
+        if self.mix_bias:
+            bias = routing_weights @ self.bias
+        # Under autocast the answer has another dtype, and keeps it.
+        return y + bias.to(y.dtype)[:, :, None, None]
+
+    def _form(self) -> str:
+        """The fastest form by the stored benchmarks, unless one is set.
+
+        A graph for any batch size cannot have as many groups as
+        examples.
+        """
+        if self.form == "auto":
+            compiling = torch.compiler.is_compiling()
+            return "unfolded" if compiling else "folded"
+        return self.form
+
+
+class CondConv2d(nn.Module):
+    """A convolution whose kernel is a mixture that each example chooses
+    (Yang et al., 2019, arXiv 1904.04971, section 3).
+
+    y = (a_1 W_1 + … + a_K W_K) * x + b, a = sigmoid(R mean(x) + c): the
+    mean is over space, R and c are a linear layer.
+
+    Shapes: (N, in_channels, H, W) → (N, out_channels, H', W'), where
+    each spatial size follows `d2lutils.shapes.output_size`.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size, stride, padding, dilation: along each axis.
+        groups: of the convolution; it must divide both channels.
+        bias: give the convolution a bias.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        num_experts: kernels to mix, K.
+        dropout: of the means, before the linear layer, in training.
+        form: "auto", or the name of one of `FORMS`.
+        mix_bias: one bias for each expert, mixed like the kernels,
+            instead of one for all.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named with its value; in
+            a call, an input or routing weights whose shape, dtype or
+            device does not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        num_experts: int = 3,
+        dropout: float = 0.2,
+        form: str = "auto",
+        mix_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.experts = Experts2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            num_experts,
+            form,
+            mix_bias,
+        )
+        self.in_channels = self.experts.in_channels
+        dropout = checks.number(
+            "CondConv2d", "dropout", dropout, 0, 1, open_high=True
+        )
+        self.routing = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(in_channels, num_experts),
+            nn.Sigmoid(),
+        )
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        routing_weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(N, in_channels, H, W) → (N, out_channels, H', W').
+
+        Args:
+            x: the input.
+            routing_weights: (N, num_experts), instead of those that the
+                layer finds itself.
+        """
+        if routing_weights is None:
+            weight = self.experts.weight
+            check_input("CondConv2d", x, 2, self.in_channels, weight)
+            routing_weights = self.routing(x)
+        return self.experts(x, routing_weights)
+
+
+_MODES = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "circular": "circular",
+}
+
+
+def _padded(x: torch.Tensor, padding: int, mode: str) -> torch.Tensor:
+    """`x` with `padding` more positions on each side of both axes."""
+    if not padding:
+        return x
+    return F.pad(x, (padding,) * 4, mode=_MODES[mode])
