@@ -15,10 +15,12 @@ __all__ = [
     "FORMS",
     "CondConv2d",
     "Experts2d",
+    "convolve_each",
     "folded",
     "looped",
     "mixed",
     "mixture",
+    "unfold_each",
     "unfolded",
 ]
 
@@ -93,6 +95,30 @@ def _window(
     }
 
 
+def convolve_each(
+    x: Any,
+    kernels: Any,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Any:
+    """Convolve each example with its own kernel, as one convolution of
+    one example with N times the groups.
+
+    Shapes: x (N, I, H, W), padded already, kernels (N, O, I / groups,
+    k, k) → (N, O, H', W').
+    """
+    n, shape = len(x), kernels.shape
+    # Example by example, so that each group meets its own kernel:
+    # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
+    y = mx.nd.Convolution(
+        mx.nd.reshape(x, (1, -1, *x.shape[2:])),
+        mx.nd.reshape(kernels, (-1, *shape[2:])),
+        **_window(shape, stride, dilation, n * groups, n),
+    )
+    return mx.nd.reshape(y, (n, -1, *y.shape[2:]))
+
+
 def folded(
     x: Any,
     routing: Any,
@@ -101,7 +127,7 @@ def folded(
     dilation: int = 1,
     groups: int = 1,
 ) -> Any:
-    """One convolution of one example with N times the groups.
+    """The batch folded into the groups of one convolution.
 
     Shapes: as `looped`.
     """
@@ -119,16 +145,60 @@ def _folded(
     dilation: int,
     groups: int,
 ) -> Any:
-    n = len(x)
     kernels = _mixed(F, routing, experts, shape)
-    # Example by example, so that each group meets its own kernel:
-    # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
-    y = F.Convolution(
-        F.reshape(x, (1, -1, *x.shape[2:])),
-        F.reshape(kernels, (-1, *shape[2:])),
-        **_window(shape, stride, dilation, n * groups, n),
+    return convolve_each(x, kernels, stride, dilation, groups)
+
+
+def unfold_each(
+    x: Any,
+    kernels: Any,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Any:
+    """Convolve each example with its own kernel, as one matrix product
+    with its patches as columns.
+
+    Shapes: as `convolve_each`.
+    """
+    window = (kernels.shape, stride, dilation, groups)
+    return _unfold_each(mx.nd, x, kernels, *window)
+
+
+def _unfold_each(
+    F: Any,
+    x: Any,
+    kernels: Any,
+    shape: Any,
+    stride: int,
+    dilation: int,
+    groups: int,
+) -> Any:
+    _, outputs, inputs, k, _ = shape
+    columns = F.im2col(
+        x,
+        kernel=(k, k),
+        stride=(stride, stride),
+        dilate=(dilation, dilation),
+        pad=(0, 0),
     )
-    return F.reshape(y, (n, -1, *y.shape[2:]))
+    # (N, I * k * k, L) → (N * groups, I / groups * k * k, L)
+    columns = F.reshape(columns, (-1, inputs * k * k, 0))
+    sizes = (-1, outputs // groups, inputs * k * k)
+    y = F.batch_dot(F.reshape(kernels, sizes), columns)
+    # A window starts at each of these positions: H' by W' of them.
+    span = dilation * (k - 1) + 1
+    end = 1 - span if span > 1 else None
+    starts = F.slice(
+        x,
+        begin=(None, 0, 0, 0),
+        end=(None, 1, end, end),
+        step=(1, 1, stride, stride),
+    )
+    ends = {"lhs_begin": 2, "lhs_end": 3, "rhs_begin": 2, "rhs_end": 4}
+    return F.reshape_like(
+        F.reshape(y, (-1, outputs, 0)), starts, **ends
+    )
 
 
 def unfolded(
@@ -157,32 +227,9 @@ def _unfolded(
     dilation: int,
     groups: int,
 ) -> Any:
-    _, outputs, inputs, k, _ = shape
-    columns = F.im2col(
-        x,
-        kernel=(k, k),
-        stride=(stride, stride),
-        dilate=(dilation, dilation),
-        pad=(0, 0),
-    )
-    # (N, I * k * k, L) → (N * groups, I / groups * k * k, L)
-    columns = F.reshape(columns, (-1, inputs * k * k, 0))
     kernels = _mixed(F, routing, experts, shape)
-    kernels = F.reshape(
-        kernels, (-1, outputs // groups, inputs * k * k)
-    )
-    y = F.reshape(F.batch_dot(kernels, columns), (-1, outputs, 0))
-    # A window starts at each of these positions: H' by W' of them.
-    span = dilation * (k - 1) + 1
-    end = 1 - span if span > 1 else None
-    starts = F.slice(
-        x,
-        begin=(None, 0, 0, 0),
-        end=(None, 1, end, end),
-        step=(1, 1, stride, stride),
-    )
-    ends = {"lhs_begin": 2, "lhs_end": 3, "rhs_begin": 2, "rhs_end": 4}
-    return F.reshape_like(y, starts, **ends)
+    window = (shape, stride, dilation, groups)
+    return _unfold_each(F, x, kernels, *window)
 
 
 def mixture(

@@ -18,10 +18,12 @@ __all__ = [
     "FORMS",
     "CondConv2d",
     "Experts2d",
+    "convolve_each",
     "folded",
     "looped",
     "mixed",
     "mixture",
+    "unfold_each",
     "unfolded",
     "vmapped",
 ]
@@ -56,6 +58,31 @@ def looped(
     return torch.cat(outputs)
 
 
+def convolve_each(
+    x: torch.Tensor,
+    kernels: torch.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """Convolve each example with its own kernel, as one convolution of
+    one example with N times the groups.
+
+    Shapes: x (N, I, H, W), padded already, kernels (N, O, I / groups,
+    k, k) → (N, O, H', W').
+    """
+    # Example by example, so that each group meets its own kernel:
+    # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
+    y = F.conv2d(
+        x.reshape(1, -1, *x.shape[2:]),
+        kernels.flatten(0, 1),
+        stride=stride,
+        dilation=dilation,
+        groups=x.shape[0] * groups,
+    )
+    return y.view(x.shape[0], -1, *y.shape[2:])
+
+
 def folded(
     x: torch.Tensor,
     routing: torch.Tensor,
@@ -64,22 +91,34 @@ def folded(
     dilation: int = 1,
     groups: int = 1,
 ) -> torch.Tensor:
-    """One convolution of one example with N times the groups.
+    """The batch folded into the groups of one convolution.
 
     Shapes: as `looped`.
     """
     kernels = mixed(routing, experts)
-    # Example by example, so that each group meets its own kernel:
-    # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
-    batch = x.reshape(1, -1, *x.shape[2:])
-    y = F.conv2d(
-        batch,
-        kernels.flatten(0, 1),
-        stride=stride,
-        dilation=dilation,
-        groups=x.shape[0] * groups,
-    )
-    return y.view(x.shape[0], -1, *y.shape[2:])
+    return convolve_each(x, kernels, stride, dilation, groups)
+
+
+def unfold_each(
+    x: torch.Tensor,
+    kernels: torch.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """Convolve each example with its own kernel, as one matrix product
+    with its patches as columns.
+
+    Shapes: as `convolve_each`.
+    """
+    k = kernels.shape[-1]
+    span = dilation * (k - 1) + 1
+    height, width = ((n - span) // stride + 1 for n in x.shape[2:])
+    columns = F.unfold(x, k, dilation=dilation, stride=stride)
+    # (N, I * k * k, L) → (N, groups, I / groups * k * k, L)
+    columns = columns.unflatten(1, (groups, -1))
+    y = kernels.flatten(2).unflatten(1, (groups, -1)) @ columns
+    return y.flatten(1, 2).unflatten(2, (height, width))
 
 
 def unfolded(
@@ -94,15 +133,8 @@ def unfolded(
 
     Shapes: as `looped`.
     """
-    k = experts.shape[-1]
-    span = dilation * (k - 1) + 1
-    height, width = ((n - span) // stride + 1 for n in x.shape[2:])
-    columns = F.unfold(x, k, dilation=dilation, stride=stride)
-    # (N, I * k * k, H' * W') → (N, groups, I / groups * k * k, H' * W')
-    columns = columns.unflatten(1, (groups, -1))
-    kernels = mixed(routing, experts).flatten(2)
-    y = kernels.unflatten(1, (groups, -1)) @ columns
-    return y.flatten(1, 2).unflatten(2, (height, width))
+    kernels = mixed(routing, experts)
+    return unfold_each(x, kernels, stride, dilation, groups)
 
 
 def mixture(
