@@ -35,15 +35,17 @@ __all__ = [
     "number",
     "positive",
     "reason",
-    "routing_shape",
     "same_kind",
     "shape_of",
     "shortcut",
     "some_examples",
     "some_parameters",
     "some_trained",
+    "squeezed",
     "stem",
+    "table_shape",
     "tensor_shape",
+    "weight_groups",
     "widening",
     "widths",
     "without_places",
@@ -148,14 +150,38 @@ def grouped(
     return found
 
 
-def routing_shape(owner: str, shape: Sequence[int], batch: int, experts: int) -> None:
-    """ValueError unless there is one routing weight for each example and expert."""
+def table_shape(
+    owner: str, name: str, shape: Sequence[int], batch: int, count: int
+) -> None:
+    """ValueError unless there are `count` numbers for each of `batch` examples."""
     shape = tuple(int(n) for n in shape)
-    if shape != (batch, experts):
+    if shape != (batch, count):
         raise ValueError(
-            f"{owner}: routing_weights must have shape ({batch}, {experts}), one for "
-            f"each example and expert, got {shape}"
+            f"{owner}: {name} must have shape ({batch}, {count}), a row for each "
+            f"example, got {shape}"
         )
+
+
+def squeezed(owner: str, name: str, channels: Any, reduction: Any) -> tuple[int, int]:
+    """(channels, width of a hidden layer `reduction` times narrower), checked."""
+    channels = positive(owner, name, channels)
+    reduction = positive(owner, "reduction", reduction)
+    if reduction > channels:
+        raise ValueError(
+            f"{owner}: reduction must be at most {name}={channels}, got {reduction}"
+        )
+    return channels, channels // reduction
+
+
+def weight_groups(owner: str, M: Any, G: Any, count: int) -> tuple[int, int]:
+    """WeightNet's M and G; G must divide M and the `count` numbers of a filter."""
+    M, G = positive(owner, "M", M), positive(owner, "G", G)
+    if M % G or count % G:
+        raise ValueError(
+            f"{owner}: G must divide M={M} and the {count} numbers of one output "
+            f"channel's filter, got {G}"
+        )
+    return M, G
 
 
 def widths(owner: str, name: str, value: Any, count: int) -> tuple[int, ...]:

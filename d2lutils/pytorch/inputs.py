@@ -99,14 +99,21 @@ def check_pair(
     return extra
 
 
-def check_routing(owner: str, x: Any, routing: Any, experts: int) -> None:
-    """Raise at once unless `routing` has a weight for each expert.
+def check_routing(
+    owner: str,
+    x: Any,
+    routing: Any,
+    count: int,
+    name: str = "routing_weights",
+) -> None:
+    """Raise at once unless `routing` has so many numbers an example.
 
     Args:
         owner: the caller's name, for the message.
         x: its input, (N, …), checked already.
-        routing: the routing weights, (N, experts).
-        experts: how many there are.
+        routing: numbers that choose each example's kernel, (N, count).
+        count: how many there must be.
+        name: of the argument, for the message.
 
     Raises:
         TypeError: `routing` is not a tensor.
@@ -114,13 +121,12 @@ def check_routing(owner: str, x: Any, routing: Any, experts: int) -> None:
     """
     if torch.compiler.is_compiling():
         return
-    name = "routing_weights"
     if not isinstance(routing, torch.Tensor):
         raise TypeError(
             f"{owner}: {name} must be a tensor, got "
             f"{type(routing).__name__}"
         )
-    checks.routing_shape(owner, routing.shape, len(x), experts)
+    checks.table_shape(owner, name, routing.shape, len(x), count)
     for what in ("dtype", "device"):
         if what == "dtype" and torch.is_autocast_enabled(x.device.type):
             continue

@@ -1,0 +1,57 @@
+"""Squeeze-and-excitation: a gate for each channel, from all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from d2lutils import checks
+from d2lutils.compat import mx
+from d2lutils.gluon.inputs import check_input
+
+__all__ = ["SqueezeExcite"]
+
+nn: Any = mx.gluon.nn
+
+
+class SqueezeExcite(nn.HybridBlock):
+    """Scale each channel by a number between 0 and 1 that the example
+    chooses (Hu et al., 2018, arXiv 1709.01507, section 3).
+
+    Mean over space → linear layer → ReLU → linear layer → sigmoid.
+
+    Shapes: (N, channels, H, W) → the same.
+
+    Args:
+        channels: of the input.
+        reduction: how many times narrower the hidden layer is.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named with its value; in
+            a call, an input whose shape, dtype or device does not fit.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        channels, hidden = checks.squeezed(
+            "SqueezeExcite", "channels", channels, reduction
+        )
+        self.channels = channels
+        self.gate = nn.HybridSequential()
+        self.gate.add(
+            nn.GlobalAvgPool2D(),
+            nn.Flatten(),
+            nn.Dense(hidden, in_units=channels),
+            nn.Activation("relu"),
+            nn.Dense(channels, in_units=hidden),
+            nn.Activation("sigmoid"),
+        )
+
+    def forward(self, x: Any) -> Any:
+        """(N, channels, H, W) → (N, channels, H, W)."""
+        weight = self.gate[2].weight
+        check_input("SqueezeExcite", x, 2, self.channels, weight)
+        return super().forward(x)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        gate = F.reshape(self.gate(x), (0, 0, 1, 1))
+        return F.broadcast_mul(x, gate)
