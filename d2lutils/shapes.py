@@ -40,6 +40,7 @@ __all__ = [
     "receptive_field",
     "repairing_padding",
     "residual_sizes",
+    "resnet_blocks",
     "resolve_padding",
     "same_padding",
     "smallest_size",
@@ -791,13 +792,34 @@ def pyramid_blocks(
             )
         return known[depth]
     layers = 3 * BLOCKS[block]  # one more block in each group
+    of = f" for stem='cifar' and block={block!r}"
+    return _groups(owner, depth, layers, of)
+
+
+def resnet_blocks(depth: int) -> tuple[int, ...]:
+    """The number of blocks in each of the three groups of a CIFAR ResNet.
+
+    depth = 6n + 2 (He et al., 2015, arXiv 1512.03385, section 4.2).
+
+    Raises:
+        TypeError: `depth` is not an integer.
+        ValueError: a depth that no such net has; the message names the nearest.
+
+    >>> resnet_blocks(20)
+    (3, 3, 3)
+    """
+    return _groups("resnet_blocks", depth, 6, "")
+
+
+def _groups(owner: str, depth: int, layers: int, of: str) -> tuple[int, ...]:
+    """Three equal groups of blocks; `layers` is that of one block in each."""
+    depth = checks.positive(owner, "depth", depth)
     blocks, rest = divmod(depth - 2, layers)
     if rest or blocks < 1:
         nearest = layers * max(1, round((depth - 2) / layers)) + 2
         raise ValueError(
-            f"{owner}: depth must be {layers}n + 2 for stem='cifar' and "
-            f"block={block!r} (three groups of n blocks, a stem and a classifier), "
-            f"got {depth}; the nearest is {nearest}"
+            f"{owner}: depth must be {layers}n + 2{of} (three groups of n blocks, a "
+            f"stem and a classifier), got {depth}; the nearest is {nearest}"
         )
     return (blocks,) * 3
 
