@@ -102,12 +102,13 @@ class ResNetUnit(nn.HybridBlock):
         )
         if reduction is not None:
             self.branch.add(SqueezeExcite(channels, reduction))
-        self.shortcut: Any = mx.gluon.contrib.nn.Identity()
-        if shortcut == "zeros":
+        if stride == 1 and in_channels == channels:
+            self.shortcut = mx.gluon.contrib.nn.Identity()
+        elif shortcut == "zeros":
             self.shortcut = SubsampleZeroPad(
                 in_channels, channels, stride
             )
-        elif stride > 1 or in_channels != channels:
+        else:
             self.shortcut = nn.HybridSequential()
             self.shortcut.add(
                 nn.Conv2D(

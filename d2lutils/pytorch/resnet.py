@@ -96,12 +96,13 @@ class ResNetUnit(nn.Module):
         )
         if reduction is not None:
             self.branch.append(SqueezeExcite(channels, reduction))
-        self.shortcut: Any = nn.Identity()
-        if shortcut == "zeros":
+        if stride == 1 and in_channels == channels:
+            self.shortcut: Any = nn.Identity()
+        elif shortcut == "zeros":
             self.shortcut = SubsampleZeroPad(
                 in_channels, channels, stride
             )
-        elif stride > 1 or in_channels != channels:
+        else:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(in_channels, channels, 1, stride, bias=False),
                 nn.BatchNorm2d(channels),
@@ -110,7 +111,7 @@ class ResNetUnit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, channels, …)."""
-        weight = self.branch[1].weight
+        weight = next(self.branch.parameters())
         check_input("ResNetUnit", x, 2, self.in_channels, weight)
         return self.relu(self.branch(x) + self.shortcut(x))
 
@@ -173,6 +174,6 @@ class ResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, num_classes)."""
-        weight = self.head[2].weight
+        weight = next(self.head.parameters())
         check_input("ResNet", x, 2, self.in_channels, weight)
         return self.head(self.blocks(self.stem(x)))
