@@ -697,13 +697,16 @@ def check_fits(
         output_size(n, kernel_size, stride, padding)
 
 
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
 def check_padded_fits(
     owner: str,
     sizes: Sequence[int],
     kernel_size: int,
     stride: int,
-    dilation: int,
     padding: int,
+    dilation: int,
     padding_mode: str,
 ) -> None:
     """ValueError unless the padding can be made and a window fits along each axis.

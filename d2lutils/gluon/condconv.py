@@ -9,7 +9,7 @@ from typing import Any
 from d2lutils import checks
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import check_input, check_routing
-from d2lutils.shapes import check_padded_fits
+from d2lutils.shapes import PADDING_MODES, check_padded_fits
 
 __all__ = [
     "FORMS",
@@ -42,16 +42,17 @@ def looped(
     routing: Any,
     experts: Any,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> Any:
     """One example after the other, each with its own kernel: slow, and
     the reference for all others.
 
-    Shapes: x (N, I, H, W), padded already, routing (N, K), experts
-    (K, O, I / groups, k, k) → (N, O, H', W').
+    Shapes: x (N, I, H, W), routing (N, K), experts (K, O, I / groups,
+    k, k) → (N, O, H', W').
     """
-    window = (experts.shape, stride, dilation, groups)
+    window = (experts.shape, stride, padding, dilation, groups)
     return _looped(mx.nd, x, routing, experts, *window)
 
 
@@ -62,6 +63,7 @@ def _looped(
     experts: Any,
     shape: Any,
     stride: int,
+    padding: int,
     dilation: int,
     groups: int,
 ) -> Any:
@@ -75,19 +77,25 @@ def _looped(
             F.Convolution(
                 F.slice_axis(x, axis=0, begin=i, end=i + 1),
                 F.reshape(one, shape[1:]),
-                **_window(shape, stride, dilation, groups),
+                **_window(shape, stride, padding, dilation, groups),
             )
         )
     return F.concat(*outputs, dim=0)
 
 
 def _window(
-    shape: Any, stride: int, dilation: int, groups: int, copies: int = 1
+    shape: Any,
+    stride: int,
+    padding: int,
+    dilation: int,
+    groups: int,
+    copies: int = 1,
 ) -> dict[str, Any]:
     """Of a convolution with `copies` times the filters."""
     return {
         "kernel": shape[3:],
         "stride": (stride, stride),
+        "pad": (padding, padding),
         "dilate": (dilation, dilation),
         "num_filter": copies * shape[1],
         "num_group": groups,
@@ -99,14 +107,15 @@ def convolve_each(
     x: Any,
     kernels: Any,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> Any:
     """Convolve each example with its own kernel, as one convolution of
     one example with N times the groups.
 
-    Shapes: x (N, I, H, W), padded already, kernels (N, O, I / groups,
-    k, k) → (N, O, H', W').
+    Shapes: x (N, I, H, W), kernels (N, O, I / groups, k, k) → (N, O,
+    H', W').
     """
     n, shape = len(x), kernels.shape
     # Example by example, so that each group meets its own kernel:
@@ -114,7 +123,7 @@ def convolve_each(
     y = mx.nd.Convolution(
         mx.nd.reshape(x, (1, -1, *x.shape[2:])),
         mx.nd.reshape(kernels, (-1, *shape[2:])),
-        **_window(shape, stride, dilation, n * groups, n),
+        **_window(shape, stride, padding, dilation, n * groups, n),
     )
     return mx.nd.reshape(y, (n, -1, *y.shape[2:]))
 
@@ -124,6 +133,7 @@ def folded(
     routing: Any,
     experts: Any,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> Any:
@@ -131,7 +141,7 @@ def folded(
 
     Shapes: as `looped`.
     """
-    window = (experts.shape, stride, dilation, groups)
+    window = (experts.shape, stride, padding, dilation, groups)
     return _folded(mx.nd, x, routing, experts, *window)
 
 
@@ -142,17 +152,19 @@ def _folded(
     experts: Any,
     shape: Any,
     stride: int,
+    padding: int,
     dilation: int,
     groups: int,
 ) -> Any:
     kernels = _mixed(F, routing, experts, shape)
-    return convolve_each(x, kernels, stride, dilation, groups)
+    return convolve_each(x, kernels, stride, padding, dilation, groups)
 
 
 def unfold_each(
     x: Any,
     kernels: Any,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> Any:
@@ -161,7 +173,7 @@ def unfold_each(
 
     Shapes: as `convolve_each`.
     """
-    window = (kernels.shape, stride, dilation, groups)
+    window = (kernels.shape, stride, padding, dilation, groups)
     return _unfold_each(mx.nd, x, kernels, *window)
 
 
@@ -171,6 +183,7 @@ def _unfold_each(
     kernels: Any,
     shape: Any,
     stride: int,
+    padding: int,
     dilation: int,
     groups: int,
 ) -> Any:
@@ -180,7 +193,7 @@ def _unfold_each(
         kernel=(k, k),
         stride=(stride, stride),
         dilate=(dilation, dilation),
-        pad=(0, 0),
+        pad=(padding, padding),
     )
     # (N, I * k * k, L) → (N * groups, I / groups * k * k, L)
     columns = F.reshape(columns, (-1, inputs * k * k, 0))
@@ -190,9 +203,9 @@ def _unfold_each(
     span = dilation * (k - 1) + 1
     end = 1 - span if span > 1 else None
     starts = F.slice(
-        x,
-        begin=(None, 0, 0, 0),
-        end=(None, 1, end, end),
+        _padded(F, F.slice_axis(x, axis=1, begin=0, end=1), padding),
+        begin=(None, None, 0, 0),
+        end=(None, None, end, end),
         step=(1, 1, stride, stride),
     )
     ends = {"lhs_begin": 2, "lhs_end": 3, "rhs_begin": 2, "rhs_end": 4}
@@ -206,6 +219,7 @@ def unfolded(
     routing: Any,
     experts: Any,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> Any:
@@ -213,7 +227,7 @@ def unfolded(
 
     Shapes: as `looped`.
     """
-    window = (experts.shape, stride, dilation, groups)
+    window = (experts.shape, stride, padding, dilation, groups)
     return _unfolded(mx.nd, x, routing, experts, *window)
 
 
@@ -224,11 +238,12 @@ def _unfolded(
     experts: Any,
     shape: Any,
     stride: int,
+    padding: int,
     dilation: int,
     groups: int,
 ) -> Any:
     kernels = _mixed(F, routing, experts, shape)
-    window = (shape, stride, dilation, groups)
+    window = (shape, stride, padding, dilation, groups)
     return _unfold_each(F, x, kernels, *window)
 
 
@@ -237,6 +252,7 @@ def mixture(
     routing: Any,
     experts: Any,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> Any:
@@ -245,7 +261,7 @@ def mixture(
 
     Shapes: as `looped`.
     """
-    window = (experts.shape, stride, dilation, groups)
+    window = (experts.shape, stride, padding, dilation, groups)
     return _mixture(mx.nd, x, routing, experts, *window)
 
 
@@ -256,6 +272,7 @@ def _mixture(
     experts: Any,
     shape: Any,
     stride: int,
+    padding: int,
     dilation: int,
     groups: int,
 ) -> Any:
@@ -267,7 +284,7 @@ def _mixture(
     y = F.Convolution(
         x,
         filters,
-        **_window(shape, stride, dilation, groups, count),
+        **_window(shape, stride, padding, dilation, groups, count),
     )
     answers = F.reshape(y, (0, groups, count, -1))
     shares = F.reshape(routing, (0, 1, count, 1))
@@ -328,14 +345,14 @@ class Experts2d(nn.HybridBlock):
         dilation = checks.positive(owner, "dilation", dilation)
         checks.boolean(owner, "bias", bias)
         checks.choice(
-            owner, "padding_mode", padding_mode, tuple(_MODES)
+            owner, "padding_mode", padding_mode, PADDING_MODES
         )
         num_experts = checks.positive(owner, "num_experts", num_experts)
         checks.choice(owner, "form", form, ("auto", *FORMS))
         checks.boolean(owner, "mix_bias", mix_bias)
         self.in_channels, self.num_experts = in_channels, num_experts
-        self.window = (stride, dilation, groups)
-        self.padding = (padding, padding_mode)
+        self.window = (stride, padding, dilation, groups)
+        self.padding_mode = padding_mode
         self.form, self.mix_bias = form, mix_bias
         shape = (
             num_experts,
@@ -368,8 +385,8 @@ class Experts2d(nn.HybridBlock):
                 owner,
                 x.shape[2:],
                 self.weight.shape[-1],
-                *self.window[:2],
-                *self.padding,
+                *self.window[:3],
+                self.padding_mode,
             )
         return super().forward(x, routing_weights)
 
@@ -381,13 +398,20 @@ class Experts2d(nn.HybridBlock):
         weight: Any,
         bias: Any = None,
     ) -> Any:
+        stride, padding, dilation, groups = self.window
+        if self.padding_mode != "zeros" and padding:
+            x = _padded(F, x, padding, self.padding_mode)
+            padding = 0
         y = _WITH[self._form(F)](
             F,
-            _padded(F, x, *self.padding),
+            x,
             routing_weights,
             weight,
             self.weight.shape,
-            *self.window,
+            stride,
+            padding,
+            dilation,
+            groups,
         )
         if bias is None:
             return y
@@ -507,14 +531,11 @@ _MODES = {
     "zeros": "constant",
     "reflect": "reflect",
     "replicate": "edge",
-    "circular": "",
 }
 
 
-def _padded(F: Any, x: Any, padding: int, mode: str) -> Any:
+def _padded(F: Any, x: Any, padding: int, mode: str = "zeros") -> Any:
     """`x` with `padding` more positions on each side of both axes."""
-    if not padding:
-        return x
     if mode == "circular":  # which MXNet's pad does not know
         for axis in (2, 3):
             x = F.concat(

@@ -7,7 +7,6 @@ from typing import Any
 from d2lutils import checks
 from d2lutils.compat import mx
 from d2lutils.gluon.condconv import (
-    _padded,
     _unfold_each,
     convolve_each,
 )
@@ -54,7 +53,7 @@ class GeneratedConv2d(nn.HybridBlock):
         count = inputs * kernel_size**2
         M, G = checks.weight_groups(owner, M, G, count)
         self.in_channels, self.numbers = in_channels, M * out_channels
-        self.window, self.padding = (stride, 1, groups), padding
+        self.window = (stride, padding, 1, groups)
         self.shape = (out_channels, inputs, kernel_size, kernel_size)
         # Each group makes a part of one output channel's kernel from
         # M / G of the numbers.
@@ -72,14 +71,13 @@ class GeneratedConv2d(nn.HybridBlock):
         check_input(owner, x, 2, self.in_channels, self.linear.weight)
         check_routing(owner, x, alpha, self.numbers, "alpha")
         if isinstance(x, mx.nd.NDArray):
-            sizes = (self.shape[-1], *self.window[:2], self.padding)
+            sizes = (self.shape[-1], *self.window[:3])
             check_padded_fits(owner, x.shape[2:], *sizes, "zeros")
         return super().forward(x, alpha)
 
     def hybrid_forward(self, F: Any, x: Any, alpha: Any) -> Any:
         kernels = self.linear(F.reshape(alpha, (0, 0, 1, 1)))
         kernels = F.reshape(kernels, (-1, *self.shape))
-        x = _padded(F, x, self.padding, "zeros")
         if F is mx.nd:
             return convolve_each(x, kernels, *self.window)
         # A graph cannot have as many groups as examples.

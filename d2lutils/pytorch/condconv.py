@@ -12,7 +12,7 @@ from torch import nn
 
 from d2lutils import checks
 from d2lutils.pytorch.inputs import check_input, check_routing
-from d2lutils.shapes import check_padded_fits
+from d2lutils.shapes import PADDING_MODES, check_padded_fits
 
 __all__ = [
     "FORMS",
@@ -40,17 +40,18 @@ def looped(
     routing: torch.Tensor,
     experts: torch.Tensor,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> torch.Tensor:
     """One example after the other, each with its own kernel: slow, and
     the reference for all others.
 
-    Shapes: x (N, I, H, W), padded already, routing (N, K), experts
-    (K, O, I / groups, k, k) → (N, O, H', W').
+    Shapes: x (N, I, H, W), routing (N, K), experts (K, O, I / groups,
+    k, k) → (N, O, H', W').
     """
     kernels = mixed(routing, experts)
-    window = (None, stride, 0, dilation, groups)
+    window = (None, stride, padding, dilation, groups)
     outputs = [
         F.conv2d(x[i : i + 1], kernels[i], *window)
         for i in range(len(x))
@@ -62,14 +63,15 @@ def convolve_each(
     x: torch.Tensor,
     kernels: torch.Tensor,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> torch.Tensor:
     """Convolve each example with its own kernel, as one convolution of
     one example with N times the groups.
 
-    Shapes: x (N, I, H, W), padded already, kernels (N, O, I / groups,
-    k, k) → (N, O, H', W').
+    Shapes: x (N, I, H, W), kernels (N, O, I / groups, k, k) → (N, O,
+    H', W').
     """
     # Example by example, so that each group meets its own kernel:
     # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
@@ -77,6 +79,7 @@ def convolve_each(
         x.reshape(1, -1, *x.shape[2:]),
         kernels.flatten(0, 1),
         stride=stride,
+        padding=padding,
         dilation=dilation,
         groups=x.shape[0] * groups,
     )
@@ -88,6 +91,7 @@ def folded(
     routing: torch.Tensor,
     experts: torch.Tensor,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> torch.Tensor:
@@ -96,13 +100,14 @@ def folded(
     Shapes: as `looped`.
     """
     kernels = mixed(routing, experts)
-    return convolve_each(x, kernels, stride, dilation, groups)
+    return convolve_each(x, kernels, stride, padding, dilation, groups)
 
 
 def unfold_each(
     x: torch.Tensor,
     kernels: torch.Tensor,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> torch.Tensor:
@@ -113,8 +118,10 @@ def unfold_each(
     """
     k = kernels.shape[-1]
     span = dilation * (k - 1) + 1
-    height, width = ((n - span) // stride + 1 for n in x.shape[2:])
-    columns = F.unfold(x, k, dilation=dilation, stride=stride)
+    height, width = (
+        (n + 2 * padding - span) // stride + 1 for n in x.shape[2:]
+    )
+    columns = F.unfold(x, k, dilation, padding, stride)
     # (N, I * k * k, L) → (N, groups, I / groups * k * k, L)
     columns = columns.unflatten(1, (groups, -1))
     y = kernels.flatten(2).unflatten(1, (groups, -1)) @ columns
@@ -126,6 +133,7 @@ def unfolded(
     routing: torch.Tensor,
     experts: torch.Tensor,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> torch.Tensor:
@@ -134,7 +142,7 @@ def unfolded(
     Shapes: as `looped`.
     """
     kernels = mixed(routing, experts)
-    return unfold_each(x, kernels, stride, dilation, groups)
+    return unfold_each(x, kernels, stride, padding, dilation, groups)
 
 
 def mixture(
@@ -142,6 +150,7 @@ def mixture(
     routing: torch.Tensor,
     experts: torch.Tensor,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> torch.Tensor:
@@ -158,6 +167,7 @@ def mixture(
         x,
         filters.flatten(0, 2),
         stride=stride,
+        padding=padding,
         dilation=dilation,
         groups=groups,
     )
@@ -170,6 +180,7 @@ def vmapped(
     routing: torch.Tensor,
     experts: torch.Tensor,
     stride: int = 1,
+    padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> torch.Tensor:
@@ -179,7 +190,7 @@ def vmapped(
     """
 
     def one(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-        window = (None, stride, 0, dilation, groups)
+        window = (None, stride, padding, dilation, groups)
         return F.conv2d(x[None], kernel, *window)[0]
 
     kernels = mixed(routing, experts)
@@ -233,14 +244,14 @@ class Experts2d(nn.Module):
         dilation = checks.positive(owner, "dilation", dilation)
         checks.boolean(owner, "bias", bias)
         checks.choice(
-            owner, "padding_mode", padding_mode, tuple(_MODES)
+            owner, "padding_mode", padding_mode, PADDING_MODES
         )
         num_experts = checks.positive(owner, "num_experts", num_experts)
         checks.choice(owner, "form", form, ("auto", *FORMS))
         checks.boolean(owner, "mix_bias", mix_bias)
         self.in_channels, self.num_experts = in_channels, num_experts
-        self.window = (stride, dilation, groups)
-        self.padding = (padding, padding_mode)
+        self.window = (stride, padding, dilation, groups)
+        self.padding_mode = padding_mode
         self.form, self.mix_bias = form, mix_bias
         shape = (
             num_experts,
@@ -272,14 +283,21 @@ class Experts2d(nn.Module):
                 owner,
                 x.shape[2:],
                 self.weight.shape[-1],
-                *self.window[:2],
-                *self.padding,
+                *self.window[:3],
+                self.padding_mode,
             )
+        stride, padding, dilation, groups = self.window
+        if self.padding_mode != "zeros" and padding:
+            x = F.pad(x, (padding,) * 4, mode=self.padding_mode)
+            padding = 0
         y = FORMS[self._form()](
-            _padded(x, *self.padding),
+            x,
             routing_weights,
             self.weight,
-            *self.window,
+            stride,
+            padding,
+            dilation,
+            groups,
         )
         if self.bias is None:
             return y
@@ -390,18 +408,3 @@ class CondConv2d(nn.Module):
             check_input("CondConv2d", x, 2, self.in_channels, weight)
             routing_weights = self.routing(x)
         return self.experts(x, routing_weights)
-
-
-_MODES = {
-    "zeros": "constant",
-    "reflect": "reflect",
-    "replicate": "replicate",
-    "circular": "circular",
-}
-
-
-def _padded(x: torch.Tensor, padding: int, mode: str) -> torch.Tensor:
-    """`x` with `padding` more positions on each side of both axes."""
-    if not padding:
-        return x
-    return F.pad(x, (padding,) * 4, mode=_MODES[mode])

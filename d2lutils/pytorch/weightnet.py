@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from d2lutils import checks
@@ -49,7 +48,7 @@ class GeneratedConv2d(nn.Module):
         count = inputs * kernel_size**2
         M, G = checks.weight_groups(owner, M, G, count)
         self.in_channels, self.numbers = in_channels, M * out_channels
-        self.window, self.padding = (stride, 1, groups), padding
+        self.window = (stride, padding, 1, groups)
         self.shape = (out_channels, inputs, kernel_size, kernel_size)
         # Each group makes a part of one output channel's kernel from
         # M / G of the numbers.
@@ -69,11 +68,10 @@ class GeneratedConv2d(nn.Module):
         check_input(owner, x, 2, self.in_channels, self.linear.weight)
         check_routing(owner, x, alpha, self.numbers, "alpha")
         if not torch.compiler.is_compiling():
-            sizes = (self.shape[-1], *self.window[:2], self.padding)
+            sizes = (self.shape[-1], *self.window[:3])
             check_padded_fits(owner, x.shape[2:], *sizes, "zeros")
         kernels = self.linear(alpha[:, :, None, None])
         kernels = kernels.view(-1, *self.shape)
-        x = F.pad(x, (self.padding,) * 4)
         return convolve_each(x, kernels, *self.window)
 
 
