@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import residual, shortcuts
+from benchmarks import condconv, residual, shortcuts
 from benchmarks.cases import Case
 from d2lutils.timing import Timing, interleaved
 
@@ -21,6 +21,7 @@ SUITES: dict[str, Callable[[], Iterable[Case]]] = {
     "residual": residual.cases,
     "shortcuts": shortcuts.cases,
     "pyramidnet": shortcuts.whole_nets,
+    "condconv": condconv.cases,
 }
 
 

@@ -67,19 +67,14 @@ def _looped(
     dilation: int,
     groups: int,
 ) -> Any:
-    kernels = _mixed(F, routing, experts, shape)
     outputs = []
     for i in range(len(x)):
-        # Not kernels[i]: with a view as the weight MXNet may convolve
-        # wrongly.
-        one = F.slice_axis(kernels, axis=0, begin=i, end=i + 1)
-        outputs.append(
-            F.Convolution(
-                F.slice_axis(x, axis=0, begin=i, end=i + 1),
-                F.reshape(one, shape[1:]),
-                **_window(shape, stride, padding, dilation, groups),
-            )
-        )
+        shares = F.slice_axis(routing, axis=0, begin=i, end=i + 1)
+        shares = F.reshape(shares, (-1, 1, 1, 1, 1))
+        kernel = F.sum(F.broadcast_mul(shares, experts), axis=0)
+        one = F.slice_axis(x, axis=0, begin=i, end=i + 1)
+        window = _window(shape, stride, padding, dilation, groups)
+        outputs.append(F.Convolution(one, kernel, **window))
     return F.concat(*outputs, dim=0)
 
 
@@ -188,12 +183,16 @@ def _unfold_each(
     groups: int,
 ) -> Any:
     _, outputs, inputs, k, _ = shape
+    if padding:
+        # Here and not in im2col: a copy that is padded for its shape
+        # alone, further down, gets a gradient that MXNet dies of.
+        x = _padded(F, x, padding)
     columns = F.im2col(
         x,
         kernel=(k, k),
         stride=(stride, stride),
         dilate=(dilation, dilation),
-        pad=(padding, padding),
+        pad=(0, 0),
     )
     # (N, I * k * k, L) → (N * groups, I / groups * k * k, L)
     columns = F.reshape(columns, (-1, inputs * k * k, 0))
@@ -203,9 +202,9 @@ def _unfold_each(
     span = dilation * (k - 1) + 1
     end = 1 - span if span > 1 else None
     starts = F.slice(
-        _padded(F, F.slice_axis(x, axis=1, begin=0, end=1), padding),
-        begin=(None, None, 0, 0),
-        end=(None, None, end, end),
+        x,
+        begin=(None, 0, 0, 0),
+        end=(None, 1, end, end),
         step=(1, 1, stride, stride),
     )
     ends = {"lhs_begin": 2, "lhs_end": 3, "rhs_begin": 2, "rhs_end": 4}
@@ -301,7 +300,7 @@ FORMS: dict[str, Callable[..., Any]] = {
     "unfolded": unfolded,
     "mixture": mixture,
 }
-_WITH: dict[str, Callable[..., Any]] = {
+WITH_F: dict[str, Callable[..., Any]] = {
     "looped": _looped,
     "folded": _folded,
     "unfolded": _unfolded,
@@ -402,7 +401,7 @@ class Experts2d(nn.HybridBlock):
         if self.padding_mode != "zeros" and padding:
             x = _padded(F, x, padding, self.padding_mode)
             padding = 0
-        y = _WITH[self._form(F)](
+        y = WITH_F[self._form(F)](
             F,
             x,
             routing_weights,

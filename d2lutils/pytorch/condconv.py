@@ -50,12 +50,12 @@ def looped(
     Shapes: x (N, I, H, W), routing (N, K), experts (K, O, I / groups,
     k, k) → (N, O, H', W').
     """
-    kernels = mixed(routing, experts)
     window = (None, stride, padding, dilation, groups)
-    outputs = [
-        F.conv2d(x[i : i + 1], kernels[i], *window)
-        for i in range(len(x))
-    ]
+    outputs = []
+    for i in range(len(x)):
+        shares = routing[i, :, None, None, None, None]
+        kernel = (shares * experts).sum(0)
+        outputs.append(F.conv2d(x[i : i + 1], kernel, *window))
     return torch.cat(outputs)
 
 

@@ -1,0 +1,138 @@
+"""CondConv: every form of both frameworks, the per-example loop as the measure."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.cases import Case
+from d2lutils.compat import mx
+from d2lutils.gluon import condconv as gluon_forms
+from d2lutils.pytorch import condconv as torch_forms
+from d2lutils.pytorch.devices import try_gpu
+
+# (batch, channels in, channels out, height and width): small batches of the middle of a
+# net, larger ones, and a map where a single example keeps the machine busy.
+SIZES = ((1, 64, 64, 16), (8, 64, 64, 16), (32, 64, 64, 16), (8, 64, 64, 56))
+SIZES += ((32, 64, 64, 56), (8, 16, 16, 32), (8, 256, 256, 8))
+EXPERTS, KERNEL, PADDING = 4, 3, 1
+
+LOOP, PLAIN = "looped", "plain convolution (for scale)"
+PUBLIC = "timm's CondConv2d"
+ZOO = Path(__file__).parents[1] / ".venv" / "zoo"
+
+
+def public_layer() -> Any:
+    """timm's layer, without the rest of timm; None where it is not installed."""
+    if not (ZOO / "timm").exists():
+        return None
+    for name in ("timm", "timm.layers"):
+        # Its own __init__ would import torchvision and all of its models.
+        package = types.ModuleType(name)
+        package.__path__ = [str(ZOO / name.replace(".", "/"))]
+        sys.modules.setdefault(name, package)
+    try:
+        return importlib.import_module("timm.layers.cond_conv2d").CondConv2d
+    except ImportError:
+        return None
+
+
+def torch_candidates(size: tuple[int, int, int, int]) -> dict[str, Any]:
+    """PyTorch's forms, forward and backward, on the GPU if there is one."""
+    batch, inputs, outputs, space = size
+    device = try_gpu()
+    x = torch.randn(batch, inputs, space, space, device=device, requires_grad=True)
+    routing = torch.rand(batch, EXPERTS, device=device, requires_grad=True)
+    shape = (EXPERTS, outputs, inputs, KERNEL, KERNEL)
+    experts = torch.randn(shape, device=device, requires_grad=True)
+    grad = torch.randn(batch, outputs, space, space, device=device)
+
+    def step(form: Any, *weights: Any) -> Callable[[], Any]:
+        def run() -> None:
+            torch.autograd.grad(form(), (x, *weights), grad)
+
+        return run
+
+    def mixing(form: Any) -> Callable[[], Any]:
+        def run() -> Any:
+            return form(x, routing, experts, padding=PADDING)
+
+        return step(run, routing, experts)
+
+    candidates = {name: mixing(form) for name, form in torch_forms.FORMS.items()}
+    plain = nn.Conv2d(inputs, outputs, KERNEL, padding=PADDING, bias=False).to(device)
+    candidates[PLAIN] = step(lambda: plain(x), plain.weight)
+    public = public_layer()
+    if public is not None:
+        layer = public(
+            inputs, outputs, KERNEL, padding=PADDING, num_experts=EXPERTS
+        ).to(device)
+        candidates[PUBLIC] = step(lambda: layer(x, routing), routing, layer.weight)
+    return candidates
+
+
+class GluonMixing(mx.gluon.HybridBlock):
+    """The forms that a graph can hold, as a block."""
+
+    def __init__(self, form: Any, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.form, self.shape = form, shape
+
+    def hybrid_forward(self, F: Any, x: Any, routing: Any, experts: Any) -> Any:
+        window = (1, PADDING, 1, 1)
+        return self.form(F, x, routing, experts, self.shape, *window)
+
+
+def gluon_candidates(size: tuple[int, int, int, int]) -> dict[str, Any]:
+    """Gluon's forms, forward and backward; in a graph, too, where that can be."""
+    batch, inputs, outputs, space = size
+    x = mx.nd.random.normal(shape=(batch, inputs, space, space))
+    routing = mx.nd.random.uniform(shape=(batch, EXPERTS))
+    shape = (EXPERTS, outputs, inputs, KERNEL, KERNEL)
+    experts = mx.nd.random.normal(shape=shape)
+    weight = mx.nd.random.normal(shape=shape[1:])
+    for array in (x, routing, experts, weight):
+        array.attach_grad()
+    grad = mx.nd.random.normal(shape=(batch, outputs, space, space))
+
+    def step(form: Any, *arrays: Any) -> Callable[[], Any]:
+        def run() -> None:
+            with mx.autograd.record():
+                out = form(*arrays)
+            out.backward(grad)
+
+        return run
+
+    def padded(form: Any) -> Any:
+        return lambda *arrays: form(*arrays, padding=PADDING)
+
+    candidates = {
+        name: step(padded(form), x, routing, experts)
+        for name, form in gluon_forms.FORMS.items()
+    }
+    for name in ("unfolded", "mixture"):
+        block = GluonMixing(gluon_forms.WITH_F[name], shape)
+        block.hybridize(static_alloc=True, static_shape=True)
+        candidates[f"{name}, hybridized"] = step(block, x, routing, experts)
+    layer = {"kernel": (KERNEL,) * 2, "pad": (PADDING,) * 2, "num_filter": outputs}
+
+    def plain(x: Any, weight: Any) -> Any:
+        return mx.nd.Convolution(x, weight, no_bias=True, **layer)
+
+    candidates[PLAIN] = step(plain, x, weight)
+    return candidates
+
+
+def cases() -> Iterator[Case]:
+    """Forward and backward on all sizes, in both frameworks."""
+    for size in SIZES:
+        shape = "x".join(map(str, (*size, size[-1])))
+        for half, make in (("pytorch", torch_candidates), ("gluon", gluon_candidates)):
+            yield Case(f"{half}: forward and backward, {shape}", LOOP, make(size))
