@@ -23,6 +23,7 @@ __all__ = [
     "batches",
     "boolean",
     "choice",
+    "depthwise",
     "device_name",
     "extra_channels",
     "finite_loss",
@@ -148,6 +149,25 @@ def grouped(
             f"out_channels={found[1]}, got {found[2]}"
         )
     return found
+
+
+def depthwise(
+    owner: str, in_channels: Any, out_channels: Any, value: Any
+) -> tuple[int, int, int]:
+    """The channels and groups of a convolution that has a filter for each channel.
+
+    One group, if `value` is False; ValueError if it is True and the channels differ.
+    """
+    boolean(owner, "depthwise", value)
+    found = grouped(owner, in_channels, out_channels, 1)
+    if not value:
+        return found
+    if found[0] != found[1]:
+        raise ValueError(
+            f"{owner}: depthwise=True needs out_channels equal to in_channels, got "
+            f"in_channels={found[0]}, out_channels={found[1]}"
+        )
+    return found[0], found[1], found[1]
 
 
 def table_shape(

@@ -41,10 +41,8 @@ class GeneratedConv2d(nn.HybridBlock):
     ) -> None:
         super().__init__()
         owner = "WeightNet2d"
-        checks.boolean(owner, "depthwise", depthwise)
-        groups = out_channels if depthwise else 1
-        in_channels, out_channels, groups = checks.grouped(
-            owner, in_channels, out_channels, groups
+        in_channels, out_channels, groups = checks.depthwise(
+            owner, in_channels, out_channels, depthwise
         )
         kernel_size = checks.positive(owner, "kernel_size", kernel_size)
         stride = checks.positive(owner, "stride", stride)

@@ -15,7 +15,7 @@ from d2lutils.compat import mx
 
 MODULES = (
     *("blocks", "residual", "shortcuts", "inputs", "stochastic_depth", "pyramidnet"),
-    *("padded_sums", "nin"),
+    *("padded_sums", "nin", "condconv", "squeeze_excite", "weightnet", "resnet"),
 )
 
 

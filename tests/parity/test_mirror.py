@@ -34,6 +34,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("*", "hybridize"): (
         "Gluon's graphs would freeze what Python decides anew for each batch"
     ),
+    ("condconv", "vmapped"): "only PyTorch vectorises a function over the batch",
     ("memory", "planned_bytes"): "only MXNet plans memory before it runs",
     ("memory", "step_trace"): (
         "PyTorch says after each operation what exists; MXNet frees a while later, in "

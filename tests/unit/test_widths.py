@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lutils.shapes import pyramid_blocks, pyramid_widths
+from d2lutils.shapes import pyramid_blocks, pyramid_widths, resnet_blocks
 
 # 6n + 2 or 9n + 2 layers: (depth, block, blocks in each of the three groups).
 CIFAR = [
@@ -36,6 +36,14 @@ CONVOLUTIONS = {"basic": 2, "bottleneck": 3}
 def test_blocks_for_cifar(depth: int, block: str, blocks: int) -> None:
     assert pyramid_blocks(depth, block) == (blocks,) * 3
     assert CONVOLUTIONS[block] * 3 * blocks + 2 == depth
+
+
+@pytest.mark.parametrize("depth", [8, 14, 20, 32, 44, 56, 110, 1202])
+def test_blocks_of_a_resnet(depth: int) -> None:
+    """As many as a PyramidNet of basic blocks has."""
+    blocks = resnet_blocks(depth)
+    assert 2 * sum(blocks) + 2 == depth
+    assert blocks == (blocks[0],) * 3 == pyramid_blocks(depth, "basic")
 
 
 @pytest.mark.parametrize(("depth", "block", "blocks"), IMAGENET)
@@ -236,6 +244,52 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         ValueError,
         "stem must be one of 'cifar', 'imagenet', got 'svhn'",
     ),
+    (
+        resnet_blocks,
+        {"depth": 21},
+        ValueError,
+        "depth must be 6n + 2 (three groups of n blocks, a stem and a "
+        "classifier), got 21; the nearest is 20",
+    ),
+    (
+        resnet_blocks,
+        {"depth": 18},
+        ValueError,
+        "depth must be 6n + 2 (three groups of n blocks, a stem and a "
+        "classifier), got 18; the nearest is 20",
+    ),
+    (
+        resnet_blocks,
+        {"depth": 3},
+        ValueError,
+        "depth must be 6n + 2 (three groups of n blocks, a stem and a "
+        "classifier), got 3; the nearest is 8",
+    ),
+    (
+        resnet_blocks,
+        {"depth": 2},
+        ValueError,
+        "depth must be 6n + 2 (three groups of n blocks, a stem and a "
+        "classifier), got 2; the nearest is 8",
+    ),
+    (
+        resnet_blocks,
+        {"depth": 1},
+        ValueError,
+        "depth must be 6n + 2 (three groups of n blocks, a stem and a "
+        "classifier), got 1; the nearest is 8",
+    ),
+    (
+        resnet_blocks,
+        {"depth": 109},
+        ValueError,
+        "depth must be 6n + 2 (three groups of n blocks, a stem and a "
+        "classifier), got 109; the nearest is 110",
+    ),
+    (resnet_blocks, {"depth": 0}, ValueError, "depth must be at least 1, got 0"),
+    (resnet_blocks, {"depth": 20.0}, TypeError, "depth must be an integer, got 20.0"),
+    (resnet_blocks, {"depth": "20"}, TypeError, "depth must be an integer, got '20'"),
+    (resnet_blocks, {"depth": True}, TypeError, "depth must be an integer, got True"),
     (pyramid_widths, {"alpha": 0}, ValueError, "alpha must be above 0, got 0"),
     (pyramid_widths, {"alpha": -48}, ValueError, "alpha must be above 0, got -48"),
     (
