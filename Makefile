@@ -70,10 +70,12 @@ test: $(VENV)/.all  ## everything that CI runs
 test-matrix: $(VENV)/.all  ## the bridge on every installed Python and NumPy
 	@$(PY) tools/matrix.py
 
-# Public implementations to compare with, kept out of the environment itself.
+# Public implementations to compare with, kept out of the environment itself. Both
+# frameworks get a thread for each core: MXNet by itself would take half, for both.
+ZOO = pytorchcv gluoncv2 timm
 bench: $(VENV)/.all  ## ratios on this machine, stored in benchmarks/results
-	@test -d $(VENV)/zoo || $(PIP) --no-deps --target $(VENV)/zoo pytorchcv gluoncv2 || echo "make: no public implementations to compare with"
-	@$(PY) -m benchmarks $(SUITES)
+	@test -d $(VENV)/zoo/timm || $(PIP) --no-deps --upgrade --target $(VENV)/zoo $(ZOO) || echo "make: no public implementations to compare with"
+	@OMP_NUM_THREADS=$$(nproc 2>/dev/null || echo 2) $(PY) -m benchmarks $(SUITES)
 
 coverage-pragmas: ## list the lines that only a GPU machine can run
 	@grep -rn 'pragma: needs-gpu' d2lutils

@@ -26,7 +26,9 @@ SUITES: dict[str, Callable[[], Iterable[Case]]] = {
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on: processor, cores, versions, device."""
+    """What the numbers depend on: processor, cores, threads, versions, device."""
+    import torch
+
     versions = {}
     for package in ("numpy", "mxnet", "torch"):
         try:
@@ -38,6 +40,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "system": platform.system(),
         "python": platform.python_version(),
         "versions": versions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import types
@@ -13,9 +14,12 @@ import torch
 from torch import nn
 
 from benchmarks.cases import Case
+from benchmarks.shortcuts import STEP, gluon_step, torch_step
 from d2lutils.compat import mx
 from d2lutils.gluon import condconv as gluon_forms
+from d2lutils.gluon import resnet as gluon_resnet
 from d2lutils.pytorch import condconv as torch_forms
+from d2lutils.pytorch import resnet as torch_resnet
 from d2lutils.pytorch.devices import try_gpu
 
 # (batch, channels in, channels out, height and width): small batches of the middle of a
@@ -23,6 +27,15 @@ from d2lutils.pytorch.devices import try_gpu
 SIZES = ((1, 64, 64, 16), (8, 64, 64, 16), (32, 64, 64, 16), (8, 64, 64, 56))
 SIZES += ((32, 64, 64, 56), (8, 16, 16, 32), (8, 256, 256, 8))
 EXPERTS, KERNEL, PADDING = 4, 3, 1
+# One layer with more and more experts, and what is compared there.
+COUNTS, COUNTED = (1, 2, 4, 8, 16), ("folded", "mixture")
+# A whole net, and what its blocks get.
+NETS: dict[str, dict[str, Any]] = {
+    "ResNet-20": {},
+    "SE-ResNet-20": {"reduction": 16},
+    "CondConv-ResNet-20, K = 4": {"num_experts": 4},
+    "CondConv-ResNet-20, K = 8": {"num_experts": 8},
+}
 
 LOOP, PLAIN = "looped", "plain convolution (for scale)"
 PUBLIC = "timm's CondConv2d"
@@ -44,15 +57,17 @@ def public_layer() -> Any:
         return None
 
 
-def torch_candidates(size: tuple[int, int, int, int]) -> dict[str, Any]:
+def torch_candidates(
+    size: tuple[int, int, int, int], dtype: torch.dtype = torch.float32
+) -> dict[str, Any]:
     """PyTorch's forms, forward and backward, on the GPU if there is one."""
     batch, inputs, outputs, space = size
-    device = try_gpu()
-    x = torch.randn(batch, inputs, space, space, device=device, requires_grad=True)
-    routing = torch.rand(batch, EXPERTS, device=device, requires_grad=True)
+    like = {"device": try_gpu(), "dtype": dtype}
+    x = torch.randn(batch, inputs, space, space, requires_grad=True, **like)
+    routing = torch.rand(batch, EXPERTS, requires_grad=True, **like)
     shape = (EXPERTS, outputs, inputs, KERNEL, KERNEL)
-    experts = torch.randn(shape, device=device, requires_grad=True)
-    grad = torch.randn(batch, outputs, space, space, device=device)
+    experts = torch.randn(shape, requires_grad=True, **like)
+    grad = torch.randn(batch, outputs, space, space, **like)
 
     def step(form: Any, *weights: Any) -> Callable[[], Any]:
         def run() -> None:
@@ -67,13 +82,13 @@ def torch_candidates(size: tuple[int, int, int, int]) -> dict[str, Any]:
         return step(run, routing, experts)
 
     candidates = {name: mixing(form) for name, form in torch_forms.FORMS.items()}
-    plain = nn.Conv2d(inputs, outputs, KERNEL, padding=PADDING, bias=False).to(device)
+    plain = nn.Conv2d(inputs, outputs, KERNEL, padding=PADDING, bias=False).to(**like)
     candidates[PLAIN] = step(lambda: plain(x), plain.weight)
     public = public_layer()
     if public is not None:
         layer = public(
             inputs, outputs, KERNEL, padding=PADDING, num_experts=EXPERTS
-        ).to(device)
+        ).to(**like)
         candidates[PUBLIC] = step(lambda: layer(x, routing), routing, layer.weight)
     return candidates
 
@@ -130,9 +145,80 @@ def gluon_candidates(size: tuple[int, int, int, int]) -> dict[str, Any]:
     return candidates
 
 
+def torch_counts() -> dict[str, Any]:
+    """Kernels mixed and answers mixed, with more and more experts."""
+    device = try_gpu()
+    x = torch.randn(8, 64, 16, 16, device=device, requires_grad=True)
+    grad = torch.randn_like(x)
+    layer = nn.Conv2d(64, 64, KERNEL, padding=PADDING, bias=False).to(device)
+
+    def step(form: Any, *weights: Any) -> Callable[[], Any]:
+        def run() -> None:
+            torch.autograd.grad(form(x, *weights), (x, *weights), grad)
+
+        return run
+
+    candidates = {PLAIN: step(lambda x, weight: layer(x), layer.weight)}
+    for count in COUNTS:
+        routing = torch.rand(8, count, device=device, requires_grad=True)
+        shape = (count, 64, 64, KERNEL, KERNEL)
+        experts = torch.randn(shape, device=device, requires_grad=True)
+        for name in COUNTED:
+            form = functools.partial(torch_forms.FORMS[name], padding=PADDING)
+            candidates[f"{name}, K = {count}"] = step(form, routing, experts)
+    return candidates
+
+
+def torch_predict(net: nn.Module) -> Callable[[], Any]:
+    """Inference on as many images as in a training step."""
+    device = try_gpu()
+    net = net.to(device).eval()
+    x = torch.randn(STEP, 3, 32, 32, device=device)
+
+    def run() -> None:
+        with torch.no_grad():
+            net(x)
+
+    return run
+
+
+def gluon_predict(net: Any, hybrid: bool = True) -> Callable[[], Any]:
+    """The same in Gluon."""
+    net.initialize(mx.init.Xavier())
+    if hybrid:
+        net.hybridize(static_alloc=True, static_shape=True)
+    x = mx.nd.random.normal(shape=(STEP, 3, 32, 32))
+    return lambda: net(x)
+
+
+def whole_nets() -> Iterator[Case]:
+    """ResNet-20, plain, with gates and with experts."""
+    base = next(iter(NETS))
+    for name, run in (("a training step", torch_step), ("inference", torch_predict)):
+        nets = {
+            label: run(torch_resnet.ResNet(20, **made)) for label, made in NETS.items()
+        }
+        yield Case(f"pytorch: {name}, {STEP} images", base, nets)
+    # A graph takes the form for any batch size; without one, the net takes the faster.
+    for name, run in (("a training step", gluon_step), ("inference", gluon_predict)):
+        nets = {
+            label + note: run(gluon_resnet.ResNet(20, **made), hybrid)
+            for label, made in NETS.items()
+            for hybrid, note in ((True, ""), (False, " (imperative)"))
+        }
+        yield Case(f"gluon: {name}, {STEP} images", base, nets)
+
+
 def cases() -> Iterator[Case]:
-    """Forward and backward on all sizes, in both frameworks."""
+    """Forward and backward on all sizes, more experts, whole nets."""
     for size in SIZES:
         shape = "x".join(map(str, (*size, size[-1])))
         for half, make in (("pytorch", torch_candidates), ("gluon", gluon_candidates)):
             yield Case(f"{half}: forward and backward, {shape}", LOOP, make(size))
+        if try_gpu().type != "cpu":  # pragma: needs-gpu
+            halved = torch_candidates(size, torch.bfloat16)
+            yield Case(
+                f"pytorch: forward and backward, {shape}, bfloat16", LOOP, halved
+            )
+    yield Case("pytorch: experts, 8x64x64x16x16", PLAIN, torch_counts())
+    yield from whole_nets()

@@ -448,9 +448,22 @@ _FREE = {
 }
 
 
-def _work(kind: str, weight: tuple[int, ...], output: tuple[int, ...]) -> int | None:
+# Blocks of this package that compute something besides what their layers do.
+_COMPOSITE = ("GeneratedConv", "SqueezeExcite")
+
+
+def _work(
+    kind: str, weight: tuple[int, ...], output: tuple[int, ...], layer: Any = None
+) -> int | None:
     """Multiply-adds of a layer, or None for a kind that is not known."""
     kind = kind.lstrip("_")
+    if kind == "Experts2d":
+        # A kernel for each example, mixed from (K, O, I / groups, k, k), then used.
+        return output[0] * prod(weight) + prod(output) * prod(weight[2:])
+    if kind == "GeneratedConv2d":
+        return prod(output) * prod(layer.shape[1:])  # its linear layer made the kernel
+    if kind == "SqueezeExcite":
+        return 0  # a product for each number, without a sum
     if kind.startswith("Conv") and "Transpose" not in kind:
         # Each output value is a product of one kernel: (O, I / groups, k, …).
         return prod(output) * prod(weight[1:])
@@ -470,13 +483,14 @@ def _leaves(
 ) -> dict[int, tuple[str, Any]]:
     """(path, layer) of every layer without children, in registration order.
 
-    A layer that is registered twice is listed once, under its first path.
+    A layer that is registered twice is listed once, under its first path. A block that
+    computes something besides what its layers do is listed, too.
     """
     found = {} if found is None else found
     children = {k: v for k, v in _children(net).items() if v is not None}
     if bare_kind(net) in ("Conv", "Dense"):
         children = {}  # Gluon's `activation=` makes a child; the layer counts as one
-    if not children:
+    if not children or bare_kind(net) in _COMPOSITE:
         found.setdefault(id(net), (path, net))
     for name, child in children.items():
         _leaves(child, f"{path}.{name}" if path else str(name), found)
@@ -515,7 +529,7 @@ class _Recorder:
             shapes = {role: self.net.shape(t) for role, t in tensors.items()}
             first = output[0] if isinstance(output, (tuple, list)) else output
             produced = tuple(first.shape)
-            work = _work(kind, shapes.get("weight", ()), produced)
+            work = _work(kind, shapes.get("weight", ()), produced, layer)
             if work is None:
                 if shapes:
                     raise _UnknownWorkError(

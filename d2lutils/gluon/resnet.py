@@ -90,6 +90,9 @@ class ResNetUnit(nn.HybridBlock):
         checks.choice(
             owner, "shortcut", shortcut, ("projection", "zeros")
         )
+        dropout = checks.number(
+            owner, "dropout", dropout, 0, 1, open_high=True
+        )
         self.in_channels = in_channels
         form = (num_experts, dropout)
         self.branch = nn.HybridSequential()

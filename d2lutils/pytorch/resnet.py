@@ -85,6 +85,9 @@ class ResNetUnit(nn.Module):
         checks.choice(
             owner, "shortcut", shortcut, ("projection", "zeros")
         )
+        dropout = checks.number(
+            owner, "dropout", dropout, 0, 1, open_high=True
+        )
         self.in_channels = in_channels
         form = (num_experts, dropout)
         self.branch = nn.Sequential(

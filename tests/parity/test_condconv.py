@@ -953,7 +953,12 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (
         resnet(8, num_experts=2, dropout=1.0),
         ValueError,
-        "CondConv2d: dropout must be at least 0 and below 1, got 1",
+        "ResNetUnit: dropout must be at least 0 and below 1, got 1",
+    ),
+    (
+        resnet(8, dropout=5),
+        ValueError,
+        "ResNetUnit: dropout must be at least 0 and below 1, got 5",
     ),
 ]
 

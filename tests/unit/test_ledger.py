@@ -13,10 +13,16 @@ import torch
 from d2lutils import ledger as module
 from d2lutils import shapes
 from d2lutils.compat import mx
+from d2lutils.gluon import condconv as gluon_condconv
+from d2lutils.gluon import resnet as gluon_resnet
+from d2lutils.gluon import weightnet as gluon_weightnet
 from d2lutils.gluon.memory import kept_bytes
 from d2lutils.gluon.nin import nin_small as gluon_nin_small
 from d2lutils.gluon.residual import ResidualChunks as GluonChunks
 from d2lutils.ledger import DTYPES, OPTIMIZERS, Entry, Ledger, ledger
+from d2lutils.pytorch import condconv as torch_condconv
+from d2lutils.pytorch import resnet as torch_resnet
+from d2lutils.pytorch import weightnet as torch_weightnet
 from d2lutils.pytorch.memory import kept_bytes as torch_kept_bytes
 from d2lutils.pytorch.nin import CIFARNiN, nin_small
 from d2lutils.pytorch.residual import ResidualChunks as TorchChunks
@@ -673,3 +679,52 @@ class TestWhatNoLayerShows:
         torch.manual_seed(5)
         ledger(net, (1, 1, 8, 8))
         assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
+class TestKernelsOfEachExample:
+    """Layers that make a kernel for each example before they use it."""
+
+    @staticmethod
+    def ready(net: Any) -> Any:
+        if isinstance(net, mx.gluon.Block):
+            net.initialize()
+        return net
+
+    @pytest.mark.parametrize("groups", [1, 2])
+    def test_condconv(self, half: int, groups: int) -> None:
+        layer = (gluon_condconv, torch_condconv)[half].CondConv2d
+        net = self.ready(layer(4, 6, 3, stride=2, groups=groups, num_experts=5))
+        result = ledger(net, (2, 4, 9, 9))
+        kernel = 6 * 4 // groups * 9
+        assert result.parameters == 5 * kernel + 6 + 4 * 5 + 5
+        # Routing, mixing and convolving, for two examples of 4x4 positions.
+        assert result.multiply_adds == 2 * (4 * 5 + 5 * kernel + 16 * kernel)
+        with pytest.raises(ValueError, match=r"no rule .* training keeps of experts"):
+            _ = result.kept
+
+    @pytest.mark.parametrize("depthwise", [False, True])
+    def test_weightnet(self, half: int, depthwise: bool) -> None:
+        layer = (gluon_weightnet, torch_weightnet)[half].WeightNet2d
+        net = self.ready(layer(32, 32, 3, padding=1, M=6, G=3, depthwise=depthwise))
+        result = ledger(net, (2, 32, 5, 5))
+        kernel = 32 * (1 if depthwise else 32) * 9
+        vector = 32 * 2 + 2 + 2 * 6 * 32 + 6 * 32  # 32 → 2 → 6 for each channel
+        assert result.parameters == vector + kernel * 6 // 3
+        made = 32 * 2 + 2 * 6 * 32 + kernel * 6 // 3
+        assert result.multiply_adds == 2 * (made + 25 * kernel)
+
+    def test_resnet(self, half: int) -> None:
+        net = (gluon_resnet, torch_resnet)[half].ResNet
+        plain = ledger(self.ready(net(20)), (1, 3, 32, 32))
+        gated = ledger(self.ready(net(20, reduction=16)), (1, 3, 32, 32))
+        mixed = ledger(self.ready(net(20, num_experts=4)), (1, 3, 32, 32))
+        assert plain.parameters == 272_474
+        assert mixed.parameters == 1_076_834
+        # Of each kernel of the blocks, four to mix; of each routing, its weights.
+        routing = 4 * (7 * 16 + 6 * 32 + 5 * 64)
+        assert mixed.multiply_adds - plain.multiply_adds == 4 * 267_264 + routing
+        gates = 3 * 2 * (16 * 1 + 32 * 2 + 64 * 4)
+        assert gated.multiply_adds - plain.multiply_adds == gates
+        with pytest.raises(ValueError, match=r"training keeps of .*SqueezeExcite"):
+            _ = gated.kept
