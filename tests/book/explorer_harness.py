@@ -18,8 +18,12 @@ from playwright.sync_api import Frame, Locator, Page
 from d2lutils.explorers import Control, Explorer, View, choice, number, slider, switch
 from d2lutils.explorers.base import esc, num
 from d2lutils.explorers.base import text as svg_text
+from d2lutils.explorers.batch_fold import batch_fold
+from d2lutils.explorers.batch_fold import compute as fold_compute
 from d2lutils.explorers.dimensions import LAST, dimensions
 from d2lutils.explorers.dimensions import compute as dimensions_compute
+from d2lutils.explorers.kernel_mixer import compute as mixer_compute
+from d2lutils.explorers.kernel_mixer import kernel_mixer
 from d2lutils.explorers.memory_ledger import compute as memory_compute
 from d2lutils.explorers.memory_ledger import memory_ledger
 from d2lutils.explorers.pyramid_widths import compute as pyramid_compute
@@ -73,6 +77,14 @@ def draw_dimensions(explorer: Explorer, rng: random.Random) -> dict[str, Any]:
     windows = dimensions_compute(**s | {"n": n})["windows"]
     last = s["step"] >= windows - 1
     return s | {"n": n, "pin": pin, "step": LAST if last else s["step"]}
+
+
+def draw_fold(explorer: Explorer, rng: random.Random) -> dict[str, Any]:
+    """From the controls, half of them mended, with channels to follow that exist."""
+    s = from_controls(explorer, rng)
+    if rng.random() < 0.5:
+        s |= {"order": "example", "handed": "own"}
+    return s | {"pin": rng.randrange(-1, s["batch_size"] * s["channels"])}
 
 
 def toy_compute(x: float = 0.5, n: int = 3, kind: str = "a<b", on: bool = False) -> Any:
@@ -221,6 +233,34 @@ CASES = {
             {"net": "cifar", "size": 32, "inplace": True, "mode": "inference"},
             {"net": "small", "size": 28, "dropout": False},
             {"net": "small", "dtype": "float16", "mode": "inference"},
+        ),
+    ),
+    "kernel_mixer": Case(
+        kernel_mixer,
+        mixer_compute,
+        corners=(
+            {"inside": False},
+            {"solo": 0},
+            {"vertical": 0, "horizontal": 0},
+            {"vertical": 0, "horizontal": 0, "blur": 0, "identity": 0},
+            {"solo": 2, "blur": 0},
+            {"vertical": 1, "horizontal": 1, "blur": 1, "identity": 1, "side": 256},
+            {"side": 1, "blur": 0.3, "identity": 0.7},
+            {"vertical": 0.1, "horizontal": 0, "blur": 0, "identity": 0.3},
+        ),
+    ),
+    "batch_fold": Case(
+        batch_fold,
+        fold_compute,
+        draw_fold,
+        corners=(
+            {"batch_size": 3},
+            {"batch_size": 3, "order": "example"},
+            {"batch_size": 4, "channels": 4, "order": "example", "pin": 15},
+            {"batch_size": 4, "channels": 4, "pin": 6, "handed": "reverse"},
+            {"batch_size": 3, "channels": 2, "samples": "equal"},
+            {"batch_size": 4, "samples": "constant", "kernels": "given"},
+            {"batch_size": 1, "order": "example"},
         ),
     ),
     "toy": Case(toy, toy_compute),

@@ -21,8 +21,12 @@ from hypothesis import strategies as st
 from d2lutils import shapes
 from d2lutils.explorers import Explorer, View, choice, number, slider, switch
 from d2lutils.explorers.base import clicked, esc, num, part
+from d2lutils.explorers.batch_fold import ALIKE, HANDED, ORDERS, SOURCES, batch_fold
+from d2lutils.explorers.batch_fold import compute as fold_compute
 from d2lutils.explorers.dimensions import compute as dimensions_compute
 from d2lutils.explorers.dimensions import dimensions
+from d2lutils.explorers.kernel_mixer import EXPERTS, IMAGE, kernel_mixer
+from d2lutils.explorers.kernel_mixer import compute as mixer_compute
 from d2lutils.explorers.memory_ledger import compute as memory_compute
 from d2lutils.explorers.memory_ledger import memory_ledger
 from d2lutils.explorers.pyramid_widths import compute as pyramid_compute
@@ -38,6 +42,8 @@ from d2lutils.explorers.stochastic_grid import draws, stochastic_grid
 
 EXPLORERS = [residual_builder(), pyramid_widths(), stochastic_grid(), dimensions()]
 EXPLORERS += [memory_ledger()]
+EXPLORERS += [batch_fold()]
+EXPLORERS += [kernel_mixer()]
 
 
 def first_call(**changes: Any) -> dict[str, Any]:
@@ -727,6 +733,253 @@ class TestMemoryLedger:
             ValueError, match="size must be at least 28 and at most 256"
         ):
             memory_ledger(net="small", size=20)
+
+
+class TestKernelMixer:
+    def test_opens_one_apart(self) -> None:
+        result = mixer_compute()
+        assert (result["largest"], result["unequal"]) == (1, 30)
+        assert result["pixel"] == [6, 4]
+        assert result["cost"] == [612, 2560]
+        detail = kernel_mixer().first.detail
+        for line in (
+            "ReLU(0.5·1 + 0.5·(-2) + 0.5·0.45 + 0.5·0.75) = 0.1",
+            "0.5·ReLU(1) + 0.5·ReLU(-2) + 0.5·ReLU(0.45) + 0.5·ReLU(0.75) = 1.1",
+        ):
+            assert line in detail
+
+    def test_three_ways(self) -> None:
+        off: dict[str, Any] = dict.fromkeys(EXPERTS, 0)
+        for changes, way in (
+            ({"inside": False}, "outside"),
+            ({"inside": False, "solo": 0}, "outside"),
+            ({"solo": 0}, "one"),
+            (off | {"horizontal": 0.3}, "one"),
+            ({"vertical": 0, "horizontal": 0}, "signs"),
+            ({"vertical": 0}, ""),
+            ({"horizontal": 0}, ""),
+            (off | {"horizontal": 0.1, "identity": 1}, ""),
+            (off, ""),
+            (off | {"inside": False}, ""),
+            ({"solo": 1, "horizontal": 0}, ""),
+        ):
+            result = mixer_compute(**changes)
+            assert (result["way"], result["ok"]) == (way, way != ""), changes
+            view = kernel_mixer().view(**changes)
+            assert view.verdict.startswith("✓" if way else "✗")
+            assert "every expert is off" in view.verdict or result["on"]
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        tenths=st.tuples(*[st.integers(0, 10)] * 4),
+        solo=st.integers(-1, 3),
+        inside=st.booleans(),
+    )
+    def test_same_as_pytorch(
+        self, tenths: tuple[int, ...], solo: int, inside: bool
+    ) -> None:
+        torch = pytest.importorskip("torch")
+        from d2lutils.pytorch import condconv
+
+        shares = [t / 10 for t in tenths]
+        result = mixer_compute(*shares, inside=inside, solo=solo)
+        assert result["settings"] == mixer_compute(**result["settings"])["settings"]
+        routing = torch.tensor([result["routing"]], dtype=torch.float64)
+        mask = [solo in (-1, k) for k in range(4)]
+        assert result["routing"] == [s * m for s, m in zip(shares, mask, strict=True)]
+        image = [[int(v) / 4 for v in row] for row in IMAGE]
+        x = torch.tensor(image, dtype=torch.float64)[None, None]
+        experts = torch.tensor(list(EXPERTS.values()), dtype=torch.float64) / 16
+        experts = experts.view(4, 1, 1, 3, 3)
+
+        def close(name: str, value: Any) -> None:
+            assert np.allclose(result[name], value.squeeze().numpy(), atol=1e-12)
+
+        close("kernel", condconv.mixed(routing, experts).flatten())
+        answers = torch.nn.functional.conv2d(x, experts[:, 0], padding=1)
+        close("answers", answers)
+        mixed = condconv.folded(x, routing, experts, padding=1).relu()
+        close("mixed", mixed)
+        if inside:
+            summed = (routing.view(-1, 1, 1) * answers[0].relu()).sum(0)
+        else:
+            summed = condconv.mixture(x, routing, experts, padding=1).relu()
+        close("summed", summed)
+        gap = (summed - mixed).abs().squeeze()
+        assert abs(result["largest"] - gap.max()) < 1e-12
+        assert result["unequal"] == (gap > 1e-9).sum()
+        # The ReLU of a sum is never more than the sum of ReLUs.
+        assert (summed - mixed).min() > -1e-12
+
+    @pytest.mark.parametrize(
+        ("side", "cost"), [(1, [45, 40]), (2, [72, 160]), (56, [28_260, 125_440])]
+    )
+    def test_on_one_pixel_mixing_the_kernel_costs_more(
+        self, side: int, cost: list[int]
+    ) -> None:
+        assert mixer_compute(side=side)["cost"] == cost
+        assert f">{cost[1]:,}<" in kernel_mixer(side=side).first.svg
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"vertical": 1.1}, ValueError, "vertical must be .* at most 1, got 1.1"),
+            ({"blur": 0.25}, ValueError, "blur must go in steps of 0.1, got 0.25"),
+            ({"identity": "1"}, TypeError, "identity must be a number, got '1'"),
+            ({"inside": 1}, TypeError, "inside must be True or False, got 1"),
+            ({"side": 0}, ValueError, "side must be at least 1, got 0"),
+            ({"solo": 4}, ValueError, "solo must be from -1 to 3, got 4"),
+            ({"solo": -2}, ValueError, "solo must be from -1 to 3, got -2"),
+        ],
+    )
+    def test_bad_arguments(
+        self, arguments: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        for function in (mixer_compute, kernel_mixer):
+            with pytest.raises(error, match=f"kernel_mixer: {message}"):
+                function(**arguments)
+
+    def test_what_no_control_can_show(self) -> None:
+        assert mixer_compute(side=1000)["cost"][1] == 40_000_000
+        with pytest.raises(ValueError, match=r"side must be .*256, got 1000"):
+            kernel_mixer(side=1000)
+
+    def test_fallback_says_the_same(self) -> None:
+        words = repr(kernel_mixer())
+        assert "✗ Up to 1 apart in 30 of 64 pixels" in words
+        assert "mix kernels 612, mix answers 2,560" in words
+        assert "✓ Equal, way 2 of 3" in repr(kernel_mixer(solo=3))
+
+
+def folds(**fixed: Any) -> list[dict[str, Any]]:
+    """All settings of the batch fold with these fixed."""
+    values: dict[str, Any] = {"batch_size": range(1, 5), "channels": range(1, 5)}
+    values |= {"order": ORDERS, "samples": ALIKE, "kernels": SOURCES, "handed": HANDED}
+    values |= {name: [value] for name, value in fixed.items()}
+    rows = itertools.product(*values.values())
+    return [dict(zip(values, row, strict=True)) for row in rows]
+
+
+class TestBatchFold:
+    def test_opens_green_on_a_wrong_fold(self) -> None:
+        result = fold_compute()
+        assert (result["outputs"], result["loop"]) == ([61], [61])
+        assert (result["mended"], result["wrong"], result["ok"]) == (False, 0, False)
+        assert "✓ the test passes: 1 of 1 output" in batch_fold().first.svg
+        result = fold_compute(batch_size=3)
+        assert result["strip"][:4] == [[0, 0], [1, 0], [2, 0], [0, 1]]
+        assert (result["outputs"], result["loop"]) == ([39, 17, 21], [61, 21, 15])
+        result = fold_compute(batch_size=3, order="example")
+        assert (result["outputs"], result["ok"]) == ([61, 21, 15], True)
+
+    def test_fewest_changes(self) -> None:
+        """A larger batch and the order; neither alone, and every such batch."""
+        assert not fold_compute(order="example")["ok"]
+        for n in (2, 3, 4):
+            assert not fold_compute(batch_size=n)["ok"]
+            assert fold_compute(batch_size=n, order="example")["ok"]
+
+    def test_right_only_where_the_same_products_are_summed(self) -> None:
+        for s in folds():
+            r = fold_compute(**s)
+            width = s["channels"]
+            for g, hand in enumerate(r["hands"]):
+                group = r["strip"][g * width : (g + 1) * width]
+                read = [r["x"][e][c] for e, c in group]
+                same = (r["kernels"][hand], read) == (r["kernels"][g], r["x"][g])
+                assert r["right"][g] is same, s
+                own = hand == g and group == [[g, i] for i in range(width)]
+                assert (g in r["lucky"]) is (same and not own), s
+
+    def test_what_hides_the_order_by_channel(self) -> None:
+        """A batch of one, one channel, or one number: equal examples do not."""
+        for s in folds(order="example", handed="own"):
+            n, width = s["batch_size"], s["channels"]
+            hidden = n == 1 or width == 1 or s["samples"] == "constant"
+            shows = fold_compute(**s)["shows"]["channel"]
+            assert (shows == 0) is hidden, s
+            if hidden:
+                continue
+            middle = s["samples"] == "equal" and width == 2 and n == 3
+            assert shows == n - middle, s
+
+    def test_what_hides_a_reversal(self) -> None:
+        for s in folds(order="example", handed="own"):
+            n = s["batch_size"]
+            equal = s["samples"] != "distinct"
+            alike = s["kernels"] == "shared" or (s["kernels"] == "routed" and equal)
+            shows, moved = fold_compute(**s)["shows"], n - n % 2
+            assert shows["reverse"] == (0 if equal else moved), s
+            assert shows["kernels"] == (0 if alike else moved), s
+
+    def test_both_reversed(self) -> None:
+        """Each kernel meets its example, and the outputs come out in reverse."""
+        result = fold_compute(4, 3, "reverse", handed="reverse")
+        assert all(result["fits"])
+        assert result["outputs"] == result["loop"][::-1]
+        assert result["wrong"] == 4
+
+    @pytest.mark.parametrize("framework", ["PyTorch", "Gluon"])
+    def test_call_shown_computes_what_is_shown(self, framework: str) -> None:
+        names: dict[str, Any] = {"H": 1, "W": 1}
+        if framework == "PyTorch":
+            torch = pytest.importorskip("torch")
+            names["F"] = torch.nn.functional
+            tensor = torch.tensor
+        else:
+            mx = pytest.importorskip("d2lutils.compat", exc_type=ImportError).mx
+            names["mx"], tensor = mx, mx.nd.array
+        for s in folds(samples="distinct", kernels="routed"):
+            result, detail = fold_compute(**s), batch_fold(**s).first.detail
+            found = re.search(f"{framework}<code>(.*?)</code>", detail, re.DOTALL)
+            assert found is not None
+            x = np.array(result["x"], "float32")[:, :, None, None]
+            kernels = np.array(result["kernels"], "float32")[:, None, :, None, None]
+            here = names | {"x": tensor(x), "kernels": tensor(kernels)}
+            exec(html.unescape(re.sub("</?mark>", "", found[1])), here)
+            got = here["y"] if framework == "PyTorch" else here["y"].asnumpy()
+            assert np.array(got).ravel().tolist() == result["outputs"], s
+
+    def test_pin(self) -> None:
+        explorer = batch_fold(batch_size=3, pin=5)
+        pin = {"position": 5, "example": 2, "channel": 1, "kernel": 1, "as": 2}
+        assert explorer.result["pin"] == pin
+        words = "position 5 is C1; kernel B takes it for B2 ✗"
+        assert words in explorer.first.svg
+        assert words in repr(explorer)
+        mended = explorer.view(order="example")
+        assert "position 5 is B2; kernel B reads it as such ✓" in mended.svg
+        assert fold_compute(pin=3)["pin"] is None
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"batch_size": 0}, ValueError, "batch_size must be at least 1 and at"),
+            ({"batch_size": 2.5}, TypeError, "batch_size must be an integer, got 2.5"),
+            ({"channels": 5}, ValueError, "channels must be at least 1 and at most 4"),
+            ({"order": "rows"}, ValueError, "order must be one of .* got 'rows'"),
+            ({"samples": "same"}, ValueError, "samples must be one of .* got 'same'"),
+            ({"kernels": 1}, ValueError, "kernels must be one of .* got 1"),
+            ({"handed": "on"}, ValueError, "handed must be one of .* got 'on'"),
+            ({"pin": -2}, ValueError, "pin must be at least -1, got -2"),
+        ],
+    )
+    def test_bad_arguments(
+        self, arguments: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        for function in (fold_compute, batch_fold):
+            with pytest.raises(error, match=f"batch_fold: {message}"):
+                function(**arguments)
+
+    def test_fallback_says_the_same(self) -> None:
+        words = repr(batch_fold())
+        assert "✗ nobody notices" in words
+        words = repr(batch_fold(batch_size=2, channels=2))
+        assert "✗ exposed: 2 of 2 outputs wrong" in words
+        assert "Folded: A0 B0 A1 B1. Kernels: A, B." in words
+        words = repr(batch_fold(batch_size=2, order="example", samples="equal"))
+        hidden = "hide reversed examples and reversed kernels"
+        assert f"✗ mended, but this batch would {hidden}" in words
 
 
 class Elements(HTMLParser):
