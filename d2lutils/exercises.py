@@ -27,6 +27,7 @@ from __future__ import annotations
 import copy
 import difflib
 import importlib
+import json
 import numbers
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -1152,3 +1153,615 @@ def _nin_cost_checkpoint(
             "not a tenth less"
         )
     return None
+
+
+# == chapter: condconv =================================================================
+
+
+@_property(
+    "condconv_repair",
+    [
+        # images, experts, sizes (O, I, k), whether all images are equal, memory format
+        (5, 3, (4, 6, 3), False, "contiguous"),
+        (1, 3, (4, 6, 3), False, "contiguous"),
+        (4, 4, (3, 2, 3), False, "contiguous"),
+        (4, 2, (6, 4, 3), True, "contiguous"),
+        (3, 4, (5, 3, 3), False, "channels_last"),
+    ],
+)
+def _condconv_repair(
+    answer: Any,
+    batch: int,
+    count: int,
+    sizes: tuple[int, int, int],
+    equal: bool,
+    memory: str,
+) -> str | None:
+    torch = _framework("pytorch")
+    from d2lutils.pytorch.condconv import looped
+
+    outputs, inputs, k = sizes
+
+    def waves(*shape: int) -> Any:
+        numbers = torch.arange(int(np.prod(shape)), dtype=torch.float64)
+        return torch.sin(numbers * 1.7 + numbers**2 / 97).reshape(shape)
+
+    x = waves(1 if equal else batch, inputs, 6, 5).repeat(
+        batch if equal else 1, 1, 1, 1
+    )
+    # Brightness differs, so that routing does.
+    x = x + waves(1 if equal else batch, inputs, 1, 1)
+    matrix, offset = 2 * waves(count, inputs), waves(count) / 2
+    experts = waves(count, outputs, inputs, k, k)
+    if memory == "channels_last":
+        x = x.to(memory_format=torch.channels_last)
+    routing = torch.sigmoid(x.mean(dim=(2, 3)) @ matrix.T + offset)
+    expected = looped(x, routing, experts, padding=1)
+    got = answer(x, matrix, offset, experts)
+    if not isinstance(got, torch.Tensor):
+        return f"a tensor is expected, got {_brief(got)}"
+    if got.shape != expected.shape:
+        return f"the shape must be {tuple(expected.shape)}, got {tuple(got.shape)}"
+    for i, (a, b) in enumerate(zip(expected, got, strict=True)):
+        if not torch.allclose(a, b.to(a.dtype), atol=1e-9):
+            return f"image {i} differs from what a loop over the images gives"
+    return None
+
+
+_HALF8 = np.full(8, 0.5)
+
+
+@_reference(
+    "condconv_deviation",
+    [
+        ((8, 64, 64, 3, 3), _HALF8),
+        ((8, 64, 64, 3, 3), _HALF8, True),
+        ((4, 16, 8, 3, 3), np.array([1.0, 0.0, 0.0, 0.0])),
+        ((3, 32, 16, 5, 5), np.array([0.9, 0.25, 0.5]), False),
+        ((2, 24, 6, 1, 3), np.array([0.75, 0.125]), True),
+    ],
+)
+def _condconv_deviation(
+    shape: tuple[int, ...], weights: np.ndarray, whole_tensor: bool = False
+) -> float:
+    _, outputs, inputs, height, width = shape
+    fan_in = inputs * height * width * (outputs if whole_tensor else 1)
+    return float(np.sqrt(2 / fan_in * np.square(weights).sum()))
+
+
+@_reference(
+    "condconv_experts",
+    [(2_500_000,), (1_076_834,), (1_076_833,), (2_148_458,), (300_000,), (200_000,)],
+)
+def _condconv_experts(limit: int) -> int:
+    # Stem, projections, batch norms, classifier; then what an expert brings.
+    without = 272_474 - 267_264
+    return max(1, (limit - without) // (267_264 + 642) + 1)
+
+
+@_property(
+    "condconv_pointwise",
+    [
+        ((2, 5), (3, 4, 6), (5, 7)),
+        ((1, 4), (1, 2, 3), (4, 4)),
+        ((3, 1), (3, 3, 3), (1, 6)),
+        ((4, 2), (2, 8, 2), (3, 1)),
+    ],
+)
+def _condconv_pointwise(
+    answer: Any,
+    batches: tuple[int, int],
+    sizes: tuple[int, int, int],
+    space: tuple[int, int],
+) -> str | None:
+    mx = _framework("gluon")
+    from d2lutils.gluon.condconv import looped
+
+    count, outputs, inputs = sizes
+    shape = (count, outputs, inputs, 1, 1)
+
+    hybrid: Any = mx.gluon.HybridBlock
+
+    class Block(hybrid):
+        def hybrid_forward(self, F: Any, x: Any, routing: Any, experts: Any) -> Any:
+            return answer(F, x, routing, experts, shape)
+
+    def waves(*shape: int) -> Any:
+        numbers = np.arange(np.prod(shape), dtype="float64")
+        return mx.nd.array(np.sin(numbers * 1.7 + numbers**2 / 97).reshape(shape))
+
+    block = Block()
+    block.hybridize()
+    for batch in batches:  # of one graph
+        given = (waves(batch, inputs, *space), waves(batch, count), waves(*shape))
+        got = block(*given)
+        if not isinstance(got, mx.nd.NDArray):
+            return f"one array is expected, got {_brief(got)}"
+        expected = looped(*given).asnumpy()
+        if got.shape != expected.shape:
+            return (
+                f"with {batch} images the shape must be {expected.shape}, "
+                f"got {got.shape}"
+            )
+        if not np.allclose(got.asnumpy(), expected, rtol=1e-4, atol=1e-5):
+            return f"with {batch} images it differs from a loop over the images"
+    return None
+
+
+# == chapter: one_idea =================================================================
+
+
+def _one_idea_wave(*shape: int, step: float = 1.7) -> np.ndarray:
+    """Values that repeat nowhere."""
+    return np.sin(step * np.arange(1.0, 1 + np.prod(shape))).reshape(shape)
+
+
+@_property(
+    "one_idea_weightnet",
+    [
+        ("output", 4, 3, 3),
+        ("input", 4, 3, 3),
+        ("input", 2, 5, 1),
+        ("output", 6, 6, 3),
+        ("input", 3, 3, 5),
+    ],
+)
+def _one_idea_weightnet(
+    answer: Any, side: str, out: int, inputs: int, k: int
+) -> str | None:
+    torch = _framework("pytorch")
+    from d2lutils.pytorch.weightnet import WeightNet2d
+
+    conv2d = torch.nn.functional.conv2d
+    kernel = torch.tensor(_one_idea_wave(out, inputs, k, k), dtype=torch.float32)
+    x = torch.tensor(_one_idea_wave(3, inputs, 6, 5, step=0.9), dtype=torch.float32)
+    size = out if side == "output" else inputs
+    gate = torch.tensor((1 + _one_idea_wave(3, size, step=2.3)) / 2)
+    gate = gate.to(torch.float32)
+    scale = gate[:, :, None, None]
+    if side == "output":
+        expected = conv2d(x, kernel, padding=k // 2) * scale
+    else:
+        expected = conv2d(x * scale, kernel, padding=k // 2)
+    layer, alpha = answer(kernel.clone(), gate.clone(), side)
+    if not isinstance(layer, WeightNet2d):
+        return f"a WeightNet2d is expected, got {_brief(layer)}"
+    with torch.no_grad():
+        y = layer(x, alpha)
+    if y.shape != expected.shape:
+        return _differs(tuple(expected.shape), tuple(y.shape))
+    if not torch.allclose(y, expected, rtol=1e-4, atol=1e-5):
+        return "the layer's output is not that of the gated convolution"
+    return None
+
+
+@_reference(
+    "one_idea_reduction",
+    [(20, 16), (20, 8), (56, 16), (20, 3), (110, 4)],
+)
+def _one_idea_reduction(depth: int, reduction: int) -> int:
+    hidden = [(c, c // reduction) for c in (16, 32, 64)]
+    return (depth - 2) // 6 * sum(2 * c * h + h + c for c, h in hidden)
+
+
+def _one_idea_fold_inputs() -> list[tuple[Any, ...]]:
+    cases = []
+    for n, out, inputs, k, eps in (
+        (2, 3, 2, 3, 1e-5),
+        (3, 4, 4, 1, 0.1),
+        (1, 2, 5, 3, 1.0),
+    ):
+        waves = [_one_idea_wave(out, step=step) for step in (0.7, 1.1, 1.3, 1.9)]
+        gamma, beta, mean, var = waves
+        gate = (1 + _one_idea_wave(n, out, step=2.3)) / 2
+        weight = _one_idea_wave(out, inputs, k, k)
+        cases.append((weight, gamma, beta, mean, 0.5 + var**2, eps, gate))
+    return cases
+
+
+@_property("one_idea_fold", _one_idea_fold_inputs)
+def _one_idea_fold(answer: Any, *arguments: Any) -> str | None:
+    weight, gamma, beta, mean, var, eps, gate = arguments
+    kernels, biases = map(_plain, answer(*_copies(arguments)))
+    scale = gamma / np.sqrt(var + eps)
+    wanted = (gate * scale)[:, :, None, None, None] * weight
+    if np.shape(kernels) != wanted.shape:
+        return f"the kernels' shape: {_differs(wanted.shape, np.shape(kernels))}"
+    if not _same(wanted, kernels):
+        return "the kernels are not those of the folded convolution"
+    if not _same(gate * (beta - scale * mean), biases):
+        return "the kernels are right, the biases are not"
+    return None
+
+
+@_reference(
+    "one_idea_input_mean",
+    [
+        (_one_idea_wave(2, 4, step=0.7), _one_idea_wave(4, 3, 3, 3)),
+        (_one_idea_wave(1, 3, step=1.1), _one_idea_wave(3, 3, 1, 1)),
+        (_one_idea_wave(4, 4, step=1.3), _one_idea_wave(4, 4, 3, 3)),
+        (_one_idea_wave(3, 2, step=1.9), _one_idea_wave(2, 5, 5, 5)),
+    ],
+)
+def _one_idea_input_mean(weight: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    result: np.ndarray = weight @ kernel.sum(axis=(2, 3))
+    return result
+
+
+# == chapter: batch_norm ===============================================================
+
+
+def _batch_norm_wave(*shape: int, step: float = 1.7) -> np.ndarray:
+    """Values that repeat nowhere."""
+    return np.sin(step * np.arange(1.0, 1 + np.prod(shape))).reshape(shape)
+
+
+@_reference(
+    "batch_norm_entry",
+    [
+        (2 * _batch_norm_wave(4, 3, 5, 5), np.ones(3), 0.9),
+        (_batch_norm_wave(2, 2, 1, 1, step=0.9), np.array([0.5, 2.0]), 0.5),
+        (3 * _batch_norm_wave(8, 4, step=1.1), np.ones(4), 0.97),
+        (_batch_norm_wave(3, 2, 7, step=2.3), np.array([4.0, 0.25]), 0.75),
+    ],
+)
+def _batch_norm_entry(
+    x: np.ndarray, running_var: np.ndarray, momentum: float
+) -> tuple[np.ndarray, np.ndarray]:
+    values = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
+    new = [values.var(axis=1, ddof=ddof) for ddof in (0, 1)]
+    one, two = (momentum * running_var + (1 - momentum) * v for v in new)
+    return one, two
+
+
+@_reference(
+    "batch_norm_momentum",
+    [(0.97,), (0.9,), (0.97, 4), (0.9, 2), (0.5, 3)],
+)
+def _batch_norm_momentum(momentum: float, parts: int = 1) -> float:
+    keeps: float = momentum ** (1 / parts)
+    return 1 - keeps
+
+
+@_reference("batch_norm_zero_gradient", [(False, 1), (True, 1), (False, 0), (True, 0)])
+def _batch_norm_zero_gradient(relu: bool, padding: int) -> set[str]:
+    constant = not relu and padding == 0
+    return {"conv1.bias", "conv2.bias"} | ({"norm1.bias"} if constant else set())
+
+
+@_property("batch_norm_renew", [(1, 0.9), (3, 0.5), (4, 0.75)])
+def _batch_norm_renew(answer: Any, count: int, momentum: float) -> str | None:
+    mx = _framework("gluon")
+    nn = mx.gluon.nn
+    net = nn.HybridSequential()
+    net.add(
+        nn.Conv2D(3, 3, in_channels=2),
+        nn.BatchNorm(in_channels=3, momentum=momentum),
+        nn.Activation("relu"),
+        nn.Flatten(),
+        nn.Dense(2, in_units=48),
+    )
+    net.initialize()
+    params = list(net.collect_params().values())
+    for number, p in enumerate(params):
+        if p.grad_req != "null":
+            wave = _batch_norm_wave(*p.shape, step=0.7 + 0.3 * number)
+            p.set_data(mx.nd.array(wave))
+    weights = [p.data().asnumpy() for p in params if p.grad_req != "null"]
+    batches = [
+        mx.nd.array(_batch_norm_wave(5, 2, 6, 6, step=1.1 + 0.2 * i) + i)
+        for i in range(count)
+    ]
+    mean, var = np.zeros(3), np.ones(3)
+    for x in batches:
+        y = net[0](x).asnumpy().astype("float64")
+        mean = momentum * mean + (1 - momentum) * y.mean(axis=(0, 2, 3))
+        var = momentum * var + (1 - momentum) * y.var(axis=(0, 2, 3))
+    answer(net, batches)
+    mx.nd.waitall()
+    after = [p.data().asnumpy() for p in params if p.grad_req != "null"]
+    if not all(np.array_equal(a, b) for a, b in zip(weights, after, strict=True)):
+        return "the weights have changed"
+    norm = net[1]
+    for wanted, book, start in (
+        (mean, norm.running_mean, 0.0),
+        (var, norm.running_var, 1.0),
+    ):
+        found = book.data().asnumpy()
+        if (found == start).all():
+            return "the running statistics have not moved"
+        if not np.allclose(found, wanted, rtol=1e-4, atol=1e-5):
+            return f"the running statistics are wrong: {_differs(wanted, found)}"
+    return None
+
+
+# == chapter: same_weights =============================================================
+
+
+def _same_weights_layers() -> list[tuple[Any, ...]]:
+    """The kind of layer, its arguments in both frameworks, and its input's shape."""
+    return [
+        ("Dense", {"units": 5, "in_units": 3}, (2, 3)),
+        ("Dense", {"units": 2, "in_units": 4, "use_bias": False}, (3, 4)),
+        ("BatchNorm", {"in_channels": 6, "epsilon": 2**-6}, (2, 6, 3, 3)),
+        ("Conv2D", {"channels": 4, "kernel_size": 3, "in_channels": 2}, (1, 2, 5, 5)),
+        ("Conv1D", {"channels": 5, "kernel_size": 2, "in_channels": 5}, (2, 5, 4)),
+    ]
+
+
+@_property("same_weights_copy", _same_weights_layers)
+def _same_weights_copy(
+    answer: Any, kind: str, options: dict[str, Any], shape: tuple[int, ...]
+) -> str | None:
+    mx, torch = _framework("gluon"), _framework("pytorch")
+    nn = torch.nn
+    source = getattr(mx.gluon.nn, kind)(**options)
+    source.initialize()
+    for number, (name, p) in enumerate(source._collect_params_with_prefix().items()):
+        wave = np.sin(np.arange(1, 1 + np.prod(p.shape)) * (1.3 + 0.4 * number))
+        values = 0.5 + wave**2 if name == "running_var" else wave
+        p.set_data(mx.nd.array(values.reshape(p.shape)))
+    if kind == "Dense":
+        target = nn.Linear(
+            options["in_units"], options["units"], bias=options.get("use_bias", True)
+        )
+    elif kind == "BatchNorm":
+        target = nn.BatchNorm2d(options["in_channels"], eps=options["epsilon"])
+    else:
+        target = getattr(nn, kind.replace("D", "d"))(
+            options["in_channels"], options["channels"], options["kernel_size"]
+        )
+    known = {id(p) for p in target.parameters() if p.requires_grad}
+    target.eval()
+    answer(source, target)
+    if {id(p) for p in target.parameters() if p.requires_grad} != known:
+        return "the target's trainable parameters are no longer those it had"
+    x = np.cos(np.arange(np.prod(shape), dtype="float32")).reshape(shape)
+    expected = source(mx.nd.array(x)).asnumpy()
+    with torch.no_grad():
+        got = target(torch.as_tensor(x)).numpy()
+    if not _same(expected, got, rtol=1e-4, atol=1e-5):
+        return "the outputs in evaluation differ"
+    return None
+
+
+def _same_weights_nets() -> list[tuple[Any, ...]]:
+    """A net as nested lists of (units, flatten) or "relu", and its input's shape."""
+    return [
+        ([(4, False), "relu", (3, True)], (2, 5, 3)),
+        ([(4, True), "relu", (3, True)], (2, 6)),
+        ([[(4, False), (4, True)], "relu", (2, True)], (3, 2, 2, 2)),
+        ([(4, False), [(3, False), "relu"], (2, False)], (2, 3, 4)),
+        ([["relu", (3, False)], [[(5, True)], (3, True)]], (2, 1, 4)),
+    ]
+
+
+@_property("same_weights_flatten", _same_weights_nets)
+def _same_weights_flatten(
+    answer: Any, layers: list[Any], shape: tuple[int, ...]
+) -> str | None:
+    mx = _framework("gluon")
+    nn = mx.gluon.nn
+    expected = []
+
+    def build(parts: list[Any], path: str, axes: int) -> tuple[Any, int]:
+        net = nn.HybridSequential()
+        for number, part in enumerate(parts):
+            at = f"{path}{number}"
+            if isinstance(part, list):
+                child, axes = build(part, f"{at}.", axes)
+            elif part == "relu":
+                child = nn.Activation("relu")
+            else:
+                child = nn.Dense(part[0], flatten=part[1])
+                if part[1] and axes > 2:
+                    expected.append(at)
+                axes = 2 if part[1] else axes
+            net.add(child)
+        return net, axes
+
+    net, _ = build(layers, "", len(shape))
+    net.initialize()
+    got = answer(net, mx.nd.ones(shape))
+    if not isinstance(got, list) or got != sorted(expected):
+        return _differs(sorted(expected), got)
+    return None
+
+
+def _same_weights_steps() -> list[tuple[Any, ...]]:
+    ones = np.ones((2, 3))
+    zeros, big = np.zeros(4), np.array([1000.0, 1e-3])
+    same = {"w": ones, "b": zeros}
+    slightly = {"w": ones * (1 + 2**-12), "b": zeros}
+    broken = {"w": ones * np.nan, "b": zeros}
+    one_element = {"w": big * np.array([1.0, 3.0]), "b": zeros}
+    moved = {"w": ones, "b": zeros + 1e-30}
+    return [
+        ([same, same, slightly, same], [same] * 4, 1e-4),
+        ([same, slightly, slightly], [same] * 3, 1e-3),
+        ([same, broken], [same] * 2, 1e-4),
+        ([one_element] * 2, [{"w": big, "b": zeros}] * 2, 1e-4),
+        ([same, same, moved], [same] * 3, 1e-4),
+        ([slightly], [same], 1e-4),
+    ]
+
+
+@_reference("same_weights_leaves", _same_weights_steps)
+def _same_weights_leaves(
+    one: list[dict[str, np.ndarray]], two: list[dict[str, np.ndarray]], bound: float
+) -> int | None:
+    for step, (ours, theirs) in enumerate(zip(one, two, strict=True), 1):
+        for name, b in theirs.items():
+            if not np.abs(ours[name] - b).max() <= bound * np.abs(b).max():
+                return step
+    return None
+
+
+def _same_weights_sums() -> list[tuple[Any, ...]]:
+    harmonic = (1 / np.arange(1, 1001)).astype("float32")
+    waves = np.sin(np.arange(777) ** 2).astype("float32")
+    return [
+        (harmonic, 1),
+        (harmonic, 2),
+        (harmonic[::-1].copy(), 3),
+        (waves, 4),
+        (waves * np.float32(1e4), 7),
+    ]
+
+
+@_property("same_weights_threads", _same_weights_sums)
+def _same_weights_threads(answer: Any, x: np.ndarray, threads: int) -> str | None:
+    def add_up(values: Any) -> Any:
+        total = np.float32(0)
+        for value in values:
+            total = np.float32(total + value)
+        return total
+
+    expected = add_up([add_up(piece) for piece in np.array_split(x, threads)])
+    got = np.asarray(answer(x, threads))
+    if got.dtype != np.float32:
+        return f"a float32 is expected, got {got.dtype}"
+    if got.shape != () or got != expected:
+        return f"expected {float(expected)!r}, got {got.tolist()!r}"
+    return None
+
+
+# == chapter: graph ====================================================================
+
+
+def _graph_wave(*shape: int, step: float = 1.7) -> np.ndarray:
+    """Values that repeat nowhere, some larger than one."""
+    values = 2 * np.sin(step * np.arange(1.0, 1 + np.prod(shape))).reshape(shape)
+    return values.astype("float32")
+
+
+def _graph_block(mx: Any, answer: Any, calls: list[int]) -> Any:
+    """The answer as a hybridized block that counts how often it is traced."""
+
+    class Block(mx.gluon.HybridBlock):  # type: ignore[misc]
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            calls.append(1)
+            return answer(F, x)
+
+    block = Block()
+    block.hybridize()
+    return block
+
+
+@_property(
+    "graph_rewrite",
+    [(2, (3, 5), 1.0), (4, (2, 6), 0.25), (3, (5, 4), 0.1), (1, (4, 2), 3.0)],
+)
+def _graph_rewrite(
+    answer: Any, channels: int, batches: tuple[int, int], scale: float
+) -> str | None:
+    mx = _framework("gluon")
+    block = _graph_block(mx, answer, [])
+    for batch in batches:  # of one graph
+        x = scale * _graph_wave(batch, channels)
+        wanted = (
+            np.repeat(x[:, :, None], 2, axis=2),
+            x - x.mean(axis=0),
+            x / max(1.0, float(x.max())),
+        )
+        got = block(mx.nd.array(x))
+        if not isinstance(got, list | tuple) or len(got) != 3:
+            return "a list of three results is expected"
+        for name, a, b in zip(
+            ("doubled", "centred", "limited"), wanted, got, strict=True
+        ):
+            if not _same(a, b, rtol=1e-5, atol=1e-6):
+                if a.shape != b.shape:
+                    return f"{name} must have shape {a.shape}, got {b.shape}"
+                return f"the values of {name} are wrong for a batch of {batch}"
+    return None
+
+
+@_property("graph_flag", [(True, 3), (False, 4), (True, 1), (False, 20)])
+def _graph_flag(answer: Any, first: bool, size: int) -> str | None:
+    mx = _framework("gluon")
+    calls: list[int] = []
+    block = _graph_block(mx, answer, calls)
+    for training in (first, not first, first):
+        x = mx.nd.array(_graph_wave(size, 2))
+        x.attach_grad()
+        with mx.autograd.record(train_mode=training):
+            y = block(x)
+        y.backward(train_mode=training)
+        factor, mode = (2, "training") if training else (-1, "evaluation")
+        begun = "training" if first else "evaluation"
+        if len(calls) > 1:
+            return f"it was traced again in {mode}"
+        if not _same(factor * x.asnumpy(), y, rtol=1e-5):
+            return f"traced in {begun}, the values in {mode} are wrong"
+        if not _same(np.full(x.shape, factor, "float32"), x.grad, rtol=1e-5):
+            return f"traced in {begun}, the gradient in {mode} is wrong"
+    return None
+
+
+_GRAPH_LINES = {
+    'print("hi")': "gone",
+    "self.calls += 1": "gone",
+    "x = x * self.scale": "frozen",
+    "x = x + random.random()": "frozen",
+    "x = x + F.random.uniform(shape=(1,))": "alive",
+    "x = F.Dropout(x, p=0.5)": "alive",
+    "if autograd.is_training(): x = 2 * x": "gone",
+    "for _ in range(self.depth): x = F.relu(x)": "frozen",
+    "x = F.where(x > 0, x, -x)": "alive",
+}
+
+
+@_property("graph_survives", [(line,) for line in _GRAPH_LINES])
+def _graph_survives(answer: Any, line: str) -> str | None:
+    got = answer(line)
+    if got not in ("gone", "frozen", "alive"):
+        return f"one of 'gone', 'frozen' and 'alive' is expected, got {_brief(got)}"
+    return None if got == _GRAPH_LINES[line] else f"{got!r} is not what happens"
+
+
+@_property(
+    "graph_retraces",
+    [
+        ([4, 4, 4],),
+        ([4, 5, 6, 7],),
+        ([4, 1, 4, 1],),
+        ([1, 4, 5],),
+        ([4, 5, 1, 7, 4],),
+        ([2, 1, 9, 3],),
+    ],
+)
+def _graph_retraces(answer: Any, sizes: list[int]) -> str | None:
+    torch = _framework("pytorch")
+    graphs = []
+
+    def backend(graph: Any, examples: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    torch.compiler.reset()
+    compiled = torch.compile(lambda x: 2 * x + 1, backend=backend)
+    got = answer(list(sizes))
+    for size in sizes:
+        compiled(torch.ones(size, 3))
+    return None if _same(len(graphs), got) else _differs(len(graphs), got)
+
+
+def _graph_depth_inputs() -> list[tuple[Any, ...]]:
+    mx = _framework("gluon")
+    x, w = mx.sym.var("x"), mx.sym.var("w")
+    chain = mx.sym.relu(mx.sym.tanh(mx.sym.relu(x)))
+    skip = x + mx.sym.sigmoid(mx.sym.relu(x * w))
+    side = mx.sym.Group([mx.sym.relu(x), mx.sym.tanh(mx.sym.sigmoid(chain))])
+    late = mx.sym.dot(chain, mx.sym.relu(w))
+    return [(symbol.tojson(),) for symbol in (chain, skip, side, late, x)]
+
+
+@_reference("graph_depth", _graph_depth_inputs)
+def _graph_depth(text: str) -> int:
+    graph = json.loads(text)
+    depths: list[int] = []
+    for node in graph["nodes"]:
+        before = [depths[i] for i, *_ in node["inputs"]]
+        depths.append(max(before, default=0) + (node["op"] != "null"))
+    return depths[graph["heads"][0][0]]

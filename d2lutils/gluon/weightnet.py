@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from d2lutils import checks
@@ -61,6 +62,9 @@ class GeneratedConv2d(nn.HybridBlock):
             groups=G * out_channels,
             use_bias=False,
             in_channels=M * out_channels,
+            # As a plain kernel would start: each weight is an entry of
+            # a kernel, and the linear layer's own fan-in is only M / G.
+            weight_initializer=mx.init.Uniform(1 / math.sqrt(count)),
         )
 
     def forward(self, x: Any, alpha: Any) -> Any:

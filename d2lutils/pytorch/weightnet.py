@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -57,6 +59,10 @@ class GeneratedConv2d(nn.Module):
             groups=G * out_channels,
             bias=False,
         )
+        # As a plain kernel would start: each weight is an entry of a
+        # kernel, and the linear layer's own fan-in is only M / G.
+        bound = 1 / math.sqrt(count)
+        nn.init.uniform_(self.linear.weight, -bound, bound)
 
     def forward(
         self, x: torch.Tensor, alpha: torch.Tensor

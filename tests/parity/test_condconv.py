@@ -647,6 +647,21 @@ def test_each_expert_starts_as_a_plain_convolution(groups: int, half: int) -> No
     assert 0.9 * bound < np.abs(biases).max() <= bound * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_a_made_kernel_starts_as_a_plain_one(depthwise: bool, half: int) -> None:
+    torch.manual_seed(0)
+    mx.random.seed(0)
+    options = {"M": 6, "G": 3, "depthwise": depthwise}
+    net = halves("weightnet")[half].WeightNet2d(64, 64, 3, **options)
+    if half == 0:
+        net.initialize(mx.init.Xavier())  # which is for the other layers
+    bound = 1 / np.sqrt(9 if depthwise else 64 * 9)
+    weights = both_weights(net.generated.linear.weight)
+    assert abs(weights.std() / (bound / np.sqrt(3)) - 1) < 0.03
+    assert 0.99 * bound < np.abs(weights).max() <= bound * (1 + 1e-6)
+
+
 # -- PyTorch: compiled, exported, in other dtypes and orders ---------------------------
 
 
