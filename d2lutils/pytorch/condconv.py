@@ -290,7 +290,7 @@ class Experts2d(nn.Module):
         if self.padding_mode != "zeros" and padding:
             x = F.pad(x, (padding,) * 4, mode=self.padding_mode)
             padding = 0
-        y = FORMS[self._form()](
+        y = FORMS[self._form(x)](
             x,
             routing_weights,
             self.weight,
@@ -307,16 +307,21 @@ class Experts2d(nn.Module):
         # Under autocast the answer has another dtype, and keeps it.
         return y + bias.to(y.dtype)[:, :, None, None]
 
-    def _form(self) -> str:
+    def _form(self, x: torch.Tensor) -> str:
         """The fastest form by the stored benchmarks, unless one is set.
 
-        A graph for any batch size cannot have as many groups as
-        examples.
+        With as many groups as examples, Inductor cannot compile a graph
+        for any batch size.
         """
-        if self.form == "auto":
-            compiling = torch.compiler.is_compiling()
-            return "unfolded" if compiling else "folded"
-        return self.form
+        if self.form != "auto":
+            return self.form
+        if torch.compiler.is_compiling():
+            # It takes a second to load, and knows what is a symbol.
+            from torch.fx.experimental import symbolic_shapes
+
+            if not symbolic_shapes.has_static_value(x.shape[0]):
+                return "unfolded"
+        return "folded"
 
 
 class CondConv2d(nn.Module):

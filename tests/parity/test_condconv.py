@@ -689,6 +689,29 @@ def test_compiled(form: str) -> None:
             torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
 
 
+def test_the_form_of_a_graph() -> None:
+    """Groups where the batch size is a number; none where it is a symbol."""
+    net, _ = pytorch_layer("auto")
+    x = torch.tensor(noise(5, 4, 7, 6))  # unlike any size that is known
+    found = []
+
+    def grouped(graph: Any) -> bool:
+        return any("conv2d" in str(node.target) for node in graph.nodes)
+
+    def backend(module: Any, _: Any) -> Any:
+        found.append(grouped(module.graph))
+        return module.forward
+
+    for dynamic in (False, True):
+        torch.compiler.reset()
+        torch.compile(net, backend=backend, dynamic=dynamic)(x)
+    for shapes in (None, ({0: torch.export.Dim("batch")},)):
+        found.append(
+            grouped(torch.export.export(net, (x,), dynamic_shapes=shapes).graph)
+        )
+    assert found == [True, False, True, False]
+
+
 @pytest.mark.parametrize("form", ["auto", *PYTORCH.FORMS])
 def test_autocast(form: str) -> None:
     """With routing found or given; close, and gradients in the parameters' dtype."""
