@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import condconv, residual, shortcuts
+from benchmarks import batch_norm, condconv, graph, one_idea, residual, shortcuts
 from benchmarks.cases import Case
 from d2lutils.timing import Timing, interleaved
 
@@ -22,6 +22,9 @@ SUITES: dict[str, Callable[[], Iterable[Case]]] = {
     "shortcuts": shortcuts.cases,
     "pyramidnet": shortcuts.whole_nets,
     "condconv": condconv.cases,
+    "one_idea": one_idea.cases,
+    "batch_norm": batch_norm.cases,
+    "graph": graph.cases,
 }
 
 

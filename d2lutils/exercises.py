@@ -1638,7 +1638,7 @@ def _graph_wave(*shape: int, step: float = 1.7) -> np.ndarray:
 def _graph_block(mx: Any, answer: Any, calls: list[int]) -> Any:
     """The answer as a hybridized block that counts how often it is traced."""
 
-    class Block(mx.gluon.HybridBlock):  # type: ignore[misc]
+    class Block(mx.gluon.HybridBlock):
         def hybrid_forward(self, F: Any, x: Any) -> Any:
             calls.append(1)
             return answer(F, x)
@@ -1704,7 +1704,7 @@ _GRAPH_LINES = {
     "self.calls += 1": "gone",
     "x = x * self.scale": "frozen",
     "x = x + random.random()": "frozen",
-    "x = x + F.random.uniform(shape=(1,))": "alive",
+    "x = x + F.random.normal_like(x)": "alive",
     "x = F.Dropout(x, p=0.5)": "alive",
     "if autograd.is_training(): x = 2 * x": "gone",
     "for _ in range(self.depth): x = F.relu(x)": "frozen",

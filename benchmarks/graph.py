@@ -1,0 +1,183 @@
+"""From Python to a graph: what hybridizing and compiling gain, as ratios."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.cases import Case
+from d2lutils.compat import mx
+from d2lutils.gluon.blocks import ConvChunk as GluonChunk
+from d2lutils.gluon.nin import NiN as GluonNiN
+from d2lutils.pytorch.blocks import ConvChunk as TorchChunk
+from d2lutils.pytorch.nin import NiN as TorchNiN
+
+DEPTH = 60  # tiny layers in a chain
+TINY = f"a chain of {DEPTH} tiny layers"
+SHAPES = {
+    TINY: (1, 8),
+    "four chunks": (16, 16, 16, 16),
+    "NiN": (8, 1, 99, 99),
+}
+GRAPHS: dict[str, dict[str, bool]] = {
+    "hybridized": {},
+    "static_alloc": {"static_alloc": True},
+    "static_alloc and static_shape": {"static_alloc": True, "static_shape": True},
+}
+
+
+def gluon_net(name: str) -> Any:
+    """One of the three nets, with values."""
+    if name == "NiN":
+        net = GluonNiN(widths=(16, 24, 32))
+    else:
+        net = mx.gluon.nn.HybridSequential()
+        for _ in range(DEPTH if name == TINY else 4):
+            if name == TINY:
+                net.add(mx.gluon.nn.Dense(8, in_units=8, activation="relu"))
+            else:
+                net.add(GluonChunk(16, 16, 3, rank=2))
+    net.initialize()
+    return net
+
+
+def torch_net(name: str) -> nn.Module:
+    """The same nets."""
+    if name == "NiN":
+        return TorchNiN(widths=(16, 24, 32))
+    net = nn.Sequential()
+    for _ in range(DEPTH if name == TINY else 4):
+        if name == TINY:
+            net.extend([nn.Linear(8, 8), nn.ReLU()])
+        else:
+            net.append(TorchChunk(16, 16, 3, rank=2))
+    return net
+
+
+class AfterMask(mx.gluon.HybridBlock):
+    """Choose rows, as many as the mask says, then run a net on them."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def hybrid_forward(self, F: Any, x: Any, mask: Any) -> Any:
+        return self.net(F.contrib.boolean_mask(x, mask))
+
+
+def gluon_runs(make: Callable[[], Any], inputs: Any, backward: bool) -> dict[str, Any]:
+    """The net imperatively, and as a graph with each option."""
+
+    def run_of(net: Any) -> Callable[[], Any]:
+        def both() -> None:
+            with mx.autograd.record():
+                out = net(*inputs)
+            out.backward()
+
+        return both if backward else lambda: net(*inputs)
+
+    candidates = {"imperative": run_of(make())}
+    for label, options in GRAPHS.items():
+        net = make()
+        net.hybridize(**options)
+        candidates[label] = run_of(net)
+    return candidates
+
+
+def why_no_inductor() -> str | None:
+    """The reason why inductor cannot be measured here, or None."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None and shutil.which("clang++") is None:
+        return "inductor is left out: no C++ compiler was found"
+    return None
+
+
+def backends() -> list[str]:
+    """What `torch.compile` can be measured with on this machine."""
+    reason = why_no_inductor()
+    if reason is not None:
+        print(reason, flush=True)
+    return ["aot_eager"] if reason is not None else ["aot_eager", "inductor"]
+
+
+def torch_runs(name: str, backward: bool) -> dict[str, Any]:
+    """The net eagerly, and compiled."""
+    x = torch.randn(SHAPES[name])
+
+    def run_of(net: Any) -> Callable[[], Any]:
+        def forward() -> None:
+            with torch.no_grad():
+                net(x)
+
+        return (lambda: net(x).sum().backward()) if backward else forward
+
+    candidates = {"eager": run_of(torch_net(name).train(backward))}
+    for backend in backends():
+        net = torch_net(name).train(backward)
+        candidates[backend] = run_of(torch.compile(net, backend=backend))
+    return candidates
+
+
+def gluon_first() -> dict[str, Any]:
+    """A call of an imperative net, and the first one of a hybridized net."""
+    net, x = gluon_net("four chunks"), mx.nd.ones(SHAPES["four chunks"])
+    graph = gluon_net("four chunks")
+
+    def first() -> None:
+        graph.hybridize()  # forgets the graph
+        graph(x)
+
+    return {"imperative": lambda: net(x), "hybridized, first call": first}
+
+
+def torch_first() -> dict[str, Any]:
+    """A call of an eager net, and the first one of a compiled net."""
+    from torch._inductor import config
+
+    net, x = torch_net("four chunks").eval(), torch.randn(SHAPES["four chunks"])
+
+    def first(backend: str) -> Callable[[], None]:
+        def run() -> None:
+            torch.compiler.reset()
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore")  # caches are off: that is meant
+                with config.patch(force_disable_caches=True):
+                    torch.compile(net, backend=backend)(x)
+
+        return run
+
+    def later() -> None:
+        with torch.no_grad():
+            net(x)
+
+    candidates: dict[str, Any] = {"eager": later}
+    for backend in backends():
+        candidates[f"{backend}, first call"] = first(backend)
+    return candidates
+
+
+def cases() -> Iterator[Case]:
+    """Three nets, forward and with backward; a dynamic shape; the first call."""
+    for name, shape in SHAPES.items():
+        for backward in (False, True):
+            torch.compiler.reset()
+            what = "forward and backward" if backward else "forward"
+            x = mx.nd.random.normal(shape=shape)
+
+            def make(name: str = name) -> Any:
+                return gluon_net(name)
+
+            gluon = gluon_runs(make, (x,), backward)
+            yield Case(f"gluon: {name}, {what}", "imperative", gluon)
+            yield Case(f"pytorch: {name}, {what}", "eager", torch_runs(name, backward))
+    inputs = mx.nd.ones((2, 8)), mx.nd.array([0, 1])
+    masked = gluon_runs(lambda: AfterMask(gluon_net(TINY)), inputs, False)
+    yield Case(f"gluon: {TINY} behind a boolean_mask, forward", "imperative", masked)
+    yield Case("gluon: first call, four chunks", "imperative", gluon_first())
+    yield Case("pytorch: first call, four chunks", "eager", torch_first(), repeat=3)
