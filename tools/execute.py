@@ -38,6 +38,7 @@ from jupyter_client.manager import AsyncKernelManager  # noqa: E402
 from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: E402
 from nbformat import NotebookNode  # noqa: E402
 
+from d2lutils import porting  # noqa: E402
 from tools import notebook as notebooks  # noqa: E402
 
 BUDGET_SECONDS = 40
@@ -46,6 +47,7 @@ PACKAGE = "d2lutils"
 CHAPTER_MARKER = re.compile(r"^# == chapter: (\w+) =*$", re.MULTILINE)
 LAZY = re.compile(rf"{PACKAGE}(\.\w+)+")
 STORED = re.compile(r"""\bstored\(\s*["']([\w.]+)["']""")
+CARDS = re.compile(r"\bporting\.cards\(")
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 #: Set before a kernel starts, here and in tests/chapters: what could change an output.
 ENVIRONMENT = {
@@ -94,6 +96,8 @@ def code_hash(nb: NotebookNode, name: str, root: Path = ROOT) -> str:
         results = root / PACKAGE / "results" / f"{suite}.json"
         if results.is_file():
             digest.update(results.read_bytes())
+    if CARDS.search("\n".join(code)):
+        digest.update(porting.cards(root / "chapters").text.encode())
     return digest.hexdigest()[:16]
 
 
