@@ -283,7 +283,8 @@ def view(result: dict[str, Any], start: dict[str, Any]) -> View:
         wires += f"M{num(x(e * width + c + 0.5))} {BATCH + CELL}L{at} {STRIP}"
         on = pin is not None and pin["position"] == p
         body = cell(p, STRIP, e, c, str(result["x"][e][c]))
-        name = f"position {p}: {NAMES[e]}{c}"
+        # With the words that stand in it, or what is heard is not what is seen.
+        name = f"{NAMES[e]}{c} {result['x'][e][c]}, position {p}"
         parts += part("pin", -1 if on else p, name, on, body)
         cells += cell(p, WEIGHTS, hand, i, f"×{result['kernels'][hand][i]}")
         if result["fits"][p]:
@@ -474,7 +475,7 @@ var e=z[0],c=z[1],i=p%I,g=(p-i)/I,h=r.hands[g],m=num(x(p+.5)),
 on=pin!==null&&pin.position==p;
 cells+=cell(p,24,g,i,r.x[g][i]);
 wires+="M"+num(x(e*I+c+.5))+" 60L"+m+" 100";
-parts+=part("pin",on?-1:p,"position "+p+": "+NAMES[e]+c,on,
+parts+=part("pin",on?-1:p,NAMES[e]+c+" "+r.x[e][c]+", position "+p,on,
 cell(p,100,e,c,r.x[e][c]));
 cells+=cell(p,162,h,i,"×"+r.kernels[h][i]);
 if(r.fits[p])good+="M"+m+" 147v12";
