@@ -14,6 +14,7 @@ import torch
 from benchmarks.cases import Case
 from d2lutils.compat import mx
 from d2lutils.gluon import blocks as gluon_blocks
+from d2lutils.pytorch.devices import try_gpu
 
 BATCH, LENGTH, FINE, FAILS = 32, 256, 60, 64
 
@@ -36,8 +37,9 @@ def gluon_step(net: Any, shape: tuple[int, ...]) -> Callable[[], None]:
 
 
 def torch_step(net: torch.nn.Module, shape: tuple[int, ...]) -> Callable[[], None]:
-    """Forward and backward of a PyTorch net in training."""
-    x = torch.randn(shape, requires_grad=True)
+    """Forward and backward of a PyTorch net in training, on the GPU if there is one."""
+    net = net.to(try_gpu())
+    x = torch.randn(shape, device=try_gpu(), requires_grad=True)
     return lambda: net(x).sum().backward()
 
 

@@ -16,6 +16,7 @@ from d2lutils.compat import mx
 from d2lutils.gluon.blocks import ConvChunk as GluonChunk
 from d2lutils.gluon.nin import NiN as GluonNiN
 from d2lutils.pytorch.blocks import ConvChunk as TorchChunk
+from d2lutils.pytorch.devices import try_gpu
 from d2lutils.pytorch.nin import NiN as TorchNiN
 
 DEPTH = 60  # tiny layers in a chain
@@ -48,16 +49,16 @@ def gluon_net(name: str) -> Any:
 
 
 def torch_net(name: str) -> nn.Module:
-    """The same nets."""
+    """The same nets, on the GPU if there is one."""
     if name == "NiN":
-        return TorchNiN(widths=(16, 24, 32))
+        return TorchNiN(widths=(16, 24, 32)).to(try_gpu())
     net = nn.Sequential()
     for _ in range(DEPTH if name == TINY else 4):
         if name == TINY:
             net.extend([nn.Linear(8, 8), nn.ReLU()])
         else:
             net.append(TorchChunk(16, 16, 3, rank=2))
-    return net
+    return net.to(try_gpu())
 
 
 class AfterMask(mx.gluon.HybridBlock):
@@ -108,7 +109,7 @@ def backends() -> list[str]:
 
 def torch_runs(name: str, backward: bool) -> dict[str, Any]:
     """The net eagerly, and compiled."""
-    x = torch.randn(SHAPES[name])
+    x = torch.randn(SHAPES[name], device=try_gpu())
 
     def run_of(net: Any) -> Callable[[], Any]:
         def forward() -> None:
@@ -140,7 +141,8 @@ def torch_first() -> dict[str, Any]:
     """A call of an eager net, and the first one of a compiled net."""
     from torch._inductor import config
 
-    net, x = torch_net("four chunks").eval(), torch.randn(SHAPES["four chunks"])
+    net = torch_net("four chunks").eval()
+    x = torch.randn(SHAPES["four chunks"], device=try_gpu())
 
     def first(backend: str) -> Callable[[], None]:
         def run() -> None:
