@@ -10,7 +10,7 @@ LOCK := constraints.txt
 PYTHON ?= $(shell for v in 3.11 3.12 3.13; do command -v python$$v >/dev/null 2>&1 && python$$v -c 'import ensurepip' >/dev/null 2>&1 && echo python$$v && exit; done; echo python3)
 PIP = $(PY) -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help book test test-matrix execute execute-all bench serve pdf lint types format coverage-pragmas clean
+.PHONY: help book test test-matrix execute execute-all bench serve pdf audit preview lint types format coverage-pragmas clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,9 +45,17 @@ book: $(VENV)/.book  ## render _build/html from the stored outputs
 serve: book  ## render the book, then serve it on localhost
 	@$(PY) tools/serve.py
 
+preview: $(VENV)/.all book  ## the picture of the front page for README and link previews
+	@$(PY) tools/preview.py
+
+audit: $(VENV)/.all  ## Lighthouse on every page (PAGES="chapters/nin ..." for some)
+	@$(PY) tools/build.py
+	@$(PY) tools/audit.py $(PAGES)
+
 pdf: $(VENV)/.all  ## the whole book as one PDF, through Chromium's print
 	@$(PY) tools/build.py
 	@$(PY) tools/pdf.py
+	@$(PY) tools/build.py
 
 execute: $(VENV)/.all  ## re-run the chapters whose code changed and store their outputs
 	@$(PY) tools/execute.py

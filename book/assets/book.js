@@ -18,17 +18,17 @@
       window.scrollBy({ top: place.getBoundingClientRect().top - before,
                         behavior: "instant" });
     }
-    markScrollable();
   }
 
-  /* What has to be scrolled sideways can be reached by keyboard, the rest is no stop. */
-  function markScrollable() {
-    const wide = "pre, .pst-scrollable-table-container, .cell_output .text_html";
-    for (const box of main ? main.querySelectorAll(wide) : []) {
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  /* What has to be scrolled sideways can be reached by keyboard, the rest is no stop.
+     An observer is called after layout, when asking for sizes costs nothing. */
+  const scrollable = new ResizeObserver((entries) => {
+    const wide = entries.map(({ target: box }) => box.scrollWidth > box.clientWidth);
+    entries.forEach(({ target: box }, i) => {
+      if (wide[i]) box.tabIndex = 0;
       else box.removeAttribute("tabindex");
-    }
-  }
+    });
+  });
 
   /* The section that is being read is marked in the contents. */
   function followReading() {
@@ -39,7 +39,7 @@
       links.forEach((link, i) => link.classList.toggle("reading", i === at));
     };
     addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });
-    mark();
+    requestAnimationFrame(() => setTimeout(mark));  // after the first layout
   }
 
   for (const radio of radios) {
@@ -52,7 +52,7 @@
     const at = radios.findIndex((radio) => radio.checked);
     choose(radios[(at + 1) % radios.length].value);
   });
-  addEventListener("resize", markScrollable, { passive: true });
-  markScrollable();
+  const boxes = "pre, .pst-scrollable-table-container, .cell_output .text_html";
+  for (const box of main ? main.querySelectorAll(boxes) : []) scrollable.observe(box);
   followReading();
 })();

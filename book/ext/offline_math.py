@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +91,31 @@ def finish_page(
         ]
 
 
+def start_server(rundir: Path, timeout: float) -> tuple[Any, socket.socket]:
+    """Start KaTeX's server behind a Unix socket and wait until it answers.
+
+    The package's own way gives up if the socket is there before the server listens on
+    it, which happens on a busy machine; its way through a port waits 40 ms for each
+    formula, as small packets do.
+    """
+    path = rundir / "katex.sock"
+    command = katex.KaTeXServer.build_command(socket=path)
+    process = subprocess.Popen(command, cwd=rundir)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    end = time.monotonic() + timeout
+    while connection.connect_ex(str(path)):
+        if time.monotonic() > end or process.poll() is not None:
+            process.kill()
+            raise katex.KaTeXServer.timeout_error(timeout)
+        time.sleep(0.01)
+    return process, connection
+
+
 def configure(app: Sphinx, config: Any) -> None:
     """Render while building, with the environment's own Node."""
     config.katex_prerender = True
     config.katex_css_path = "katex/katex.min.css"
-    # Its Unix socket is there before the server listens on it, which a busy machine
-    # notices; the way through a port on localhost tries again until it is answered.
-    katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
+    katex.KaTeXServer.start_server_process = start_server
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
     katex.NODEJS_BINARY = str(NODE) if NODE.exists() else "node"
 

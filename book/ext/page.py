@@ -6,26 +6,34 @@ What it does to the theme (sphinx-book-theme on pydata-sphinx-theme), and why:
   the first paint and does without the icon script of 1.5 MB; the switch of frameworks
   stands in the article header; one sidebar holds the book and the open page's
   sections, so that pairs of cells may use the width of the right-hand column;
-- each script is loaded once, and thebe not at all;
 - repository buttons exist exactly when ``repository: url:`` is set in ``_config.yml``;
 - images state their size, so that nothing moves when they arrive;
+- each page says in its head what it is about, with the line of ``book/pages.yml``;
+- where ``html: baseurl:`` is set, previews get a picture, and the site a sitemap and a
+  page for missing pages with links that work from any depth;
 - the address of the site itself leads to the first page.
 """
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
+import yaml
 from bs4 import BeautifulSoup
 from PIL import Image
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
 ASSETS = HERE.parent / "assets"
-# Of extensions that Jupyter Book always loads and that no page of this book uses.
-UNUSED = ("thebe", "sphinx-design", "design-tabs", "togglebutton", "toggleHint")
+MISSING = {
+    "title": "No such page",
+    "body": "<h1>No such page</h1><p>The address leads nowhere in this book. The "
+    "contents and the search at the side lead everywhere.</p>",
+}
 COLAB = "https://colab.research.google.com"
 
 
@@ -73,27 +81,16 @@ def navigation(context: dict[str, Any]) -> str:
     return str(book)
 
 
-def used_once(assets: list[Any]) -> list[Any]:
-    """Each script or style sheet once, without those that no page uses."""
-    seen: dict[str, Any] = {}
-    for asset in assets:
-        inline = getattr(asset, "attributes", {}).get("body") or ""
-        name = inline or str(getattr(asset, "filename", asset)).split("?")[0]
-        if not any(word in name for word in UNUSED):
-            seen.setdefault(name, asset)
-    return list(seen.values())
-
-
 def image_sizes(app: Sphinx, body: str) -> str:
     """Give each image file of the page its width and height in CSS pixels."""
     files = {Path(new).name: old for old, new in app.builder.images.items()}
 
     def sized(match: re.Match[str]) -> str:
         tag, name = match[0], match[1]
-        stated = re.search(r' style="width: (\d+)px; height: (\d+)px;"', tag)
+        inline = re.search(r' style="width: (\d+)px; height: (\d+)px;"', tag)
         source = Path(app.srcdir, files.get(name, ""))
-        if stated:  # an inline style could not shrink with the page
-            tag, (width, height) = tag.replace(stated[0], ""), stated.groups()
+        if inline:  # an inline style could not shrink with the page
+            tag, (width, height) = tag.replace(inline[0], ""), inline.groups()
         elif "width" in tag or name.endswith(".svg") or not source.is_file():
             return tag
         else:
@@ -101,7 +98,8 @@ def image_sizes(app: Sphinx, body: str) -> str:
                 # Sharp figures have twice the pixels at twice 100 dpi.
                 scale = max(1, round(image.info.get("dpi", (100, 100))[0] / 100))
                 width, height = (side // scale for side in image.size)
-        return tag.replace("<img", f'<img width="{width}" height="{height}"', 1)
+        stated = f'width="{width}" height="{height}" loading="lazy"'
+        return tag.replace("<img", f"<img {stated}", 1)
 
     return re.sub(r'<img[^>]*src="[^"]*_images/([^"]+)"[^>]*>', sized, body)
 
@@ -112,7 +110,18 @@ def accessible(body: str) -> str:
     # column of row names is an empty cell, not an empty header; a figure is no link.
     body = body.replace(' aria-label="Toggle hidden content"', "")
     body = body.replace('<th class="head"><p></p></th>', "<td></td>")
+    # A bound is one word, also in a narrow column.
+    bound = r"(<td[^>]*>(?:<p>)?within )(1e-\d+)(?=(?:</p>)?</td>)"
+    body = re.sub(bound, r'\1<span class="whole">\2</span>', body)
     return re.sub(r'<a class="[^"]*image-reference"[^>]*>(<img[^>]*>)</a>', r"\1", body)
+
+
+@cache
+def descriptions() -> dict[str, str]:
+    """One line for each page."""
+    file = HERE.parent / "pages.yml"
+    found: dict[str, str] = yaml.safe_load(file.read_text("utf-8"))
+    return found
 
 
 def prepare(
@@ -120,18 +129,13 @@ def prepare(
 ) -> None:
     """What our templates ask for; before the theme renders some of them."""
     body = context.get("body") or ""
+    context["description"] = descriptions().get(page, "").replace("`", "")
+    base = str(app.config.html_baseurl or "").rstrip("/")
+    context["preview"] = f"{base}/_static/preview.png"
     context["has_frameworks"] = 'class="pair ' in body or "d2l-sources" in body
     context["book_navigation"] = lambda: navigation(context)
     if body:
         context["body"] = accessible(image_sizes(app, body))
-
-
-def finish(
-    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
-) -> None:
-    """The last word on the scripts of a page, after the theme's own handlers."""
-    for kind in ("script_files", "css_files"):
-        context[kind] = used_once(context[kind])
 
 
 def outdated(
@@ -167,9 +171,17 @@ def redirect(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers."""
+    base = app.config.overrides.get("html_baseurl") or ""
+    app.setup_extension("notfound.extension")
+    app.config.notfound_urls_prefix = urlparse(base).path.rstrip("/") + "/"
+    app.config.notfound_context = MISSING
+    if base:  # without an address there is nothing that a sitemap could list
+        app.setup_extension("sphinx_sitemap")
+        app.config.sitemap_url_scheme = "{link}"
+        app.config.sitemap_excludes = ["search.html", "404.html", "genindex.html"]
+    app.setup_extension("lighten")
     app.connect("config-inited", configure)
     app.connect("env-get-outdated", outdated)
     app.connect("html-page-context", prepare, priority=100)
-    app.connect("html-page-context", finish, priority=950)
     app.connect("build-finished", redirect)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -17,16 +17,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from cells import is_cell
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 LABELS = {"gluon": "Gluon", "pytorch": "PyTorch", "exercise": "Exercise"}
-
-
-def is_cell(node: nodes.Node) -> bool:
-    """Whether a node is a code cell of a notebook."""
-    return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
 
 
 def labels(cell: nodes.container) -> list[str]:

@@ -33,7 +33,8 @@ def fixture_tree(target: Path, repository: str = "") -> Path:
     book = ROOT / "book"
     shutil.copytree(book / "ext", target / "book" / "ext")
     shutil.copytree(book / "assets", target / "book" / "assets")
-    shutil.copy(book / "references.bib", target / "book")
+    for name in ("references.bib", "pages.yml"):
+        shutil.copy(book / name, target / "book")
     shutil.copytree(FIXTURE, target, dirs_exist_ok=True)
     fixture_notebook.write(target / "chapters" / "pairs.ipynb")
     settings = (ROOT / "_config.yml").read_text("utf-8")

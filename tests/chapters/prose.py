@@ -10,8 +10,8 @@ comparison follows ("5 %", "3 ms", "3 times faster"). It is fine if
 - its sentence has a citation, a link to the references page;
 - it stands in a code span or in ``$math$`` that occurs as a whole in that code or
   output;
-- it is part of a name (``CIFAR-10``, ``float64``, ``MXNet 1.9.1``, ``64-bit``) or a
-  year ("in 2016");
+- it is part of a name (``CIFAR-10``, ``float64``, ``Python 3.11 or 3.12``, ``1.9.1``,
+  ``64-bit``, ``CC BY 4.0``) or a year ("in 2016");
 - it stands in the section "References".
 
 The integers from 0 to 10 are free where no unit follows.
@@ -37,7 +37,8 @@ ANY_NUMBER = re.compile(NUMBER, re.IGNORECASE)
 CITATION = re.compile(r"\]\((?:\.\./book/|\./)?references\.(?:md|html)#[^)\s]+\)")
 NAMES = re.compile(
     r"\b(?:MXNet|PyTorch|Python|NumPy|CUDA|Jupyter Book|matplotlib|version)"
-    r" \d+(?:\.\w+)*"
+    r" \d+(?:\.\w+)*(?:(?:, | or | and |, or )\d+\.\d+)*"
+    r"|\b\d+\.\d+\.\d+\b|\bCC BY \d\.\d"
     r"|\b\d+-(?:bit|D|d)\b|\bx86-64\b"
     r"|\b(?:in|since|until|of|by|from)\s(?:19|20)\d\d\b"
 )

@@ -1,0 +1,184 @@
+"""Sphinx extension: what a reader can take away.
+
+Writes ``downloads/chapters.zip`` into the site: all chapters, the package's wheel, a
+requirements file and a few lines on how to begin. The directive ``{downloads}`` lists
+it, the PDF of the whole book where ``make pdf`` has put one, and each chapter.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import tomllib
+from docutils import nodes
+from lists import ROOT, ListOf, chapters, title
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util import logging
+
+LOG = logging.getLogger(__name__)
+FOLDER = "downloads"
+ARCHIVE, PDF = "chapters.zip", "book.pdf"
+#: What the wheel is made of.
+SOURCES = ("d2lutils", "pyproject.toml", "README.md", "LICENSE")
+#: Pages that the chapters link to.
+PAGES = (
+    *("references.md", "notation.md", "setup.md", "tested.md"),
+    "parity.ipynb",
+    "porting.ipynb",
+)
+#: The same bytes from the same sources: the oldest date that an archive can hold.
+DATE = (1980, 1, 1, 0, 0, 0)
+EPOCH = "315532800"
+REQUIREMENTS = """\
+# pip install -r requirements.txt, in this folder. Python 3.10 to 3.13.
+./{wheel}
+torch
+jupyterlab
+# Gluon's half, where MXNet has a wheel. On Python 3.13 its own metadata stands in the
+# way: install it by itself with `pip install --no-deps mxnet==1.9.1`.
+{mxnet}
+requests
+graphviz
+"""
+BEGIN = """\
+{title}: all chapters
+
+1. Make an environment:   python -m venv .venv
+2. Install:               .venv/bin/pip install -r requirements.txt
+                          (on Windows: .venv\\Scripts\\pip install -r requirements.txt)
+3. Open the chapters:     .venv/bin/jupyter lab chapters
+
+On Colab: upload one notebook and the wheel ({wheel}) to the same runtime.
+Where MXNet has no wheel (Windows, Apple silicon), the PyTorch cells run alone.
+"""
+
+
+def build_wheel(target: Path) -> Path:
+    """Build the package's wheel from a copy of its sources."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in SOURCES:
+            source = ROOT / name
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+                shutil.copytree(source, Path(folder, name), ignore=ignored)
+            else:
+                shutil.copy(source, folder)
+        ran = subprocess.run(
+            [
+                *(sys.executable, "-c"),
+                "import sys; from setuptools import build_meta;"
+                "build_meta.build_wheel(sys.argv[1])",
+                str(target),
+            ],
+            cwd=folder,
+            env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH},
+            capture_output=True,
+            text=True,
+        )
+    wheels = list(target.glob("*.whl"))
+    if ran.returncode or not wheels:
+        raise ExtensionError(f"the wheel was not built:\n{ran.stdout}{ran.stderr}")
+    return wheels[0]
+
+
+def mxnet_requirement() -> str:
+    """The line of requirements.txt that knows where MXNet has wheels."""
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    return next(line for line in lines if line.startswith("mxnet"))
+
+
+def newest(paths: list[Path]) -> float:
+    """When one of the files, or of those below a folder, changed last."""
+    files = [f for p in paths for f in ([p] if p.is_file() else p.rglob("*.*"))]
+    return max(f.stat().st_mtime for f in files if "__pycache__" not in f.parts)
+
+
+def pack(file: Path, book_title: str) -> None:
+    """Write the archive, unless nothing that is in it has changed."""
+    pages = [*chapters(), *(ROOT / "book" / name for name in PAGES)]
+    sources = [*(ROOT / name for name in (*SOURCES, "requirements.txt")), *pages]
+    if file.exists() and file.stat().st_mtime > newest([*sources, Path(__file__)]):
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = build_wheel(Path(folder))
+        words = {
+            "wheel": wheel.name,
+            "mxnet": mxnet_requirement(),
+            "title": book_title,
+        }
+        contents: dict[str, bytes] = {
+            "README.txt": BEGIN.format(**words).encode(),
+            "requirements.txt": REQUIREMENTS.format(**words).encode(),
+            wheel.name: wheel.read_bytes(),
+            "LICENSE": (ROOT / "LICENSE").read_bytes(),
+            **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in pages},
+        }
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            entry = zipfile.ZipInfo(f"gluon-and-pytorch/{name}", DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+
+
+def version() -> str:
+    """The package's version."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
+
+
+class Downloads(ListOf):
+    """``{downloads}``"""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # whether there is a PDF is not written in any source
+        return super().run()
+
+    def markdown(self) -> list[str]:
+        def raw(name: str, text: str) -> str:
+            return f'<a href="../{FOLDER}/{name}" download>{text}</a>'
+
+        lines = [
+            f"- {raw(ARCHIVE, 'All chapters in one archive')}: the notebooks, the "
+            f"package `d2lutils` {version()} as a wheel, a requirements file.",
+        ]
+        if (ROOT / "_build" / PDF).exists():
+            lines.append(f"- {raw(PDF, 'The whole book as PDF')}, for paper.")
+        else:
+            lines.append(
+                "- The whole book as PDF: `make pdf` prints it and puts it here."
+            )
+        lines.append("\nThe chapters one by one, with their outputs:\n")
+        for path in chapters():
+            source = f"../_sources/chapters/{path.name}"
+            lines.append(f'1. <a href="{source}" download>{title(path)}</a>')
+        return lines
+
+
+def write(app: Sphinx, exception: Exception | None) -> None:
+    """Put the files into the site."""
+    if exception is not None or app.builder.format != "html":
+        return
+    target = Path(app.outdir, FOLDER)
+    if not (Path(app.srcdir) / "pyproject.toml").exists():
+        return  # a book without the package: the fixture of the tests
+    pack(target / ARCHIVE, app.config.html_title)
+    pdf = ROOT / "_build" / PDF
+    if pdf.exists():
+        shutil.copy2(pdf, target)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive and the handler."""
+    app.add_directive("downloads", Downloads)
+    app.connect("build-finished", write)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,313 @@
+"""Sphinx extension: lists that pages are made of, from data and from the chapters.
+
+Nothing that can be read from a chapter is written down a second time:
+
+- ``{chapters}``   the chapters in the order of ``_toc.yml``: title, one line from
+                   ``book/pages.yml``, reading time
+- ``{questions}``  ``book/questions.yml``, each with a link to the cell that answers it
+- ``{asked}``      the questions that the chapters themselves end with
+- ``{terms}``      ``book/glossary.yml``
+- ``{names}``      the package's public names, and the chapters whose code uses them
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cells import notebook_cells, source_of
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Reading speed: words of prose and lines of code a minute.
+WORDS, LINES = 200, 25
+ASKED = "Questions people ask"
+SECTIONS_UNREAD = ("References", "Exercises")
+
+
+def slug(text: str) -> str:
+    """An anchor for a question."""
+    plain = re.sub(r"\[([^]]*)\]\([^)]*\)|\$[^$]*\$", r"\1", text)
+    return "ask-" + "-".join(re.findall(r"[a-z0-9]+", plain.lower())[:10])
+
+
+def load(path: Path) -> Any:
+    """A YAML file."""
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def chapters(root: Path = ROOT) -> list[Path]:
+    """The chapters' notebooks, in order."""
+    parts = load(root / "_toc.yml")["parts"]
+    files = [entry["file"] for part in parts for entry in part["chapters"]]
+    return [root / f"{f}.ipynb" for f in files if f.startswith("chapters/")]
+
+
+def title(path: Path) -> str:
+    """The heading of a notebook."""
+    return source_of(notebook_cells(path)[0]).splitlines()[0].removeprefix("# ")
+
+
+def sections(path: Path) -> list[tuple[str, dict[str, Any], str]]:
+    """The pieces of a notebook: the ``##`` section, the cell, and the text in both."""
+    found, section = [], ""
+    for cell in notebook_cells(path):
+        text = source_of(cell)
+        if cell["cell_type"] != "markdown":
+            found.append((section, cell, text))
+            continue
+        for piece in re.split(r"^(?=## )", text, flags=re.MULTILINE):
+            if piece.startswith("## "):
+                section = piece.splitlines()[0].removeprefix("## ").strip()
+            found.append((section, cell, piece))
+    return found
+
+
+def minutes(path: Path) -> int:
+    """Reading time: prose and shown code up to the exercises, in steps of 5 minutes."""
+    words = lines = 0
+    for section, cell, text in sections(path):
+        tags = cell["metadata"].get("tags", [])
+        if section in SECTIONS_UNREAD or any(tag.startswith("hide-") for tag in tags):
+            continue
+        if cell["cell_type"] == "markdown":
+            words += len(text.split())
+        else:
+            lines += sum(bool(line.strip()) for line in text.splitlines())
+    return max(5, 5 * round((words / WORDS + lines / LINES) / 5))
+
+
+def asked(path: Path) -> list[str]:
+    """The questions of a chapter's own section, as Markdown."""
+    found = []
+    for section, cell, text in sections(path):
+        if section == ASKED and cell["cell_type"] == "markdown":
+            found += re.findall(r"^(?:### (.+)|\*\*(.+?)\*\*)", text, re.MULTILINE)
+    return [heading or bold for heading, bold in found]
+
+
+@cache
+def public_names(module: Path) -> tuple[str, ...]:
+    """Top-level classes and functions of a module that do not begin with ``_``."""
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    tree = ast.parse(module.read_text("utf-8"))
+    names = (node.name for node in tree.body if isinstance(node, kinds))
+    return tuple(name for name in names if not name.startswith("_"))
+
+
+def uses(path: Path) -> dict[str, str]:
+    """What a notebook's code takes from the package: dotted name to its first cell.
+
+    ``from d2lutils.x import f`` makes ``f`` stand for ``d2lutils.x.f``, and after
+    ``from d2lutils import show`` ``show.table`` for ``d2lutils.show.table``.
+    """
+    stands_for: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for section, cell, text in sections(path):
+        if cell["cell_type"] != "code" or section in SECTIONS_UNREAD:
+            continue
+        tree = ast.parse(re.sub(r"^(\s*)[!%].*$", r"\1pass", text, flags=re.MULTILINE))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for name in node.names:
+                    whole = f"{node.module}.{name.name}"
+                    if whole.startswith("d2lutils."):
+                        stands_for[name.asname or name.name] = whole
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id in stands_for:
+                first.setdefault(stands_for[node.id], cell["id"])
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                whole = f"{stands_for.get(node.value.id, '')}.{node.attr}"
+                first.setdefault(whole, cell["id"])
+    return first
+
+
+def link(text: str, document: str, anchor: str = "") -> str:
+    """A Markdown link from a page in ``book/`` to a notebook."""
+    return f"[{text}](../{document}.ipynb{'#' + anchor if anchor else ''})"
+
+
+def cell_link(text: str, place: str) -> str:
+    """A link to ``chapter#cell``."""
+    chapter, cell = place.split("#")
+    return link(text, f"chapters/{chapter}", f"cell-{cell}")
+
+
+class ListOf(SphinxDirective):
+    """What the directives below share: Markdown in, nodes out."""
+
+    data = ""
+
+    def markdown(self) -> list[str]:
+        """The lines that stand for the directive."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        for path in [ROOT / "_toc.yml", *chapters()]:
+            self.env.note_dependency(str(path))
+        if self.data:
+            self.env.note_dependency(str(ROOT / self.data))
+        box = nodes.container(classes=[f"list-{self.name}"])
+        self.state.nested_parse(
+            StringList("\n".join(self.markdown()).splitlines(), self.data or self.name),
+            self.content_offset,
+            box,
+            match_titles=True,
+        )
+        return [box] if box.children else []  # sections went into the page's own
+
+
+class Chapters(ListOf):
+    """``{chapters}``"""
+
+    data = "book/pages.yml"
+
+    def markdown(self) -> list[str]:
+        about = load(ROOT / self.data)
+        lines = []
+        for number, path in enumerate(chapters(), 1):
+            name = f"chapters/{path.stem}"
+            lines.append(
+                f"{number}. {link(title(path), name)} *{minutes(path)} min*\n\n"
+                f"    {about[name]}\n"
+            )
+        return [
+            *lines,
+            f"The times are for reading, prose at {WORDS} words and code at {LINES} "
+            "lines a minute, without the exercises.",
+        ]
+
+
+class Questions(ListOf):
+    """``{questions}``"""
+
+    data = "book/questions.yml"
+
+    def markdown(self) -> list[str]:
+        titles = {path.stem: title(path) for path in chapters()}
+        lines = []
+        for group in load(ROOT / self.data):
+            lines.append(f"## {group['title']}\n\n{group['about'].strip()}\n")
+            for entry in group["questions"]:
+                chapter = entry["at"].split("#")[0]
+                shown = cell_link(titles[chapter], entry["at"])
+                lines.append(f"### {entry['ask']}\n")
+                lines.append(f"{entry['answer'].strip()}\n\n*Run in {shown}*\n")
+        return lines
+
+
+class Asked(ListOf):
+    """``{asked}``"""
+
+    def markdown(self) -> list[str]:
+        lines = []
+        for path in chapters():
+            name = f"chapters/{path.stem}"
+            lines.append(f"- {link(title(path), name)}\n")
+            for question in asked(path):
+                plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", question)
+                lines.append(f"  - {link(plain, name, slug(question))}")
+            lines.append("")
+        return lines
+
+
+class Terms(ListOf):
+    """``{terms}``"""
+
+    data = "book/glossary.yml"
+
+    def markdown(self) -> list[str]:
+        titles = {path.stem: title(path) for path in chapters()}
+        lines = []
+        for entry in load(ROOT / self.data):
+            anchor = slug(entry["term"]).replace("ask-", "term-")
+            also = f" ({', '.join(entry['also'])})" if entry.get("also") else ""
+            text = " ".join(entry["text"].split())
+            spelt = [
+                f"{name}: {entry[key]}"
+                for key, name in (("gluon", "Gluon"), ("pytorch", "PyTorch"))
+                if key in entry
+            ]
+            shown, seen = [], set()
+            for place in entry["see"]:
+                name = titles[place.split("#")[0]]
+                shown.append(cell_link("again" if name in seen else name, place))
+                seen.add(name)
+            more = [*spelt, f"Shown in {', '.join(shown)}"]
+            lines.append(f'<a id="{anchor}"></a>**{entry["term"]}**{also}')
+            lines.append(f": {text}\n")
+            lines.append(f"  *{'. '.join(more)}.*\n")
+        return lines
+
+
+class Names(ListOf):
+    """``{names}``"""
+
+    def markdown(self) -> list[str]:
+        used = [(path, uses(path)) for path in chapters()]
+        package = ROOT / "d2lutils"
+        rows = []
+        for module in [*package.rglob("[a-z]*.py")]:
+            self.env.note_dependency(str(module))
+            if module.parent.name == "gluon":  # the mirror of the other half
+                continue
+            where = ".".join(module.relative_to(ROOT).with_suffix("").parts)
+            for name in public_names(module):
+                dotted = f"{where}.{name}"
+                whole = {dotted, dotted.replace(".pytorch.", ".gluon.")}
+                places = []
+                for path, first in used:
+                    cells = [first[w] for w in sorted(whole) if w in first]
+                    if cells:
+                        document = f"chapters/{path.stem}"
+                        places.append(link(title(path), document, f"cell-{cells[0]}"))
+                if places:
+                    shown = where.replace(".pytorch.", ".{gluon,pytorch}.")
+                    rows.append(f"| `{name}` | `{shown}` | {', '.join(places)} |")
+        head = ["| Name | Module | Used in |", "|---|---|---|"]
+        return head + sorted(rows, key=str.lower)
+
+
+def is_question(node: nodes.Node) -> bool:
+    """A subsection, or a paragraph of a section that begins with bold words."""
+    if isinstance(node, nodes.paragraph) and isinstance(node.parent, nodes.section):
+        return isinstance(next(c for c in node if c.astext()), nodes.strong)
+    return isinstance(node, nodes.section)
+
+
+class NameQuestions(SphinxTransform):
+    """Anchors for the questions that a chapter ends with."""
+
+    default_priority = 870
+
+    def apply(self, **kwargs: Any) -> None:
+        path = Path(self.env.doc2path(self.env.docname))
+        if path.suffix != ".ipynb":
+            return
+        slugs = self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
+        for section in self.document.findall(nodes.section):
+            if section[0].astext() != ASKED:
+                continue
+            names = iter(asked(path))
+            for node in section.findall(is_question):
+                if node is not section:
+                    name = slug(next(names))
+                    node["ids"].append(name)
+                    slugs[name] = (node.line or 0, name, name)
+        self.document.myst_slugs = slugs
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    for directive in (Chapters, Questions, Asked, Terms, Names):
+        app.add_directive(directive.__name__.lower(), directive)
+    app.add_transform(NameQuestions)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,276 @@
+"""The explorers in a real JupyterLab: run, operated by keyboard, stored, not trusted.
+
+`test_explorers_in_browser` plays JupyterLab's part itself and says where a script goes
+wrong. Here the real one inserts the outputs, in its own style sheet, beside its own
+keyboard shortcuts, and cleans what it does not trust. A server of its own runs on
+localhost, with all its folders in a temporary one, and asks nobody for news.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import explorer_harness as harness
+import nbformat
+import pytest
+from conftest import ROOT, Tab
+from explorer_harness import CASES, live_root
+from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import Browser, Locator, Page
+
+from d2lutils.explorers import Explorer
+
+pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: the test extra")
+
+NAMES = [name for name in CASES if name != "toy"]
+FOLDERS = {
+    "JUPYTER_CONFIG_DIR": "config",
+    "JUPYTER_DATA_DIR": "data",
+    "JUPYTER_RUNTIME_DIR": "runtime",
+    "JUPYTERLAB_SETTINGS_DIR": "settings",
+    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    "IPYTHONDIR": "ipython",
+}
+OPTIONS = [
+    "--no-browser",
+    "--allow-root",
+    "--ServerApp.ip=127.0.0.1",
+    "--LabApp.expose_app_in_browser=True",
+    "--LabApp.extension_manager=readonly",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.news_url=",
+]
+QUIET = {"checkForUpdates": False, "fetchNews": "false", "doNotDisturbMode": True}
+# A command sent before the kernel answers would ask which kernel to start.
+KERNEL_READY = """async () => {
+    const context = jupyterapp.shell.currentWidget.sessionContext;
+    await context.ready;
+    while (context.session?.kernel?.status !== "idle")
+        await new Promise((done) => setTimeout(done, 50));
+}"""
+NOTEBOOK = """() => {
+    const notebook = jupyterapp.shell.currentWidget.content;
+    return [notebook.widgets.length, notebook.activeCellIndex, notebook.mode];
+}"""
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab: where it is, and where its notebooks are."""
+
+    address: str
+    token: str
+    notebooks: Path
+
+    def open(self, tab: Tab, name: str) -> Page:
+        """Open a notebook in a fresh workspace, and wait for its outputs."""
+        tab.page.goto(f"{self.address}lab/tree/{name}?reset&token={self.token}")
+        tab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        tab.page.evaluate(KERNEL_READY)
+        return tab.page
+
+
+def command(page: Page, name: str, **arguments: Any) -> None:
+    """Do what the entry of a menu does."""
+    page.evaluate(
+        "([name, args]) => jupyterapp.commands.execute(name, args).then(() => {})",
+        [name, arguments],
+    )
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab with one notebook: a cell for each explorer, never run."""
+    folder = tmp_path_factory.mktemp("lab")
+    notebooks = folder / "notebooks"
+    notebooks.mkdir()
+    imports = "from d2lutils.explorers.{0} import {0}\n{0}()"
+    cells = [new_code_cell(imports.format(name)) for name in NAMES]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(
+        new_notebook(cells=cells, metadata={"kernelspec": kernel}),
+        str(notebooks / "explorers.ipynb"),
+    )
+    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(QUIET))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment |= {name: str(folder / sub) for name, sub in FOLDERS.items()}
+    token = secrets.token_hex()
+    environment["JUPYTER_TOKEN"] = token
+    where = f"--ServerApp.root_dir={notebooks}"
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *OPTIONS, where],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Lab(started(server, folder), token, notebooks)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def started(server: subprocess.Popen[bytes], folder: Path) -> str:
+    """The address that a server has written down, once it answers."""
+    log = folder / "log"
+    limit = time.monotonic() + 90
+    while "Use Control-C to stop" not in log.read_text("utf-8"):
+        if server.poll() is not None or time.monotonic() > limit:
+            pytest.fail(f"JupyterLab did not start:\n{log.read_text('utf-8')}")
+        time.sleep(0.1)
+    (written,) = (folder / "runtime").glob("jpserver-*.json")
+    return json.loads(written.read_text("utf-8"))["url"]
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser, lab: Lab) -> Iterator[Tab]:
+    """JupyterLab with every cell run; at the end it has complained of nothing."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = Tab(context.new_page())
+    page = lab.open(tab, "explorers.ipynb")
+    assert page.locator("[data-explorer]").count() == 0
+    command(page, "notebook:run-all-cells")
+    yield tab
+    context.close()
+
+
+@pytest.fixture(scope="module", params=["Light", "Dark"])
+def themed(tab: Tab, request: pytest.FixtureRequest) -> tuple[Page, bool]:
+    """The notebook in one of JupyterLab's themes."""
+    dark = request.param == "Dark"
+    command(tab.page, "apputils:change-theme", theme=f"JupyterLab {request.param}")
+    tab.page.wait_for_function(
+        """light => document.body.dataset.jpThemeLight === light
+            && !document.querySelector("#jupyterlab-splash")""",
+        arg=str(not dark).lower(),
+    )
+    return tab.page, dark
+
+
+def reveal(page: Page, name: str) -> Locator:
+    """Scroll to an explorer: JupyterLab draws a cell when it is needed."""
+    page.evaluate(
+        "i => jupyterapp.shell.currentWidget.content.scrollToItem(i)",
+        NAMES.index(name),
+    )
+    root = live_root(page, name)
+    root.scroll_into_view_if_needed()
+    return root
+
+
+def presses(explorer: Explorer) -> tuple[str, str, int, dict[str, Any]]:
+    """(control, key, times, settings): few keys that change what the verdict says."""
+    for times in range(1, 9):
+        for control in explorer.controls:
+            now = explorer.settings[control.name]
+            if control.kind not in ("range", "number"):
+                continue
+            for key, step in (("ArrowUp", control.step), ("ArrowDown", -control.step)):
+                value = round(now + times * step, 10)
+                if not control.low <= value <= control.high:
+                    continue
+                settings = explorer.settings | {control.name: value}
+                if explorer.view(**settings).verdict != explorer.first.verdict:
+                    return control.name, key, times, settings
+    raise AssertionError(f"{explorer.name}: no key changes the verdict")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_live_and_operated_by_keyboard(themed: tuple[Page, bool], name: str) -> None:
+    """Computes as Python does; keys reach the explorer and never JupyterLab."""
+    page, dark = themed
+    explorer, root = CASES[name].make(), reveal(page, name)
+    assert root.evaluate("r => r.compute({})") == CASES[name].compute()
+    control, key, times, settings = presses(explorer)
+    target = root.locator(f'[name="{control}"]')
+    target.focus()
+    # In a cell that has not been entered, each of these edits the notebook.
+    for typed in [*"ddxbaz", *[key] * times]:
+        page.keyboard.press(typed)
+    assert root.locator(".x-verdict").inner_text() == explorer.view(**settings).verdict
+    parts = root.locator('svg [data-set][tabindex="0"]')
+    if parts.count():
+        hidden = root.locator(f'[name="{parts.get_attribute("data-set")}"]')
+        parts.focus()
+        for typed in ("d", "d", "x", "Home"):
+            page.keyboard.press(typed)
+        wanted = parts.get_attribute("data-to")
+        page.keyboard.press("Enter")
+        assert hidden.input_value() == wanted
+    root.get_by_role("button", name="Start over").press("Enter")
+    assert root.locator(".x-verdict").inner_text() == explorer.first.verdict
+    # As many cells as before, the focused one active, and not entered.
+    assert page.evaluate(NOTEBOOK) == [len(NAMES), NAMES.index(name), "command"]
+    paper = root.evaluate("r => getComputedStyle(r).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", paper))) < 3 * 128) is dark
+    seen = root.evaluate(harness.CONTRAST)
+    assert len(seen) > 10
+    assert [text for text in seen if text["ratio"] < 4.5] == []
+    assert root.evaluate(harness.CLIPPED) == []
+
+
+def test_run_again(tab: Tab) -> None:
+    """The second output of a cell takes the first one's place and id."""
+    old = tab.page.locator("[data-explorer]").element_handles()
+    command(tab.page, "notebook:run-all-cells")
+    assert len(old) == len(NAMES)
+    for element in old:
+        element.wait_for_element_state("hidden")
+    for name in NAMES:
+        assert reveal(tab.page, name).evaluate("r => r.compute({})")
+
+
+def test_stored_output_that_is_trusted_is_live(tab: Tab, lab: Lab) -> None:
+    command(tab.page, "docmanager:save")
+    page = lab.open(tab, "explorers.ipynb")
+    for name in NAMES:
+        root = reveal(page, name)
+        assert root.evaluate("r => r.compute({})") == CASES[name].compute()
+
+
+def test_stored_output_that_is_not_trusted_is_words(
+    browser: Browser, tab: Tab, lab: Lab
+) -> None:
+    """What JupyterLab leaves is said in words: no dead control, no heap of labels."""
+    command(tab.page, "docmanager:save")
+    nb = nbformat.read(str(lab.notebooks / "explorers.ipynb"), as_version=4)
+    nb.metadata["from"] = "somebody else"  # so the signature no longer fits
+    nbformat.write(nb, str(lab.notebooks / "theirs.ipynb"))
+    page = lab.open(tab, "theirs.ipynb")
+    outputs = page.locator(".jp-OutputArea-output")
+    for i, name in enumerate(NAMES):
+        page.evaluate(
+            "i => jupyterapp.shell.currentWidget.content.scrollToItem(i)", i
+        )
+        output, explorer = outputs.nth(i), CASES[name].make()
+        output.wait_for(state="visible")
+        said = output.inner_text().split("\n")
+        heading = f"{explorer.title} {explorer.goal}"
+        first, *rest = [line for line in said if line.strip()]
+        assert first == heading
+        assert rest[:2] == [explorer.first.verdict, explorer.first.summary]
+        assert rest[2:] == ["Run this cell to use the controls."]
+        assert output.locator("script, svg, style").count() == 0
+        for control in output.locator("input, select, button").all():
+            assert control.is_hidden()
+
+
+def test_nothing_was_fetched_and_nothing_went_wrong(tab: Tab, lab: Lab) -> None:
+    """Runs last: errors of the whole visit. JupyterLab's own warnings are its own."""
+    near = (lab.address, "data:", "blob:")
+    assert [url for url in tab.requests if not url.startswith(near)] == []
+    assert [p for p in tab.problems if not p.startswith("console warning")] == []

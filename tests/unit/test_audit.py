@@ -1,0 +1,194 @@
+"""``make audit`` without Lighthouse, and what keeps the pages light."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import http.server
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "book" / "ext")]
+
+lighten = pytest.importorskip("lighten", reason="needs the book's packages")
+
+from tools import audit  # noqa: E402
+
+
+def report(**scores: float) -> dict[str, Any]:
+    """A report with all that is read of one."""
+    given = {"performance": 0.97, "accessibility": 1, "best-practices": 1, "seo": 1}
+    given |= scores
+    requests = [
+        {"url": "http://127.0.0.1:8/chapters/a.html", "transferSize": 60_000},
+        {"url": "http://127.0.0.1:8/_images/figure.png", "transferSize": 900_000},
+        {"url": "data:image/svg+xml,x", "transferSize": 7},
+    ]
+    return {
+        "categories": {name: {"score": score} for name, score in given.items()},
+        "audits": {
+            "network-requests": {"details": {"items": requests}},
+            "largest-contentful-paint": {"numericValue": 1800.0},
+            "cumulative-layout-shift": {"numericValue": 0.001},
+            "total-blocking-time": {"numericValue": 120.0},
+        },
+    }
+
+
+def test_figures_of_a_report() -> None:
+    found = audit.figures(report())
+    assert (found.performance, found.seo) == (0.97, 1)
+    assert (found.bare, found.shown) == (60_000, 960_000)
+    assert (found.lcp, found.cls, found.tbt) == (1800, 0.001, 120)
+
+
+@pytest.mark.parametrize(
+    "failed", [{**report(), "runtimeError": {"message": "NO_FCP"}}, report(seo=None)]
+)
+def test_failed_visit_is_no_figure(failed: dict[str, Any]) -> None:
+    with pytest.raises(RuntimeError, match="Lighthouse"):
+        audit.figures(failed)
+
+
+def test_median_is_taken_of_each_figure_by_itself() -> None:
+    visits = [audit.figures(report(performance=p)) for p in (0.9, 0.99, 0.95)]
+    visits[0].tbt = 1000
+    assert audit.median(visits).performance == 0.95
+    assert audit.median(visits).tbt == 120
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [(name, bound) for name, bound in audit.BOUNDS.items()]
+)
+def test_each_bound_can_be_broken(name: str, least: float) -> None:
+    kept = audit.figures(report(**{name: least}))
+    assert audit.broken("a", kept) == []
+    lost = audit.figures(report(**{name: least - 0.01}))
+    assert audit.broken("a", lost) == [f"a: {name} {least - 0.01:.2f}, not {least:.2f}"]
+
+
+def test_heavy_page_breaks_a_bound_and_its_figures_do_not_count() -> None:
+    found = audit.figures(report())
+    found.bare = audit.HEAVIEST
+    assert audit.broken("a", found) == []
+    found.bare += 1
+    assert audit.broken("a", found) == ["a: 400 KiB without figures, not 400"]
+
+
+def test_row_stands_below_its_head() -> None:
+    line = audit.row("chapters/a", audit.figures(report()), 1024 * 700)
+    fields = "chapters/a 0.97 1.00 1.00 1.00 1.80 0.001 120 59 700"
+    assert " ".join(line.split()) == fields
+    assert line.index("1.80") + 4 == audit.HEAD.index("LCP s") + 5
+
+
+def test_pages_are_those_of_the_contents(tmp_path: Path) -> None:
+    toc = tmp_path / "_toc.yml"
+    toc.write_text("root: book/i\nparts:\n- chapters: [{file: a/b}, {file: a/c}]\n")
+    assert audit.pages(toc) == ["book/i", "a/b", "a/c"]
+
+
+def test_figures_on_disk_are_counted_once(tmp_path: Path) -> None:
+    (tmp_path / "_images").mkdir()
+    (tmp_path / "_images" / "f.png").write_bytes(b"12345")
+    twice = '<img src="../_images/f.png"><img src="../_images/f.png">'
+    (tmp_path / "a.html").write_text(twice)
+    assert audit.all_figures(tmp_path, "a") == 5
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """A folder with a page and a picture, served."""
+    (tmp_path / "page.html").write_text("<p>" + "word " * 1000)
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG" + bytes(1000))
+    handler = functools.partial(audit.Handler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("file", "asked", "packed"),
+    [
+        ("page.html", "gzip", True),
+        ("page.html", "identity", False),
+        ("picture.png", "gzip", False),
+    ],
+)
+def test_server_is_like_a_static_host(
+    address: str, tmp_path: Path, file: str, asked: str, packed: bool
+) -> None:
+    request = urllib.request.Request(
+        f"{address}/{file}", headers={"Accept-Encoding": asked}
+    )
+    with urllib.request.urlopen(request) as answer:
+        sent = answer.read()
+        assert answer.headers["Cache-Control"] == "max-age=600"
+        assert int(answer.headers["Content-Length"]) == len(sent)
+        assert (answer.headers["Content-Encoding"] == "gzip") == packed
+    content = (tmp_path / file).read_bytes()
+    assert (gzip.decompress(sent) if packed else sent) == content
+
+
+# --- book/ext/lighten.py --------------------------------------------------------------
+
+
+def test_rules_that_match_nothing_are_dropped() -> None:
+    css = """
+    @charset "utf-8"; @import url(other.css);
+    .used, .idle > p { color: red; content: "a;}b" } /* .used {} */
+    .used.idle { color: blue }
+    .used:not(.idle):is(.idle, .other) { margin: 0 }
+    @media (min-width: 1px) { .idle { top: 0 } }
+    @media print { #here, [data-x=".y"] { top: 1px } }
+    @font-face { font-family: Font Awesome\\ 6 Free; src: url(a;b.woff2) }
+    """
+    kept = lighten.used_rules(lighten.tight(css), {"used", "here"})
+    assert kept.splitlines() == [
+        '.used{color: red; content: "a;}b"}',
+        ".used:not(.idle):is(.idle, .other){margin: 0}",
+        '@media print{#here,[data-x=".y"]{top: 1px}}',
+    ]
+
+
+def test_variables_are_kept_for_as_long_as_something_reads_them() -> None:
+    css = ":root{--a: var(--b);--b: 1;--c: var(--d);--d: 2;--e: 3;}p{top: var(--a);}"
+    kept = lighten.without_idle_variables(css, "getPropertyValue('--e')")
+    assert kept.replace("\n", "") == ":root{--a: var(--b);--b: 1;--e: 3;}" + (
+        "p{top: var(--a);}"
+    )
+
+
+def test_words_come_from_pages_and_from_scripts() -> None:
+    page = '<p class="a b" id="c">text</p><script>x.classList.add("d-e")</script>'
+    words = lighten.vocabulary([page], ['find("#f")'])
+    assert {"a", "b", "c", "d-e", "f"} <= words
+    assert "text" not in words
+
+
+def test_joined_sheets_find_their_files(tmp_path: Path) -> None:
+    (tmp_path / "katex").mkdir()
+    (tmp_path / "a.css").write_text('a{b:url(x.png);c:url("data:image/svg+xml,y")}')
+    (tmp_path / "katex" / "b.css").write_text('d{e:url(fonts/f.woff2);g:url("h.png")}')
+    assert lighten.joined(tmp_path, ["a.css", "katex/b.css"]).splitlines() == [
+        'a{b:url(x.png);c:url("data:image/svg+xml,y")}',
+        'd{e:url(katex/fonts/f.woff2);g:url("katex/h.png")}',
+    ]
+
+
+def test_plain_code_keeps_every_letter() -> None:
+    code = '<span class="n">x</span> <span class="o">=</span><span class="p">(</span>'
+    text = '<span class="n">not code</span>'
+    assert lighten.plain_code(f"<pre>{code}</pre>{text}") == (
+        f'<pre>x <span class="o">=</span>(</pre>{text}'
+    )
