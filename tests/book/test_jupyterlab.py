@@ -8,6 +8,7 @@ localhost, with all its folders in a temporary one, and asks nobody for news.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from explorer_harness import CASES, live_root
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Locator, Page
 
-from d2lutils.explorers import Explorer
+from d2lutils.explorers import Control, Explorer
 
 pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: the test extra")
 
@@ -51,6 +52,7 @@ OPTIONS = [
     "--LabApp.news_url=",
 ]
 QUIET = {"checkForUpdates": False, "fetchNews": "false", "doNotDisturbMode": True}
+KEYS = {"ArrowUp": 1, "ArrowDown": -1}
 # A command sent before the kernel answers would ask which kernel to start.
 KERNEL_READY = """async () => {
     const context = jupyterapp.shell.currentWidget.sessionContext;
@@ -172,21 +174,32 @@ def reveal(page: Page, name: str) -> Locator:
     return root
 
 
-def presses(explorer: Explorer) -> tuple[str, str, int, dict[str, Any]]:
-    """(control, key, times, settings): few keys that change what the verdict says."""
-    for times in range(1, 9):
-        for control in explorer.controls:
-            now = explorer.settings[control.name]
-            if control.kind not in ("range", "number"):
-                continue
-            for key, step in (("ArrowUp", control.step), ("ArrowDown", -control.step)):
-                value = round(now + times * step, 10)
-                if not control.low <= value <= control.high:
-                    continue
-                settings = explorer.settings | {control.name: value}
-                if explorer.view(**settings).verdict != explorer.first.verdict:
-                    return control.name, key, times, settings
-    raise AssertionError(f"{explorer.name}: no key changes the verdict")
+def neighbours(control: Control, now: Any) -> Iterator[tuple[str, int, Any]]:
+    """(key, times, value) of what a few presses of a key make of a control."""
+    for times, (key, way) in itertools.product(range(1, 9), KEYS.items()):
+        if control.kind == "select":
+            options = [value for value, _ in control.options]
+            # Down the list is forward, and up on a slider is more.
+            at = options.index(now) - times * way
+            if 0 <= at < len(options):
+                yield key, times, options[at]
+        elif control.kind in ("range", "number"):
+            value = round(now + times * way * control.step, 10)
+            if control.low <= value <= control.high:
+                yield key, times, value
+
+
+def presses(explorer: Explorer) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
+    """For each kind of control that can: keys that change what the verdict says."""
+    done = set()
+    for control in explorer.controls:
+        for key, times, value in neighbours(control, explorer.settings[control.name]):
+            settings = explorer.settings | {control.name: value}
+            new = explorer.view(**settings).verdict != explorer.first.verdict
+            if new and control.kind not in done:
+                done.add(control.kind)
+                yield control.name, key, times, settings
+    assert done, explorer.name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -195,13 +208,15 @@ def test_live_and_operated_by_keyboard(themed: tuple[Page, bool], name: str) -> 
     page, dark = themed
     explorer, root = CASES[name].make(), reveal(page, name)
     assert root.evaluate("r => r.compute({})") == CASES[name].compute()
-    control, key, times, settings = presses(explorer)
-    target = root.locator(f'[name="{control}"]')
-    target.focus()
-    # In a cell that has not been entered, each of these edits the notebook.
-    for typed in [*"ddxbaz", *[key] * times]:
-        page.keyboard.press(typed)
-    assert root.locator(".x-verdict").inner_text() == explorer.view(**settings).verdict
+    verdict, again = root.locator(".x-verdict"), root.locator("button")
+    for control, key, times, settings in presses(explorer):
+        root.locator(f'[name="{control}"]').focus()
+        # In a cell that has not been entered, each of these edits the notebook.
+        for typed in [*"ddxz", *[key] * times]:
+            page.keyboard.press(typed)
+        assert verdict.inner_text() == explorer.view(**settings).verdict
+        again.press("Enter")
+        assert verdict.inner_text() == explorer.first.verdict
     parts = root.locator('svg [data-set][tabindex="0"]')
     if parts.count():
         hidden = root.locator(f'[name="{parts.get_attribute("data-set")}"]')
@@ -211,8 +226,8 @@ def test_live_and_operated_by_keyboard(themed: tuple[Page, bool], name: str) -> 
         wanted = parts.get_attribute("data-to")
         page.keyboard.press("Enter")
         assert hidden.input_value() == wanted
-    root.get_by_role("button", name="Start over").press("Enter")
-    assert root.locator(".x-verdict").inner_text() == explorer.first.verdict
+        again.press("Enter")
+        assert verdict.inner_text() == explorer.first.verdict
     # As many cells as before, the focused one active, and not entered.
     assert page.evaluate(NOTEBOOK) == [len(NAMES), NAMES.index(name), "command"]
     paper = root.evaluate("r => getComputedStyle(r).backgroundColor")
@@ -242,9 +257,7 @@ def test_stored_output_that_is_trusted_is_live(tab: Tab, lab: Lab) -> None:
         assert root.evaluate("r => r.compute({})") == CASES[name].compute()
 
 
-def test_stored_output_that_is_not_trusted_is_words(
-    browser: Browser, tab: Tab, lab: Lab
-) -> None:
+def test_stored_output_that_is_not_trusted_is_words(tab: Tab, lab: Lab) -> None:
     """What JupyterLab leaves is said in words: no dead control, no heap of labels."""
     command(tab.page, "docmanager:save")
     nb = nbformat.read(str(lab.notebooks / "explorers.ipynb"), as_version=4)
@@ -253,9 +266,7 @@ def test_stored_output_that_is_not_trusted_is_words(
     page = lab.open(tab, "theirs.ipynb")
     outputs = page.locator(".jp-OutputArea-output")
     for i, name in enumerate(NAMES):
-        page.evaluate(
-            "i => jupyterapp.shell.currentWidget.content.scrollToItem(i)", i
-        )
+        page.evaluate("i => jupyterapp.shell.currentWidget.content.scrollToItem(i)", i)
         output, explorer = outputs.nth(i), CASES[name].make()
         output.wait_for(state="visible")
         said = output.inner_text().split("\n")

@@ -123,12 +123,16 @@ def test_what_nobody_wrote_is_not_found_and_said_so(opened: Open) -> None:
     expect(page.locator(f"{DIALOG} [role=status]")).to_have_text("")
 
 
-def test_what_is_typed_while_the_index_is_on_its_way_counts(opened: Open) -> None:
-    page = opened().page
+def test_what_is_typed_while_the_index_is_on_its_way_counts(
+    served: str, visit: Visit
+) -> None:
+    page = visit(f"{served}/{CHAPTER}").page
     held: list[Route] = []
 
     def release() -> None:
-        while not held:
+        for _ in range(500):
+            if held:
+                break
             page.wait_for_timeout(10)
         held.pop().continue_()
 
@@ -170,7 +174,7 @@ def test_page_that_was_searched_for_forgets_it(opened: Open) -> None:
     page.keyboard.press("Control+k")
     page.locator(FIELD).press_sequentially("residual")
     expect(page.locator(HITS).first).to_be_visible()
-    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
     page.reload()
     page.wait_for_timeout(200)
     assert page.locator(".highlighted").count() == 0
