@@ -11,7 +11,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN = "from jupyter_book.cli.main import main; main()"
+# jsonschema imports a parser of addresses if there is one (JupyterLab brings it), which
+# takes two seconds, and never asks it anything here.
+RUN = (
+    "import sys; sys.modules['rfc3987_syntax'] = None;"
+    "from jupyter_book.cli.main import main; main()"
+)
 sys.path.insert(0, str(ROOT / "book" / "ext"))
 
 
@@ -21,9 +26,11 @@ def build(root: Path = ROOT, output: Path | None = None, verbose: bool = False) 
     ``output`` is where ``_build`` goes, ``root`` by default. Raises ``RuntimeError``
     with the renderer's words if it fails or warns.
     """
+    import lighten
     import offline_math
 
     offline_math.npm_package("katex", offline_math.katex.katex_version)
+    offline_math.npm_package("purgecss", lighten.PURGECSS)
     output = output or root
     command = [sys.executable, "-c", RUN, "build", str(root)]
     command += ["--path-output", str(output), "--warningiserror", "--keep-going"]

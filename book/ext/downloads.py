@@ -1,7 +1,8 @@
 """Sphinx extension: what a reader can take away.
 
 Writes ``downloads/chapters.zip`` into the site: all chapters, the package's wheel, a
-requirements file and a few lines on how to begin. The directive ``{downloads}`` lists
+requirements file and a few lines on how to begin; and the wheel beside it, for whoever
+takes a single notebook. The directive ``{downloads}`` lists
 it, the PDF of the whole book where ``make pdf`` has put one, and each chapter.
 """
 
@@ -101,27 +102,38 @@ def newest(paths: list[Path]) -> float:
     return max(f.stat().st_mtime for f in files if "__pycache__" not in f.parts)
 
 
+def current(file: Path | None, sources: list[Path]) -> bool:
+    """Whether a file is there and newer than what it was made of."""
+    mine = Path(__file__)
+    there = file is not None and file.exists()
+    return there and file.stat().st_mtime > newest([*sources, mine])
+
+
+def wheel_in(folder: Path) -> Path:
+    """The package's wheel in a folder, built again if its sources have changed."""
+    there = next(folder.glob("*.whl"), None)
+    if not current(there, [ROOT / name for name in SOURCES]):
+        for old in folder.glob("*.whl"):
+            old.unlink()
+        there = build_wheel(folder)
+    return there
+
+
 def pack(file: Path, book_title: str) -> None:
-    """Write the archive, unless nothing that is in it has changed."""
-    pages = [*chapters(), *(ROOT / "book" / name for name in PAGES)]
-    sources = [*(ROOT / name for name in (*SOURCES, "requirements.txt")), *pages]
-    if file.exists() and file.stat().st_mtime > newest([*sources, Path(__file__)]):
-        return
+    """Write the archive and, beside it, the wheel, unless nothing in it has changed."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = build_wheel(Path(folder))
-        words = {
-            "wheel": wheel.name,
-            "mxnet": mxnet_requirement(),
-            "title": book_title,
-        }
-        contents: dict[str, bytes] = {
-            "README.txt": BEGIN.format(**words).encode(),
-            "requirements.txt": REQUIREMENTS.format(**words).encode(),
-            wheel.name: wheel.read_bytes(),
-            "LICENSE": (ROOT / "LICENSE").read_bytes(),
-            **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in pages},
-        }
+    wheel = wheel_in(file.parent)
+    pages = [*chapters(), *(ROOT / "book" / name for name in PAGES)]
+    if current(file, [wheel, ROOT / "requirements.txt", *pages]):
+        return
+    words = {"wheel": wheel.name, "mxnet": mxnet_requirement(), "title": book_title}
+    contents: dict[str, bytes] = {
+        "README.txt": BEGIN.format(**words).encode(),
+        "requirements.txt": REQUIREMENTS.format(**words).encode(),
+        wheel.name: wheel.read_bytes(),
+        "LICENSE": (ROOT / "LICENSE").read_bytes(),
+        **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in pages},
+    }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
             entry = zipfile.ZipInfo(f"gluon-and-pytorch/{name}", DATE)
@@ -134,6 +146,11 @@ def version() -> str:
     """The package's version."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         return str(tomllib.load(file)["project"]["version"])
+
+
+def wheel_name() -> str:
+    """The file name of the package's wheel."""
+    return f"d2lutils-{version()}-py3-none-any.whl"
 
 
 class Downloads(ListOf):
@@ -150,6 +167,8 @@ class Downloads(ListOf):
         lines = [
             f"- {raw(ARCHIVE, 'All chapters in one archive')}: the notebooks, the "
             f"package `d2lutils` {version()} as a wheel, a requirements file.",
+            f"- {raw(wheel_name(), 'The package alone')}, to upload beside a single "
+            "notebook.",
         ]
         if (ROOT / "_build" / PDF).exists():
             lines.append(f"- {raw(PDF, 'The whole book as PDF')}, for paper.")

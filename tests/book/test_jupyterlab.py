@@ -8,7 +8,6 @@ localhost, with all its folders in a temporary one, and asks nobody for news.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -28,8 +27,7 @@ from conftest import ROOT, Tab
 from explorer_harness import CASES, live_root
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Locator, Page
-
-from d2lutils.explorers import Control, Explorer
+from test_keyboard_and_colours import presses
 
 pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: the test extra")
 
@@ -52,7 +50,6 @@ OPTIONS = [
     "--LabApp.news_url=",
 ]
 QUIET = {"checkForUpdates": False, "fetchNews": "false", "doNotDisturbMode": True}
-KEYS = {"ArrowUp": 1, "ArrowDown": -1}
 # A command sent before the kernel answers would ask which kernel to start.
 KERNEL_READY = """async () => {
     const context = jupyterapp.shell.currentWidget.sessionContext;
@@ -172,34 +169,6 @@ def reveal(page: Page, name: str) -> Locator:
     root = live_root(page, name)
     root.scroll_into_view_if_needed()
     return root
-
-
-def neighbours(control: Control, now: Any) -> Iterator[tuple[str, int, Any]]:
-    """(key, times, value) of what a few presses of a key make of a control."""
-    for times, (key, way) in itertools.product(range(1, 9), KEYS.items()):
-        if control.kind == "select":
-            options = [value for value, _ in control.options]
-            # Down the list is forward, and up on a slider is more.
-            at = options.index(now) - times * way
-            if 0 <= at < len(options):
-                yield key, times, options[at]
-        elif control.kind in ("range", "number"):
-            value = round(now + times * way * control.step, 10)
-            if control.low <= value <= control.high:
-                yield key, times, value
-
-
-def presses(explorer: Explorer) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
-    """For each kind of control that can: keys that change what the verdict says."""
-    done = set()
-    for control in explorer.controls:
-        for key, times, value in neighbours(control, explorer.settings[control.name]):
-            settings = explorer.settings | {control.name: value}
-            new = explorer.view(**settings).verdict != explorer.first.verdict
-            if new and control.kind not in done:
-                done.add(control.kind)
-                yield control.name, key, times, settings
-    assert done, explorer.name
 
 
 @pytest.mark.parametrize("name", NAMES)

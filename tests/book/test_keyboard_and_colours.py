@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from bs4 import BeautifulSoup
 from conftest import Tab, Visit
 from explorer_harness import CASES, live_root
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 from test_pages import PAGES
 
 from d2lutils import show
-from d2lutils.explorers import base
+from d2lutils.explorers import Control, Explorer, base
 
 CHAPTER = "chapters/residual_chunks"
 ALL = [*PAGES, "search"]
@@ -41,8 +41,8 @@ const opacity = (element) => {
     return product;
 };
 const words = (e) => {
-    const said = e.getAttribute("aria-label") || e.innerText || e.title || e.value || "";
-    return `${e.localName} ${said.trim().slice(0, 60)}`;
+    const said = [e.getAttribute("aria-label"), e.innerText, e.title, e.value];
+    return `${e.localName} ${(said.find(Boolean) || '').trim().slice(0, 60)}`;
 };
 // Whether some of the first line of its box can be seen where it begins or ends.
 const covered = (element) => {
@@ -57,57 +57,472 @@ const covered = (element) => {
 };
 let last = null;
 addEventListener("keydown", () => {
-    if (last) Object.assign(last, { looks: looks(last.element),
-        opacity: opacity(last.element), covered: covered(last.element) });
+    const e = last?.element;
+    if (e && e === document.activeElement) Object.assign(last, {
+        looks: looks(e), opacity: opacity(e), covered: covered(e) });
 }, true);
 addEventListener("focusin", ({ target }) => {
+    if (last?.element === target) return;  // once more, on the way round
     if (last) last.shows = looks(last.element) !== last.looks;
     last = { element: target, name: words(target) };
     stops.push(last);
 }, true);
 window.restart = () => { stops = []; last = null; };
 }"""
-STOPS = """stops.map(({ name, shows, opacity, covered }, i) => ({
-    name, shows, opacity, covered,
-    number: stops.findIndex((stop) => stop.element === stops[i].element) }))"""
-# What must be reached: all that one can press, open, choose or follow.
-WANTED = """() => [...document.querySelectorAll(
+STOPS = """stops.map(({ name, shows, opacity, covered }) =>
+    ({ name, shows: shows ?? true, opacity, covered }))"""
+# What must be reached: all that one can press, open, choose or follow. Of the radio
+# buttons of a switch the chosen one, of the parts of a picture one.
+MISSED = """() => [...document.querySelectorAll(
         "a[href], button, input, select, textarea, summary, [tabindex]")]
     .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !e.disabled
-        && e.tabIndex >= 0 && !e.closest("dialog:not([open])")
-        && !(e.type === "radio" && !e.checked))
+        && e.tabIndex >= 0 && !(e.type === "radio" && !e.checked))
     .filter((e) => !stops.some((stop) => stop.element === e))
     .map((e) => e.outerHTML.slice(0, 120))"""
+SKIP = "a Skip to main content"
 
 
-def walk(page: Page, key: str, limit: int) -> list[dict[str, Any]]:
-    """The stops of a key until it comes back to the first; `limit` is too many."""
+def walk(page: Page, key: str, limit: int = 1000) -> list[dict[str, Any]]:
+    """The stops of a key from the skip link until it is there again."""
+    page.locator("a", has_text="Skip to main content").focus()
     page.evaluate("restart()")
-    for _ in range(limit // 20 + 1):
+    for _ in range(0, limit, 20):
         for _ in range(20):
             page.keyboard.press(key)
         stops = page.evaluate(STOPS)
-        again = [i for i, stop in enumerate(stops) if stop["number"] < i]
-        if again:
-            return stops[: again[0]]
+        names = [stop["name"] for stop in stops]
+        if SKIP in names:
+            return stops[: names.index(SKIP)]
     pytest.fail(f"{key} is still going after {limit} stops: {stops[-1]}")
 
 
+def open_page(visit: Visit, site: Path, name: str, **how: Any) -> Tab:
+    """Open a page from a file, without motion."""
+    how = {"reduced_motion": "reduce"} | how
+    return visit(f"{site.as_uri()}/{name}.html", **how)
+
+
 @pytest.mark.parametrize("name", ALL)
-def test_x(name: str, site: Path, visit: Visit) -> None:
-    tab = visit(f"{site.as_uri()}/{name}.html", reduced_motion="reduce")
-    page = tab.page
+def test_tab_reaches_everything_and_one_sees_where_one_is(
+    name: str, site: Path, visit: Visit
+) -> None:
+    page = open_page(visit, site, name).page
     page.evaluate(RECORD)
-    import time
-    t = time.time()
-    f = walk(page, "Tab", 1000)
-    print(name, len(f), time.time() - t)
-    for s in f:
-        if not s["shows"] or s["opacity"] < 1 or s["covered"]:
-            print("  ", s)
-    print(page.evaluate(WANTED)[:5])
-    b = walk(page, "Shift+Tab", 1000)
-    print(len(b))
-    print([s["name"] for s in b if s["covered"]][:5])
-    x, y = [s["name"] for s in f], [s["name"] for s in b][::-1]
-    print(x == y, [a for a in x if a not in y][:3], [a for a in y if a not in x][:3])
+    stops = walk(page, "Tab")
+    assert page.evaluate(MISSED) == []
+    assert [stop["name"] for stop in stops if not stop["shows"]] == []
+    assert [stop["name"] for stop in stops if stop["opacity"] < 0.9] == []
+    assert [stop for stop in stops if stop["covered"]] == []
+
+
+@pytest.mark.parametrize("name", ["book/index", CHAPTER, "book/explorers", "search"])
+def test_the_way_back_is_the_same(name: str, site: Path, visit: Visit) -> None:
+    page = open_page(visit, site, name).page
+    page.evaluate(RECORD)
+    there, back = walk(page, "Tab"), walk(page, "Shift+Tab")
+    assert [s["name"] for s in back] == [s["name"] for s in reversed(there)]
+    assert [stop for stop in back if stop["covered"] or not stop["shows"]] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "fault"),
+    [
+        ("shows", "<style>article a:focus-visible { outline: 0 !important }</style>"),
+        ("opacity", "<style>article a { opacity: 0.1 }</style>"),
+        ("covered", '<div style="position: fixed; inset: 0; z-index: 9999">x</div>'),
+    ],
+)
+def test_the_recorder_sees(what: str, fault: str, site: Path, visit: Visit) -> None:
+    """Faults planted in a page that has none."""
+    page = open_page(visit, site, "book/tested").page
+    page.evaluate(RECORD)
+    good = {"shows": True, "opacity": 1, "covered": ""}[what]
+    assert all(stop[what] == good for stop in walk(page, "Tab"))
+    page.evaluate(
+        "fault => document.body.insertAdjacentHTML('beforeend', fault)", fault
+    )
+    assert any(stop[what] != good for stop in walk(page, "Tab"))
+
+
+def test_the_recorder_sees_a_trap(site: Path, visit: Visit) -> None:
+    page = open_page(visit, site, "book/tested").page
+    page.evaluate(RECORD)
+    page.evaluate(
+        """() => document.querySelector(".prev-next-area a").addEventListener("keydown",
+            (event) => event.preventDefault())"""
+    )
+    with pytest.raises(pytest.fail.Exception, match="still going after 200 stops"):
+        walk(page, "Tab", 200)
+    assert page.evaluate(MISSED) != []
+
+
+# -- what the keys do ------------------------------------------------------------------
+
+
+def test_skip_link_is_first_and_leads_to_the_text(site: Path, visit: Visit) -> None:
+    page = open_page(visit, site, CHAPTER).page
+    page.keyboard.press("Tab")
+    link = page.get_by_role("link", name="Skip to main content")
+    assert link.evaluate("e => e === document.activeElement")
+    assert (link.bounding_box() or {})["y"] >= 0
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate(
+        "document.querySelector('#main-content').contains(document.activeElement)"
+    )
+
+
+def test_arrows_choose_the_framework(site: Path, visit: Visit) -> None:
+    page = open_page(visit, site, CHAPTER).page
+    halves = {f: page.locator(f".pair > .side.{f}").first for f in ("gluon", "pytorch")}
+    page.locator("input[name=framework]:checked").focus()
+    for key, shown in (
+        ("ArrowRight", [True, False]),
+        ("ArrowRight", [False, True]),
+        ("ArrowRight", [True, True]),
+        ("ArrowLeft", [False, True]),
+    ):
+        page.keyboard.press(key)
+        assert [half.is_visible() for half in halves.values()] == shown
+
+
+def test_search_by_keyboard(served: str, visit: Visit) -> None:
+    """Ctrl+K, words, Tab to a hit, Enter; and Escape, back to where one was."""
+    page = visit(f"{served}/{CHAPTER}.html").page
+    button = page.locator(".book-nav .search-button__button")
+    button.focus()
+    page.keyboard.press("Control+KeyK")
+    dialog = page.locator("#pst-search-dialog")
+    dialog.wait_for()
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    assert button.evaluate("e => e === document.activeElement")
+    page.keyboard.press("Control+KeyK")
+    page.keyboard.type("pyramid")
+    page.locator("#pst-search-dialog li a").first.wait_for()
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('#pst-search-dialog li a')"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: CHAPTER not in url)
+
+
+def test_answers_and_hidden_code_open_by_keyboard(site: Path, visit: Visit) -> None:
+    page = open_page(visit, site, CHAPTER).page
+    kinds = {
+        "an answer": page.locator(".bd-article details:not(.hide)").first,
+        "hidden code": page.locator(".bd-article details.hide").first,
+    }
+    for details in kinds.values():
+        summary = details.locator("summary")
+        for key, is_open in (("Enter", True), (" ", False), (" ", True)):
+            summary.press(key)
+            assert (details.get_attribute("open") is not None) is is_open
+        body = details.locator(":scope > :not(summary)").first
+        assert body.is_visible()
+
+
+def test_code_is_copied_by_keyboard(served: str, visit: Visit) -> None:
+    permissions = ["clipboard-read", "clipboard-write"]
+    page = visit(f"{served}/{CHAPTER}.html", permissions=permissions).page
+    cell = page.locator(".cell_input").first
+    code = cell.locator("pre").inner_text()
+    cell.locator("button.copybtn").press("Enter")
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text !== '')")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == code.strip()
+
+
+# -- explorers, where readers meet them ------------------------------------------------
+
+KEYS = {"ArrowUp": 1, "ArrowDown": -1}
+
+
+def neighbours(control: Control, now: Any) -> Iterator[tuple[str, int, Any]]:
+    """(key, times, value) of what a few presses of a key make of a control."""
+    for times, (key, way) in itertools.product(range(1, 9), KEYS.items()):
+        if control.kind == "select":
+            options = [value for value, _ in control.options]
+            # Down the list is forward, and up on a slider is more.
+            at = options.index(now) - times * way
+            if 0 <= at < len(options):
+                yield key, times, options[at]
+        elif control.kind in ("range", "number"):
+            value = round(now + times * way * control.step, 10)
+            if control.low <= value <= control.high:
+                yield key, times, value
+
+
+def presses(explorer: Explorer) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
+    """For each kind of control that can: keys that change what the verdict says."""
+    done = set()
+    for control in explorer.controls:
+        for key, times, value in neighbours(control, explorer.settings[control.name]):
+            settings = explorer.settings | {control.name: value}
+            new = explorer.view(**settings).verdict != explorer.first.verdict
+            if new and control.kind not in done:
+                done.add(control.kind)
+                yield control.name, key, times, settings
+    assert done, explorer.name
+
+
+def opening(root: Locator, explorer: Explorer) -> dict[str, Any]:
+    """The settings that a figure on a page opens with, as its inputs say."""
+    settings = {}
+    for control in explorer.controls:
+        value, high = root.locator(f'[name="{control.name}"]').evaluate(
+            "i => [i.type === 'checkbox' ? i.checked : i.value, i.max]"
+        )
+        if control.kind in ("range", "number", "hidden"):
+            at_end = control.kind == "range" and value == high
+            value = control.high if at_end else float(value)
+            value = int(value) if value == int(value) else value
+        settings[control.name] = value
+    return settings
+
+
+@pytest.fixture(scope="session")
+def explorers(site: Path) -> list[tuple[str, str]]:
+    """(page, explorer) of the whole book."""
+    pages = {name: (site / f"{name}.html").read_text("utf-8") for name in PAGES}
+    return [
+        (name, found)
+        for name, text in pages.items()
+        for found in re.findall(r'data-explorer="(\w+)"', text)
+    ]
+
+
+def test_each_explorer_stands_in_a_chapter(explorers: list[tuple[str, str]]) -> None:
+    there = {name for page, name in explorers if page.startswith("chapters/")}
+    assert there == set(CASES) - {"toy"}
+
+
+@pytest.mark.parametrize("way", ["served", "file"])
+@pytest.mark.parametrize("name", [name for name in CASES if name != "toy"])
+def test_explorer_on_its_pages(
+    name: str,
+    way: str,
+    site: Path,
+    served: str,
+    visit: Visit,
+    explorers: list[tuple[str, str]],
+) -> None:
+    """Keys change the verdict as Python says, parts are pressed, Enter starts over."""
+    address = served if way == "served" else site.as_uri()
+    places = {page for page, found in explorers if found == name}
+    for place in sorted(places):
+        if way == "served" and not place.startswith("chapters/"):
+            continue  # what goes wrong goes wrong from a file first
+        tab = visit(f"{address}/{place}.html", reduced_motion="reduce")
+        root = live_root(tab.page, name)
+        assert root.evaluate("r => r.compute({})") == CASES[name].compute()
+        explorer = CASES[name].make(**opening(root, CASES[name].make()))
+        verdict, again = root.locator(".x-verdict"), root.locator("button")
+        for control, key, times, settings in presses(explorer):
+            root.locator(f'[name="{control}"]').focus()
+            for _ in range(times):
+                tab.page.keyboard.press(key)
+            assert verdict.inner_text() == explorer.view(**settings).verdict
+            again.press("Enter")
+            assert verdict.inner_text() == explorer.first.verdict
+        part = root.locator('svg [data-set][tabindex="0"]')
+        if part.count():
+            target = root.locator(f'[name="{part.get_attribute("data-set")}"]')
+            wanted = part.get_attribute("data-to")
+            part.press("Enter")
+            assert target.input_value() == wanted
+        assert tab.problems == []
+
+
+def test_verdicts_say_it_without_colour() -> None:
+    for case in CASES.values():
+        explorer = case.make()
+        said = set()
+        for settings in case.settings(60, seed=8):
+            view = explorer.view(**settings)
+            assert view.verdict[0] == ("✓" if view.ok else "✗")
+            said.add(view.ok)
+        assert said == {True, False}
+
+
+# -- motion ----------------------------------------------------------------------------
+
+MOVES = """() => ({
+    running: document.getAnimations().length,
+    smooth: [...document.querySelectorAll("*")].filter((e) => {
+        const s = getComputedStyle(e);
+        const times = `${s.transitionDuration}, ${s.animationDuration}`.split(", ");
+        const named = s.animationName !== "none" || s.transitionProperty !== "none";
+        return s.scrollBehavior === "smooth"
+            || named && times.some((time) => parseFloat(time) > 0.001);
+    }).map((e) => e.outerHTML.slice(0, 80)),
+})"""
+
+
+def moves(page: Page) -> dict[str, Any]:
+    """What moves while the switch, the colours, the search and an answer are used."""
+    running = 0
+    page.keyboard.press("Alt+Shift+KeyF")
+    for selector in (
+        ".theme-switch-button",
+        ".primary-toggle",
+        ".bd-article details:not(.hide) summary",
+        ".book-nav .search-button__button",
+    ):
+        for target in page.locator(selector).all()[:1]:
+            target.hover()
+            target.click()
+            running += page.evaluate(MOVES)["running"]
+            if "toggle" in selector:
+                target.click()
+    found = page.evaluate(MOVES)
+    return {"running": running + found["running"], "smooth": found["smooth"]}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_moves_for_who_asked_for_that(
+    name: str, site: Path, visit: Visit
+) -> None:
+    page = open_page(visit, site, name).page
+    assert page.evaluate(MOVES) == {"running": 0, "smooth": []}
+
+
+@pytest.mark.parametrize("name", ["book/index", CHAPTER])
+def test_nothing_moves_while_it_is_used(name: str, site: Path, visit: Visit) -> None:
+    assert moves(open_page(visit, site, name).page) == {"running": 0, "smooth": []}
+
+
+def test_motion_would_be_seen(site: Path, visit: Visit) -> None:
+    """A reader who asked for nothing: the theme's own transitions are found."""
+    page = open_page(visit, site, CHAPTER, reduced_motion="no-preference").page
+    assert moves(page)["smooth"] != []
+    page.evaluate("document.body.animate([{opacity: 1}, {opacity: 0.9}], 60000)")
+    assert page.evaluate(MOVES)["running"] == 1
+
+
+# -- colours ---------------------------------------------------------------------------
+
+#: How far two colours that mean different things have to stay apart, in Lab; a
+#: difference of 2.3 is one that is just noticed side by side.
+APART = 20.0
+# Machado, Oliveira and Fernandes, 2009, at full severity, on linear RGB.
+SIGHT = {
+    "all three cones": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "tritanopia": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
+}
+TO_XYZ = np.array(
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+)
+# What the dark book does to figures: invert(1) hue-rotate(180deg).
+ROTATE = np.array([[-0.574, 1.43, 0.144], [0.426, 0.43, 0.144], [0.426, 1.43, -0.856]])
+
+
+def rgb(color: str) -> np.ndarray:
+    """``#rrggbb`` as three numbers up to 1."""
+    return np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+
+
+def in_dark(color: np.ndarray) -> np.ndarray:
+    """A figure's colour in the dark book."""
+    return np.clip(ROTATE @ (1 - color), 0, 1)
+
+
+def seen(color: np.ndarray, sight: str) -> np.ndarray:
+    """The colour in Lab as somebody sees it."""
+    linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(SIGHT[sight] @ linear, 0, 1) / TO_XYZ.sum(axis=1)
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def too_close(colors: dict[str, np.ndarray]) -> list[str]:
+    """Pairs of colours that somebody mixes up."""
+    return [
+        f"{a} and {b}, {sight}: {distance:.0f}"
+        for sight in SIGHT
+        for a, b in itertools.combinations(colors, 2)
+        if (distance := np.linalg.norm(seen(colors[a], sight) - seen(colors[b], sight)))
+        < APART
+    ]
+
+
+def test_mixed_up_colours_are_found() -> None:
+    assert too_close({"red": rgb("#d62728"), "blue": rgb("#1f77b4")}) == []
+    found = too_close({"red": rgb("#d62728"), "green": rgb("#2ca02c")})
+    assert [words.rsplit(":", 1)[0] for words in found] == [
+        "red and green, deuteranopia"
+    ]
+    assert too_close({"a": rgb("#ffffff"), "b": rgb("#ffffff")})[0].endswith(": 0")
+    assert np.allclose(seen(rgb("#ffffff"), "all three cones"), [100, 0, 0], atol=0.01)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_accents_of_the_page(mode: str, site: Path, visit: Visit) -> None:
+    page = open_page(visit, site, CHAPTER, color_scheme=mode).page
+    colors = page.evaluate(
+        """() => Object.fromEntries(["gluon", "pytorch"].map((name) =>
+            [name, getComputedStyle(document.documentElement)
+                .getPropertyValue(`--${name}`).trim()]))"""
+    )
+    assert too_close({name: rgb(color) for name, color in colors.items()}) == []
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("pair", [("gluon", "pytorch"), ("good", "bad")])
+def test_colours_of_figures(mode: str, pair: tuple[str, str]) -> None:
+    colors = {name: rgb(show.COLORS[name]) for name in pair}
+    if mode == "dark":
+        colors = {name: in_dark(color) for name, color in colors.items()}
+    assert too_close(colors) == []
+
+
+@pytest.mark.parametrize("palette", [base._LIGHT, base._DARK], ids=["light", "dark"])
+def test_right_and_wrong_in_explorers(palette: str) -> None:
+    colors = dict(re.findall(r"--(ok|bad):(#\w{6})", palette))
+    assert len(colors) == 2
+    assert too_close({name: rgb(color) for name, color in colors.items()}) == []
+
+
+def test_halves_curves_and_links_say_it_without_colour(
+    site: Path, visit: Visit
+) -> None:
+    """Words above each half, dashes in the curves, lines under links in prose."""
+    page = open_page(visit, site, CHAPTER).page
+    for side in page.locator(".pair > .side").all():
+        which = (
+            "PyTorch" if "pytorch" in (side.get_attribute("class") or "") else "Gluon"
+        )
+        label = side.locator(".side-label")
+        assert label.is_visible()
+        assert label.inner_text() == which
+    plain = page.locator(".bd-article p > a").evaluate_all(
+        """all => all.filter((a) => !a.querySelector("img")
+            && getComputedStyle(a).textDecorationLine !== "underline"
+            && !a.classList.contains("headerlink")).map((a) => a.outerHTML)"""
+    )
+    assert plain == []

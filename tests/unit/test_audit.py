@@ -143,37 +143,20 @@ def test_server_is_like_a_static_host(
 # --- book/ext/lighten.py --------------------------------------------------------------
 
 
-def test_rules_that_match_nothing_are_dropped() -> None:
-    css = """
-    @charset "utf-8"; @import url(other.css);
-    .used, .idle > p { color: red; content: "a;}b" } /* .used {} */
-    .used.idle { color: blue }
-    .used:not(.idle):is(.idle, .other) { margin: 0 }
-    @media (min-width: 1px) { .idle { top: 0 } }
-    @media print { #here, [data-x=".y"] { top: 1px } }
-    @font-face { font-family: Font Awesome\\ 6 Free; src: url(a;b.woff2) }
-    """
-    kept = lighten.used_rules(lighten.tight(css), {"used", "here"})
-    assert kept.splitlines() == [
-        '.used{color: red; content: "a;}b"}',
-        ".used:not(.idle):is(.idle, .other){margin: 0}",
-        '@media print{#here,[data-x=".y"]{top: 1px}}',
-    ]
-
-
-def test_variables_are_kept_for_as_long_as_something_reads_them() -> None:
-    css = ":root{--a: var(--b);--b: 1;--c: var(--d);--d: 2;--e: 3;}p{top: var(--a);}"
-    kept = lighten.without_idle_variables(css, "getPropertyValue('--e')")
-    assert kept.replace("\n", "") == ":root{--a: var(--b);--b: 1;--e: 3;}" + (
-        "p{top: var(--a);}"
+def test_rules_that_match_nothing_are_dropped(tmp_path: Path) -> None:
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "page.html").write_text('<p class="here" id="there">Text</p>')
+    (tmp_path / "_static" / "a.js").write_text('e.classList.add("later")')
+    css = (
+        ":root { --read: red; --idle: blue }\n.here { color: var(--read) }\n"
+        ".gone, #there { margin: 0 }\n@media print { .gone { margin: 0 } }\n"
+        ".later:not(.gone) { margin: 0 }\n"
     )
-
-
-def test_words_come_from_pages_and_from_scripts() -> None:
-    page = '<p class="a b" id="c">text</p><script>x.classList.add("d-e")</script>'
-    words = lighten.vocabulary([page], ['find("#f")'])
-    assert {"a", "b", "c", "d-e", "f"} <= words
-    assert "text" not in words
+    kept = lighten.purge(css, tmp_path)
+    for word in (".here", "#there", ".later", "--read"):
+        assert word in kept, word
+    for word in (".gone,", "@media", "--idle"):
+        assert word not in kept, word
 
 
 def test_joined_sheets_find_their_files(tmp_path: Path) -> None:
