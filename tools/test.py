@@ -2,6 +2,11 @@
 
 A stage that fails does not hide the others: all run, the exit status says whether
 one was red, and the last lines count what ran.
+
+Where there are two cores, two files of tests run at a time, each in a process of its
+own. A file is never divided: the cells of a chapter share a kernel, and much that is
+slow to make, a server or a PDF, is made once for a file. The book is rendered once,
+before its tests begin.
 """
 
 from __future__ import annotations
@@ -16,16 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools import build  # noqa: E402
 
 COVERAGE = ["--cov=d2lutils", "--cov-report=term:skip-covered", "--cov-fail-under=90"]
 LINTING = "lint and types"
+BROWSER = "rendered pages in a browser"
 STAGES = {
     "package: unit, property, parity, bridge": [
         *("tests/unit", "tests/parity", "tests/compat"),
         *COVERAGE,
     ],
     "chapters: form and outputs": ["tests/chapters"],
-    "rendered pages in a browser": ["tests/book"],
+    BROWSER: ["tests/book"],
 }
 
 
@@ -47,6 +56,33 @@ class Outcome:
     skipped: int
     seconds: float
     code: int
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def side_by_side(available: int) -> list[str]:
+    """pytest's arguments for two workers; none where there is one core."""
+    workers = min(2, available)
+    return ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
+
+
+def rendered(output: Path) -> dict[str, str]:
+    """Render the book for all workers: the variable that names it.
+
+    Where it cannot be rendered there is none, and the tests say so in their own words.
+    """
+    if "D2L_SITE" in os.environ:
+        return {}
+    try:
+        return {"D2L_SITE": str(build.build(output=output).parent)}
+    except RuntimeError as error:
+        print(error, flush=True)
+        return {}
 
 
 def counts(report: Path) -> tuple[int, int, int]:
@@ -79,8 +115,11 @@ def run(name: str, arguments: list[str]) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
+        command += side_by_side(cores())
         # Bars and colours belong to a live reader, not to a stored output.
         environment = {**os.environ, "D2L_STORED_OUTPUTS": "1"}
+        if name == BROWSER:
+            environment |= rendered(Path(folder))
         code = subprocess.call([*command, *arguments], cwd=ROOT, env=environment)
         passed, failed, skipped = counts(report)
     return Outcome(name, passed, failed, skipped, time.perf_counter() - start, code)

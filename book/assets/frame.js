@@ -20,6 +20,19 @@
   });
   dark.addEventListener("change", () => paint(root.dataset.mode));
 
+  /* Paper is white, and nobody can open a fold on it; answers stay folded. */
+  const folds = "details:not([open], .hide, #exercises details)";
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    root.dataset.theme = "light";
+    opened = [...document.querySelectorAll(folds)];
+    for (const fold of opened) fold.open = true;
+  });
+  addEventListener("afterprint", () => {
+    paint(root.dataset.mode);
+    for (const fold of opened) fold.open = false;
+  });
+
   /* Dialogs close by a click beside them and by Escape, from wherever it is pressed. */
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", ({ target, clientX: x, clientY: y }) => {

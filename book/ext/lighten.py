@@ -12,10 +12,10 @@ of the site.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,20 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
 SITE_CSS = "site.css"
+OURS = ("book.css", "frame.css")
 PURGECSS = "7.0.2"
+PURGE = """
+const [package, settings] = process.argv.slice(1);
+const { PurgeCSS } = require(package);
+const css = [{ raw: require("fs").readFileSync(0, "utf8") }];
+new PurgeCSS().purge({ ...JSON.parse(settings), css })
+  .then(([used]) => process.stdout.write(used.css));
+"""
+#: Attributes that scripts set or change, which no page has as it is written.
+DYNAMIC = [
+    *("data-framework", "data-mode", "data-theme", "data-ok"),
+    *("open", "hidden", "disabled", "aria-expanded", "aria-pressed", "style"),
+]
 #: What the theme's layout loads by itself, before all others.
 FIRST = ("basic.css", "styles/pydata-sphinx-theme.css")
 # Of extensions that Jupyter Book always loads and that no page of this book uses: their
@@ -40,6 +53,7 @@ BALLAST = (
     *("sphinx-design*", "design-tabs.js", "togglebutton.*", "copybutton_funcs.js"),
     *("styles/theme.css", "plus.png", "minus.png"),
 )
+ICON_FONT = re.compile(r"@font-face\s*{[^}]*Font Awesome[^}]*}")
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 # Names, punctuation and blanks have the colour of the text around them.
 CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
@@ -51,34 +65,39 @@ def joined(static: Path, names: list[str]) -> str:
     texts = []
     for name in names:
         folder = f"{Path(name).parent}/".removeprefix("./")
-        texts.append(
-            re.sub(
-                r"url\((['\"]?)(?!data:|[#/'\"]|https?:)",
-                rf"url(\g<1>{folder}",
-                COMMENT.sub("", (static / name).read_text("utf-8")),
-            )
+        text = re.sub(
+            r"url\((['\"]?)(?!data:|[#/'\"]|https?:)",
+            rf"url(\g<1>{folder}",
+            ICON_FONT.sub("", COMMENT.sub("", (static / name).read_text("utf-8"))),
         )
+        # Ours has nothing idle, and PurgeCSS does not understand all of it.
+        ours = name in OURS
+        if ours:
+            text = f"/* purgecss start ignore */{text}/* purgecss end ignore */"
+        texts.append(text)
     return "\n".join(texts)
 
 
 def purge(css: str, site: Path) -> str:
     """The style sheet without what no page or script of the site can match."""
-    program = offline_math.npm_package("purgecss", PURGECSS) / "bin" / "purgecss.js"
-    with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder, "all.css"), Path(folder, "used.css")
-        files[0].write_text(css, "utf-8")
-        ran = subprocess.run(
-            [
-                *(offline_math.katex.NODEJS_BINARY, program, "--css", files[0]),
-                *("--content", site / "**/*.html", site / "_static" / "*.js"),
-                *("--variables", "--font-face", "--output", files[1]),
-            ],
-            capture_output=True,
-            text=True,
-        )
-        if ran.returncode or not files[1].exists():
-            raise ExtensionError(f"purgecss failed:\n{ran.stdout}{ran.stderr}")
-        return files[1].read_text("utf-8")
+    package = offline_math.npm_package("purgecss", PURGECSS)
+    settings = {
+        "content": [
+            f"{site.as_posix()}/{kind}" for kind in ("**/*.html", "_static/*.js")
+        ],
+        "variables": True,
+        "dynamicAttributes": DYNAMIC,
+    }
+    command = [offline_math.katex.NODEJS_BINARY, "-e", PURGE, package]
+    ran = subprocess.run(
+        [*command, json.dumps(settings)],
+        input=css,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    if ran.returncode or not ran.stdout:
+        raise ExtensionError(f"purgecss failed:\n{ran.stderr}")
+    return ran.stdout
 
 
 def plain_code(body: str) -> str:

@@ -276,15 +276,20 @@ class Names(ListOf):
         return head + sorted(rows, key=str.lower)
 
 
-def is_question(node: nodes.Node) -> bool:
-    """A subsection, or a paragraph of a section that begins with bold words."""
-    if isinstance(node, nodes.paragraph) and isinstance(node.parent, nodes.section):
-        return isinstance(next(c for c in node if c.astext()), nodes.strong)
-    return isinstance(node, nodes.section)
+def opening(node: nodes.Node) -> nodes.strong | None:
+    """The bold words that a paragraph begins with."""
+    if not isinstance(node, nodes.paragraph):
+        return None
+    first = next((child for child in node if child.astext()), None)
+    return first if isinstance(first, nodes.strong) else None
 
 
 class NameQuestions(SphinxTransform):
-    """Anchors for the questions that a chapter ends with."""
+    """Headings and anchors for the questions that a chapter ends with.
+
+    A notebook may set a question as a heading or in bold at the head of its answer; on
+    the page both are headings.
+    """
 
     default_priority = 870
 
@@ -297,11 +302,27 @@ class NameQuestions(SphinxTransform):
             if section[0].astext() != ASKED:
                 continue
             names = iter(asked(path))
-            for node in section.findall(is_question):
-                if node is not section:
+            children: list[nodes.Element] = []
+            for child in section.children:
+                words = opening(child)
+                if words is not None:
+                    title = nodes.title("", "", *words.children)
+                    del child.children[: child.index(words) + 1]
+                    if child.children and isinstance(child[0], nodes.Text):
+                        child[0] = nodes.Text(child[0].lstrip())
+                    answer = [child] if child.astext().strip() else []
+                    children.append(nodes.section("", title, *answer))
+                elif isinstance(child, nodes.section) or len(children) < 2:
+                    children.append(child)
+                else:
+                    children[-1].append(child)
+            section.children = []
+            section.extend(children)
+            for question in children:
+                if isinstance(question, nodes.section):
                     name = slug(next(names))
-                    node["ids"].append(name)
-                    slugs[name] = (node.line or 0, name, name)
+                    question["ids"].append(name)
+                    slugs[name] = (question.line or 0, name, name)
         self.document.myst_slugs = slugs
 
 

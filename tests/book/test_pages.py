@@ -147,9 +147,7 @@ def violations(page: Page, **options: object) -> list[object]:
 
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("name", [*PAGES, "search", "404"])
-def test_accessible(
-    name: str, width: int, served: str, visit: Visit, axe: str
-) -> None:
+def test_accessible(name: str, width: int, served: str, visit: Visit, axe: str) -> None:
     size: dict[str, Any] = {"width": width, "reduced_motion": "reduce"}
     tab = visit(f"{served}/{name}.html", **size)
     page = tab.page

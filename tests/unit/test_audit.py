@@ -145,15 +145,18 @@ def test_server_is_like_a_static_host(
 
 def test_rules_that_match_nothing_are_dropped(tmp_path: Path) -> None:
     (tmp_path / "_static").mkdir()
-    (tmp_path / "page.html").write_text('<p class="here" id="there">Text</p>')
+    (tmp_path / "page.html").write_text(
+        '<html><p class="here" id="there">Text</p></html>'
+    )
     (tmp_path / "_static" / "a.js").write_text('e.classList.add("later")')
     css = (
         ":root { --read: red; --idle: blue }\n.here { color: var(--read) }\n"
         ".gone, #there { margin: 0 }\n@media print { .gone { margin: 0 } }\n"
         ".later:not(.gone) { margin: 0 }\n"
+        'html[data-theme="dark"] p { margin: 0 }\n'
     )
     kept = lighten.purge(css, tmp_path)
-    for word in (".here", "#there", ".later", "--read"):
+    for word in (".here", "#there", ".later", "--read", "data-theme"):
         assert word in kept, word
     for word in (".gone,", "@media", "--idle"):
         assert word not in kept, word
