@@ -63,7 +63,7 @@ def test_nothing_that_shows_was_taken_out(
     used, whole = look(False), look(True)
     assert len(used) == len(whole) > 500
     apart = [
-        [field for field in zip(one.split(" | "), two.split(" | "), strict=True)]
+        list(zip(one.split(" | "), two.split(" | "), strict=True))
         for one, two in zip(used, whole, strict=True)
         if one != two
     ]
