@@ -174,7 +174,7 @@ class Downloads(ListOf):
             lines.append(f"- {raw(PDF, 'The whole book as PDF')}, for paper.")
         else:
             lines.append(
-                "- The whole book as PDF: `make pdf` prints it and puts it here."
+                "- The whole book as PDF is not in this copy; `make pdf` makes it."
             )
         lines.append("\nThe chapters one by one, with their outputs:\n")
         for path in chapters():

@@ -29,6 +29,8 @@ from sphinx.util.docutils import SphinxDirective
 ROOT = Path(__file__).resolve().parents[2]
 #: Reading speed: words of prose and lines of code a minute.
 WORDS, LINES = 200, 25
+#: So many chapters that use a name are listed.
+MANY = 4
 ASKED = "Questions people ask"
 SECTIONS_UNREAD = ("References", "Exercises")
 
@@ -200,7 +202,7 @@ class Questions(ListOf):
                 chapter = entry["at"].split("#")[0]
                 shown = cell_link(titles[chapter], entry["at"])
                 lines.append(f"### {entry['ask']}\n")
-                lines.append(f"{entry['answer'].strip()}\n\n*Run in {shown}*\n")
+                lines.append(f"{entry['answer'].strip()}\n\n*Shown in {shown}*\n")
         return lines
 
 
@@ -239,7 +241,9 @@ class Terms(ListOf):
             shown, seen = [], set()
             for place in entry["see"]:
                 name = titles[place.split("#")[0]]
-                shown.append(cell_link("again" if name in seen else name, place))
+                shown.append(
+                    cell_link("a second cell" if name in seen else name, place)
+                )
                 seen.add(name)
             more = [*spelt, f"Shown in {', '.join(shown)}"]
             lines.append(f'<a id="{anchor}"></a>**{entry["term"]}**{also}')
@@ -271,7 +275,9 @@ class Names(ListOf):
                         places.append(link(title(path), document, f"cell-{cells[0]}"))
                 if places:
                     shown = where.replace(".pytorch.", ".{gluon,pytorch}.")
-                    rows.append(f"| `{name}` | `{shown}` | {', '.join(places)} |")
+                    more = len(places) - MANY
+                    many = [*places[:MANY], f"{more} more"] if more > 1 else places
+                    rows.append(f"| `{name}` | `{shown}` | {', '.join(many)} |")
         head = ["| Name | Module | Used in |", "|---|---|---|"]
         return head + sorted(rows, key=str.lower)
 

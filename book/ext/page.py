@@ -29,11 +29,13 @@ from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
 ASSETS = HERE.parent / "assets"
-MISSING = {
-    "title": "No such page",
-    "body": "<h1>No such page</h1><p>The address leads nowhere in this book. The "
-    "contents and the search at the side lead everywhere.</p>",
-}
+MISSING = (
+    "<h1>No such page</h1><p>The address leads nowhere in this book. "
+    '<a href="{top}book/index.html">The front page</a> lists the chapters, '
+    '<a href="{top}search.html">the search</a> finds words and code.</p>'
+)
+#: What the menu of downloads calls its entries; what is not here is left out.
+FORMATS = {".ipynb": "Notebook", ".pdf": "Print"}
 COLAB = "https://colab.research.google.com"
 
 
@@ -104,6 +106,15 @@ def image_sizes(app: Sphinx, body: str) -> str:
     return re.sub(r'<img[^>]*src="[^"]*_images/([^"]+)"[^>]*>', sized, body)
 
 
+def breakable(cell: re.Match[str]) -> str:
+    """A cell of a table whose code may break after a dot or an underscore only."""
+    return re.sub(
+        r'(?<=<span class="pre">)[^<]+',
+        lambda code: re.sub(r"(?<=\w)([_.(=])(?=\w)", r"\1<wbr>", code[0]),
+        cell[0],
+    )
+
+
 def accessible(body: str) -> str:
     """Mend what stands in the way of a screen reader."""
     # A name that differs from the visible text would hide that text; the header of a
@@ -111,6 +122,7 @@ def accessible(body: str) -> str:
     body = body.replace(' aria-label="Toggle hidden content"', "")
     body = body.replace('<th class="head"><p></p></th>', "<td></td>")
     # A bound is one word, also in a narrow column.
+    body = re.sub(r"<td.*?</td>", breakable, body, flags=re.DOTALL)
     bound = r"(<td[^>]*>(?:<p>)?within )(1e-\d+)(?=(?:</p>)?</td>)"
     body = re.sub(bound, r'\1<span class="whole">\2</span>', body)
     return re.sub(r'<a class="[^"]*image-reference"[^>]*>(<img[^>]*>)</a>', r"\1", body)
@@ -136,6 +148,19 @@ def prepare(
     context["book_navigation"] = lambda: navigation(context)
     if body:
         context["body"] = accessible(image_sizes(app, body))
+
+
+def name_downloads(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Words for the theme's menu of downloads; no raw source of a page with lists."""
+    for group in context.get("header_buttons", []):
+        if group.get("label") == "download-buttons":
+            group["buttons"] = [
+                button | {"text": FORMATS[button["text"]]}
+                for button in group["buttons"]
+                if button["text"] in FORMATS
+            ]
 
 
 def outdated(
@@ -173,8 +198,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers."""
     base = app.config.overrides.get("html_baseurl") or ""
     app.setup_extension("notfound.extension")
-    app.config.notfound_urls_prefix = urlparse(base).path.rstrip("/") + "/"
-    app.config.notfound_context = MISSING
+    top = urlparse(base).path.rstrip("/") + "/"
+    app.config.notfound_urls_prefix = top
+    body = MISSING.format(top=top)
+    app.config.notfound_context = {"title": "No such page", "body": body}
     if base:  # without an address there is nothing that a sitemap could list
         app.setup_extension("sphinx_sitemap")
         app.config.sitemap_url_scheme = "{link}"
@@ -183,5 +210,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", configure)
     app.connect("env-get-outdated", outdated)
     app.connect("html-page-context", prepare, priority=100)
+    app.connect("html-page-context", name_downloads, priority=940)
     app.connect("build-finished", redirect)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -121,6 +121,8 @@ class PairCells(SphinxPostTransform):
         start = top.index(first)
         end = start
         while end < len(top) and isinstance(top[end], nodes.container):
+            if any(part(cell, "output") for cell in top[end].findall(is_cell)):
+                break
             end += 1
         opening, closing = (
             nodes.raw("", t, format="html") for t in (SETUP, "</details>")

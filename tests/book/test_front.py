@@ -329,3 +329,47 @@ def test_missing_page_finds_its_style_and_contents_from_any_depth(
     tab.page.locator("nav.book-nav a", has_text="PyramidNet").click()
     assert tab.page.url == f"{served}/chapters/pyramidnet.html"
     assert tab.problems == []
+
+
+def test_contents_can_be_put_away_and_brought_back(site: Path, visit: Visit) -> None:
+    for width in (1024, 1440, 1920):
+        page = visit(f"{site.as_uri()}/chapters/nin.html", width=width).page
+        button, contents = page.locator(".primary-toggle"), page.locator(".book-nav")
+        assert contents.is_visible()
+        button.click()
+        contents.wait_for(state="hidden")
+        box = button.bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert page.evaluate("document.querySelector('.bd-main').offsetLeft") == 0
+        button.click()
+        contents.wait_for(state="visible")
+
+
+def test_print_is_light_and_shows_the_predictions(site: Path, visit: Visit) -> None:
+    page = visit(f"{site.as_uri()}/chapters/nin.html", color_scheme="dark").page
+    closed = page.locator("article details:not([open])").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert page.locator("article > section > details:not([open])").count() == 0
+    assert page.locator("#exercises details[open]").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.locator("article details:not([open])").count() == closed
+
+
+def test_set_up_is_folded_and_code_below_what_it_made(site: Path, visit: Visit) -> None:
+    page = visit(f"{site.as_uri()}/chapters/nin.html").page
+    fold = page.locator("details.setup")
+    assert fold.count() == 1
+    assert "google.colab" in (fold.text_content() or "")
+    assert not fold.locator("pre").first.is_visible()
+    figure = page.locator(".cell.tag_figure.tag_hide-input").first
+    tops = figure.evaluate(
+        "e => ['img', 'summary'].map(s => e.querySelector(s).getBoundingClientRect().y)"
+    )
+    assert tops[0] < tops[1]
+    # A button for code would stand above the code that `show.sources` shows.
+    assert page.locator(".cell:has(.d2l-sources) details").count() == 0
+    overview = f"{site.as_uri()}/book/parity.html"
+    assert visit(overview).page.locator("article table").first.is_visible()

@@ -20,6 +20,8 @@ from d2lutils.explorers import Control, Explorer, base
 
 CHAPTER = "chapters/residual_chunks"
 ALL = [*PAGES, "search"]
+# The pair of set-up cells is folded away.
+PAIR = ".pair:not(details *)"
 
 # -- where the focus goes --------------------------------------------------------------
 
@@ -174,7 +176,9 @@ def test_skip_link_is_first_and_leads_to_the_text(site: Path, visit: Visit) -> N
 
 def test_arrows_choose_the_framework(site: Path, visit: Visit) -> None:
     page = open_page(visit, site, CHAPTER).page
-    halves = {f: page.locator(f".pair > .side.{f}").first for f in ("gluon", "pytorch")}
+    halves = {
+        f: page.locator(f"{PAIR} > .side.{f}").first for f in ("gluon", "pytorch")
+    }
     page.locator("input[name=framework]:checked").focus()
     for key, shown in (
         ("ArrowRight", [True, False]),
@@ -211,11 +215,12 @@ def test_search_by_keyboard(served: str, visit: Visit) -> None:
 def test_answers_and_hidden_code_open_by_keyboard(site: Path, visit: Visit) -> None:
     page = open_page(visit, site, CHAPTER).page
     kinds = {
-        "an answer": page.locator(".bd-article details:not(.hide)").first,
+        "an answer": page.locator(".bd-article details:not(.hide, .setup)").first,
+        "the set-up": page.locator(".bd-article details.setup").first,
         "hidden code": page.locator(".bd-article details.hide").first,
     }
     for details in kinds.values():
-        summary = details.locator("summary")
+        summary = details.locator(":scope > summary")
         for key, is_open in (("Enter", True), (" ", False), (" ", True)):
             summary.press(key)
             assert (details.get_attribute("open") is not None) is is_open
@@ -367,7 +372,7 @@ def moves(page: Page) -> dict[str, Any]:
     for selector in (
         ".theme-switch-button",
         ".primary-toggle",
-        ".bd-article details:not(.hide) summary",
+        ".bd-article details:not(.hide, .setup) summary",
         ".book-nav .search-button__button",
     ):
         for target in page.locator(selector).all()[:1]:
@@ -513,7 +518,7 @@ def test_halves_curves_and_links_say_it_without_colour(
 ) -> None:
     """Words above each half, dashes in the curves, lines under links in prose."""
     page = open_page(visit, site, CHAPTER).page
-    for side in page.locator(".pair > .side").all():
+    for side in page.locator(f"{PAIR} > .side").all():
         which = (
             "PyTorch" if "pytorch" in (side.get_attribute("class") or "") else "Gluon"
         )
