@@ -119,10 +119,7 @@ def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
         _allocate_freely(adapter)
         for _ in range(_WARM_UP):
             _run(owner, net, x)
-        points = _allocated(lambda: _run(owner, net, x))
-    # The flush adds a byte to what there is at the end.
-    peak, end = max(points), points[-1]
-    return (end if peak == end + 1 else peak) + _size(x)
+        return max(_allocated(lambda: _run(owner, net, x))) + _size(x)
 
 
 def planned_bytes(
@@ -241,16 +238,16 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
             result = function()
             _settle()
             # The counter tells of what was freed only when something
-            # else is allocated; the last of these bytes stays in it.
-            for _ in range(_FLUSH):
-                mx.nd.ones(1, dtype="uint8").wait_to_read()
+            # else is allocated. These bytes stay, and are subtracted.
+            flush = [mx.nd.ones(1, dtype="uint8") for _ in range(_FLUSH)]
+            mx.nd.waitall()
         finally:
             mx.profiler.set_state("stop")
         mx.profiler.dump(finished=False)
         points = [int(n) for n in _COUNTER.findall(path.read_text())]
-        del result, mark
-    return [point - points[0] for point in points[:-1]] + [
-        points[-1] - points[0] - 1
+        del result, mark, flush
+    return [point - points[0] for point in points[:-_FLUSH]] + [
+        points[-1] - points[0] - _FLUSH
     ]
 
 
