@@ -43,7 +43,7 @@ COLORS: dict[str, str] = {
     "both": "#5b6470",
     "neutral": "#5b6470",
     "good": "#00785a",
-    "bad": "#a3195b",
+    "bad": "#660038",
 }
 
 _INK = "#1f2933"

@@ -3,10 +3,10 @@
 A stage that fails does not hide the others: all run, the exit status says whether
 one was red, and the last lines count what ran.
 
-Where there are two cores, two files of tests run at a time, each in a process of its
-own. A file is never divided: the cells of a chapter share a kernel, and much that is
-slow to make, a server or a PDF, is made once for a file. The book is rendered once,
-before its tests begin.
+Where there are two cores, two tests run at a time, in processes of their own. Most
+files are never divided: the cells of a chapter share a kernel, and what is slow to make
+is made once for a file. The tests of the pages are, but for those that say that they
+belong together (`xdist_group`); the book is rendered once, before they begin.
 """
 
 from __future__ import annotations
@@ -65,10 +65,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def side_by_side(available: int) -> list[str]:
-    """pytest's arguments for two workers; none where there is one core."""
+def side_by_side(available: int, divide: bool = False) -> list[str]:
+    """pytest's arguments for two workers that share files, or divide them.
+
+    There are none where there is one core.
+    """
     workers = min(2, available)
-    return ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
+    unit = "loadgroup" if divide else "loadfile"
+    return ["-n", str(workers), "--dist", unit] if workers > 1 else []
 
 
 def rendered(output: Path) -> dict[str, str]:
@@ -115,7 +119,7 @@ def run(name: str, arguments: list[str]) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
-        command += side_by_side(cores())
+        command += side_by_side(cores(), divide=name == BROWSER)
         # Bars and colours belong to a live reader, not to a stored output.
         environment = {**os.environ, "D2L_STORED_OUTPUTS": "1"}
         if name == BROWSER:

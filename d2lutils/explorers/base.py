@@ -32,7 +32,10 @@ A `<details>` in `View.detail` stays open when the reader has opened it.
 
 The fragment needs nothing from outside, so it works in a page of the book, from a
 file, in JupyterLab and in a sandboxed frame. Where HTML is not shown at all,
-`repr(explorer)` says the same in words.
+`repr(explorer)` says the same in words. A notebook that JupyterLab does not trust
+loses style, script and picture; what is left would be a heap of words and dead
+controls. So all of it is `hidden` and only the style shows it, and words that the
+style hides take its place.
 """
 
 from __future__ import annotations
@@ -332,12 +335,14 @@ class Explorer:
             f'data-ok="{_word(view.ok)}" role="group" aria-label="{esc(self.title)}">'
             f"<style>{_CSS}</style>"
             f'<p class="x-title"><b>{esc(self.title)}</b> {esc(self.goal)}</p>'
-            '<div class="x-columns">'
+            f'<div class="x-plain"><p>{esc(view.verdict)}</p><p>{esc(view.summary)}</p>'
+            "<p>Run this cell to use the controls.</p></div>"
+            '<div class="x-columns" hidden="hidden">'
             f'<svg role="img" viewBox="0 0 {view.width} {view.height}" '
             f'aria-label="{esc(view.summary)}">{view.svg}</svg>'
             '<div class="x-side">'
             f'<p class="x-verdict" role="status">{esc(view.verdict)}</p>'
-            '<fieldset disabled data-lm-suppress-shortcuts="true">'
+            "<fieldset disabled>"
             f"<legend>{esc(self.title)}: settings</legend>{inputs}"
             '<div class="x-row"><button type="button">Start over</button>'
             '<span class="x-count">Nothing changed yet.</span></div></fieldset>'
@@ -367,8 +372,8 @@ _LIGHT = (
 )
 _DARK = (
     "color-scheme:dark;--paper:#161b22;--panel:#212935;--line:#465366;--ink:#e8edf3;"
-    "--soft:#b3bfcd;--bar:#8d9db3;--ok:#4fd1a5;--ok-paper:#12352c;"
-    "--bad:#ff9a7d;--bad-paper:#44221a;--edge:#8793a3;--focus:#82b7ff"
+    "--soft:#b3bfcd;--bar:#8d9db3;--ok:#5fe0b8;--ok-paper:#12352c;"
+    "--bad:#ff8a6b;--bad-paper:#44221a;--edge:#8793a3;--focus:#82b7ff"
 )
 # The book's theme puts HTML outputs on a light ground in dark mode; not these.
 # The book says data-theme, Colab theme, JupyterLab data-jp-theme-light. Where none of
@@ -386,12 +391,14 @@ _CSS = (
 .d2x{box-sizing:border-box;max-width:1100px;margin:1em 0;padding:12px;
 border:1px solid var(--line);border-left:5px solid var(--bad);border-radius:8px;
 background:var(--paper);color:var(--ink);
-font:15px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+font:15px/1.45 var(--sans,system-ui,-apple-system,Roboto,sans-serif)}
 .d2x *{box-sizing:border-box}
 .d2x[data-ok=yes]{border-left-color:var(--ok)}
 .d2x p{margin:0 0 8px;color:inherit;font-size:inherit}
 .d2x .x-title b{display:block}
-.d2x .x-columns{display:flex;flex-wrap:wrap;gap:12px 20px;align-items:flex-start}
+.d2x .x-plain{display:none}
+.d2x .x-columns{display:flex!important;flex-wrap:wrap;gap:12px 20px;
+align-items:flex-start}
 .d2x svg{flex:1 1 300px;width:100%;min-width:0;max-width:480px;height:auto;
 margin:0 auto;overflow:visible}
 .d2x .x-side{flex:1 1 300px;min-width:0;max-width:600px}
@@ -462,7 +469,9 @@ to{box-shadow:0 0 0 14px transparent}}}
 
 # The script: helpers, the explorer's two functions, then what wakes the controls. It
 # may run before its own root exists (Colab), so it looks again for five seconds.
-# The same figure twice on a page: the second root gets an id of its own.
+# The same figure twice on a page: the second root gets an id of its own. JupyterLab
+# looks at the element with the focus, and at none around it, for the attribute that
+# keeps its shortcuts away; without it an arrow key on a slider goes to the next cell.
 _RUNTIME = r"""(function(){"use strict";
 var C=/*config*/;
 function esc(t){return String(t).replace(/[&<>"']/g,function(c){
@@ -527,7 +536,6 @@ svg.innerHTML=v.svg;
 var now=parts();
 if(now[0]){
 svg.setAttribute("role","group");
-svg.dataset.lmSuppressShortcuts=true;
 if(k<0)stopAt(find("[data-on]")||now.pop());
 else go(now.filter(same.bind(null,all[k]))[0]||now[k]||now[0])}
 say(find(".x-verdict"),v.verdict);
@@ -535,6 +543,8 @@ find(".x-detail").innerHTML=v.detail;
 if(open&&(open=find(".x-detail details")))open.open=true;
 say(find(".x-count"),n==0?"Nothing changed yet.":v.ok?"Solved with "+n+
 (n==1?" change.":" changes."):n+(n==1?" setting":" settings")+" changed.")}
+root.addEventListener("focusin",function(e){
+e.target.dataset.lmSuppressShortcuts=true});
 set.addEventListener("input",update);
 set.addEventListener("change",update);
 svg.addEventListener("click",function(e){

@@ -30,6 +30,8 @@ from playwright.sync_api import Browser, Locator, Page
 from test_keyboard_and_colours import presses
 
 pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: the test extra")
+# One server and one visit for all, in this order.
+pytestmark = pytest.mark.xdist_group("jupyterlab")
 
 NAMES = [name for name in CASES if name != "toy"]
 FOLDERS = {

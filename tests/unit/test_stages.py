@@ -55,10 +55,12 @@ def test_any_number_of_workers_counts_the_same(
     assert outcome.code == 1
 
 
-def test_workers_are_two_at_most_and_never_divide_a_file() -> None:
-    assert stages.side_by_side(1) == []
+def test_workers_are_two_at_most() -> None:
+    assert stages.side_by_side(1) == stages.side_by_side(1, divide=True) == []
     for available in (2, 3, 64):
         assert stages.side_by_side(available) == ["-n", "2", "--dist", "loadfile"]
+        divided = stages.side_by_side(available, divide=True)
+        assert divided == ["-n", "2", "--dist", "loadgroup"]
     assert 1 <= stages.cores() <= (os.cpu_count() or 1)
 
 
