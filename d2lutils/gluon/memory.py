@@ -239,13 +239,13 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
             _settle()
             # The counter tells of what was freed only when something
             # else is allocated. These bytes stay, and are subtracted.
-            flush = [mx.nd.ones(1, dtype="uint8") for _ in range(_FLUSH)]
+            last = [mx.nd.ones(1, dtype="uint8") for _ in range(_FLUSH)]
             mx.nd.waitall()
         finally:
             mx.profiler.set_state("stop")
         mx.profiler.dump(finished=False)
         points = [int(n) for n in _COUNTER.findall(path.read_text())]
-        del result, mark, flush
+        del result, mark, last
     return [point - points[0] for point in points[:-_FLUSH]] + [
         points[-1] - points[0] - _FLUSH
     ]
