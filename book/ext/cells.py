@@ -87,9 +87,7 @@ class ShowCells(SphinxDirective):
         document, *ids = given.split()
         path = Path(self.env.srcdir, f"{document}.ipynb")
         if not path.is_file() or not ids:
-            raise self.error(
-                f"cells: wants a notebook and ids, got {self.arguments[0]}"
-            )
+            raise self.error(f"cells: wants a notebook and ids, got {given}")
         self.env.note_dependency(str(path))
         node = shown("", document=document, cells=ids, **self.options)
         self.set_source_info(node)

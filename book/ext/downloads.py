@@ -2,8 +2,8 @@
 
 Writes ``downloads/chapters.zip`` into the site: all chapters, the package's wheel, a
 requirements file and a few lines on how to begin; and the wheel beside it, for whoever
-takes a single notebook. The directive ``{downloads}`` lists
-it, the PDF of the whole book where ``make pdf`` has put one, and each chapter.
+takes a single notebook. The directive ``{downloads}`` lists them, the PDF of the whole
+book where ``make pdf`` has made one of what is on the pages, and each chapter.
 """
 
 from __future__ import annotations
@@ -104,9 +104,9 @@ def newest(paths: list[Path]) -> float:
 
 def current(file: Path | None, sources: list[Path]) -> bool:
     """Whether a file is there and newer than what it was made of."""
-    mine = Path(__file__)
-    there = file is not None and file.exists()
-    return there and file.stat().st_mtime > newest([*sources, mine])
+    if file is None or not file.exists():
+        return False
+    return file.stat().st_mtime > newest([*sources, Path(__file__)])
 
 
 def wheel_in(folder: Path) -> Path:
@@ -153,6 +153,19 @@ def wheel_name() -> str:
     return f"d2lutils-{version()}-py3-none-any.whl"
 
 
+def printed() -> Path | None:
+    """The PDF of the book, unless a chapter or a page has changed since."""
+    file = ROOT / "_build" / PDF
+    book = ROOT / "book"
+    pages = [
+        *chapters(),
+        *book.glob("*.md"),
+        *book.glob("*.ipynb"),
+        *book.glob("*.yml"),
+    ]
+    return file if current(file, pages) else None
+
+
 class Downloads(ListOf):
     """``{downloads}``"""
 
@@ -170,7 +183,7 @@ class Downloads(ListOf):
             f"- {raw(wheel_name(), 'The package alone')}, to upload beside a single "
             "notebook.",
         ]
-        if (ROOT / "_build" / PDF).exists():
+        if printed() is not None:
             lines.append(f"- {raw(PDF, 'The whole book as PDF')}, for paper.")
         else:
             lines.append(
@@ -191,9 +204,11 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     if not (Path(app.srcdir) / "pyproject.toml").exists():
         return  # a book without the package: the fixture of the tests
     pack(target / ARCHIVE, app.config.html_title)
-    pdf = ROOT / "_build" / PDF
-    if pdf.exists():
+    pdf = printed()
+    if pdf is not None:
         shutil.copy2(pdf, target)
+    else:
+        (target / PDF).unlink(missing_ok=True)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

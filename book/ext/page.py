@@ -174,6 +174,7 @@ def outdated(
     if not stamp.exists():
         return []
     files = [*HERE.rglob("*.py"), *HERE.rglob("*.html"), *ASSETS.iterdir()]
+    files.append(HERE.parent / "pages.yml")
     newest = max(file.stat().st_mtime for file in files)
     return list(env.found_docs) if newest > stamp.stat().st_mtime else []
 

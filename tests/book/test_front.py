@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -261,8 +262,25 @@ def test_downloads_page_names_what_is_there(site: Path) -> None:
     files = [(site / "book" / str(link["href"])).resolve() for link in links]
     assert all(file.exists() for file in files)
     assert {path.name for path in CHAPTERS} <= {file.name for file in files}
-    there = (ROOT / "_build" / "book.pdf").exists()
+    there = downloads.printed() is not None
     assert ("book.pdf" in {file.name for file in files}) == there
+
+
+def test_a_pdf_of_other_pages_is_not_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_build", "book", "chapters"):
+        (tmp_path / name).mkdir()
+    page, pdf = tmp_path / "book" / "index.md", tmp_path / "_build" / "book.pdf"
+    page.write_text("# Page")
+    monkeypatch.setattr(downloads, "ROOT", tmp_path)
+    monkeypatch.setattr(downloads, "chapters", list)
+    assert downloads.printed() is None
+    pdf.write_bytes(b"")
+    assert downloads.printed() == pdf
+    later = pdf.stat().st_mtime + 10
+    os.utime(page, (later, later))
+    assert downloads.printed() is None
 
 
 # -- the head of a page, and an address of its own -------------------------------------
