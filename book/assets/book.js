@@ -52,7 +52,7 @@
     const at = radios.findIndex((radio) => radio.checked);
     choose(radios[(at + 1) % radios.length].value);
   });
-  const boxes = "pre, .pst-scrollable-table-container, .cell_output .text_html";
+  const boxes = "pre, .pst-scrollable-table-container, .cell_output, .text_html, .math";
   for (const box of main ? main.querySelectorAll(boxes) : []) scrollable.observe(box);
   followReading();
 })();

@@ -17,6 +17,7 @@ from test_bad_input import refused_alike
 
 from d2lutils import parity
 from d2lutils.compat import mx
+from d2lutils.pairs.judges import enliven
 
 GLUON, PYTORCH = halves("condconv")
 GRAPH = ("auto", "unfolded", "mixture")  # what a hybridized net can do
@@ -29,29 +30,6 @@ IDS = [f"{half}-{form}" for half, form in WAYS]
 MODES = ("zeros", "reflect", "replicate", "circular")
 BATCHES = (1, 2, 5)
 EXPERTS = 3
-
-
-def enliven(net: Any, seed: int = 0) -> None:
-    """Random weights that keep the signal's size; a filter's inputs are its last axes.
-
-    Statistics and gains stay near 1, so that batch norms pass something on.
-    """
-    generator = np.random.Generator(np.random.PCG64(seed))
-    with torch.no_grad():
-        for name, tensor in net.state_dict().items():
-            if not tensor.is_floating_point():
-                continue
-            shape = tuple(tensor.shape)
-            values = generator.standard_normal(shape)
-            if len(shape) > 1:
-                values *= np.sqrt(2 / prod(shape[-3:] if len(shape) > 3 else shape[1:]))
-            elif name.endswith("var"):
-                values = 0.5 + np.abs(values)
-            elif name.endswith("weight"):
-                values = 1 + values / 4
-            else:
-                values = values / 4
-            tensor.copy_(torch.as_tensor(values))
 
 
 def mirrored(module: str, name: str, *arguments: Any, **options: Any) -> Any:
