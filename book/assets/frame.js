@@ -33,6 +33,16 @@
     for (const fold of opened) fold.open = false;
   });
 
+  /* Searched words are marked after this script, in one piece only. */
+  try {
+    if (localStorage.getItem("sphinx_highlight_terms")) {
+      const breaks = [...document.querySelectorAll("td wbr")];
+      const words = new Set(breaks.map((mark) => mark.parentElement));
+      for (const mark of breaks) mark.remove();
+      for (const word of words) word.normalize();
+    }
+  } catch { /* a frame */ }
+
   /* Dialogs close by a click beside them and by Escape, from wherever it is pressed. */
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", ({ target, clientX: x, clientY: y }) => {

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import tomllib
-from docutils import nodes
 from lists import ROOT, ListOf, chapters, title
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -169,11 +168,8 @@ def printed() -> Path | None:
 class Downloads(ListOf):
     """``{downloads}``"""
 
-    def run(self) -> list[nodes.Node]:
-        self.env.note_reread()  # whether there is a PDF is not written in any source
-        return super().run()
-
-    def markdown(self) -> list[str]:
+    @classmethod
+    def markdown(cls) -> list[str]:
         def raw(name: str, text: str) -> str:
             return f'<a href="../{FOLDER}/{name}" download>{text}</a>'
 

@@ -171,7 +171,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers and our own small parts."""
     app.add_css_file("frame.css")
-    app.add_js_file("frame.js")
+    app.add_js_file("frame.js", priority=150)  # before Sphinx marks searched words
     app.add_js_file("search.js")
     app.connect("html-page-context", choose, priority=950)
     # After the theme, which then writes the colours of code.

@@ -8,6 +8,8 @@ Nothing that can be read from a chapter is written down a second time:
 - ``{asked}``      the questions that the chapters themselves end with
 - ``{terms}``      ``book/glossary.yml``
 - ``{names}``      the package's public names, and the chapters whose code uses them
+
+A page is rendered again when its lists change, not whenever a chapter does.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Ten times as fast where PyYAML comes with libyaml.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Reading speed: words of prose and lines of code a minute.
 WORDS, LINES = 200, 25
 #: So many chapters that use a name are listed.
@@ -43,7 +47,7 @@ def slug(text: str) -> str:
 
 def load(path: Path) -> Any:
     """A YAML file."""
-    return yaml.safe_load(path.read_text("utf-8"))
+    return yaml.load(path.read_text("utf-8"), LOADER)
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
@@ -148,18 +152,18 @@ class ListOf(SphinxDirective):
 
     data = ""
 
-    def markdown(self) -> list[str]:
+    @classmethod
+    def markdown(cls) -> list[str]:
         """The lines that stand for the directive."""
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        for path in [ROOT / "_toc.yml", *chapters()]:
-            self.env.note_dependency(str(path))
-        if self.data:
-            self.env.note_dependency(str(ROOT / self.data))
+        lines = "\n".join(self.markdown()).splitlines()
+        said = self.env.metadata[self.env.docname].setdefault("lists", {})
+        said[type(self).__name__] = lines
         box = nodes.container(classes=[f"list-{self.name}"])
         self.state.nested_parse(
-            StringList("\n".join(self.markdown()).splitlines(), self.data or self.name),
+            StringList(lines, self.data or self.name),
             self.content_offset,
             box,
             match_titles=True,
@@ -172,8 +176,9 @@ class Chapters(ListOf):
 
     data = "book/pages.yml"
 
-    def markdown(self) -> list[str]:
-        about = load(ROOT / self.data)
+    @classmethod
+    def markdown(cls) -> list[str]:
+        about = load(ROOT / cls.data)
         lines = []
         for number, path in enumerate(chapters(), 1):
             name = f"chapters/{path.stem}"
@@ -193,10 +198,11 @@ class Questions(ListOf):
 
     data = "book/questions.yml"
 
-    def markdown(self) -> list[str]:
+    @classmethod
+    def markdown(cls) -> list[str]:
         titles = {path.stem: title(path) for path in chapters()}
         lines = []
-        for group in load(ROOT / self.data):
+        for group in load(ROOT / cls.data):
             lines.append(f"## {group['title']}\n\n{group['about'].strip()}\n")
             for entry in group["questions"]:
                 chapter = entry["at"].split("#")[0]
@@ -209,7 +215,8 @@ class Questions(ListOf):
 class Asked(ListOf):
     """``{asked}``"""
 
-    def markdown(self) -> list[str]:
+    @classmethod
+    def markdown(cls) -> list[str]:
         lines = []
         for path in chapters():
             name = f"chapters/{path.stem}"
@@ -226,10 +233,11 @@ class Terms(ListOf):
 
     data = "book/glossary.yml"
 
-    def markdown(self) -> list[str]:
+    @classmethod
+    def markdown(cls) -> list[str]:
         titles = {path.stem: title(path) for path in chapters()}
         lines = []
-        for entry in load(ROOT / self.data):
+        for entry in load(ROOT / cls.data):
             anchor = slug(entry["term"]).replace("ask-", "term-")
             also = f" ({', '.join(entry['also'])})" if entry.get("also") else ""
             text = " ".join(entry["text"].split())
@@ -255,12 +263,12 @@ class Terms(ListOf):
 class Names(ListOf):
     """``{names}``"""
 
-    def markdown(self) -> list[str]:
+    @classmethod
+    def markdown(cls) -> list[str]:
         used = [(path, uses(path)) for path in chapters()]
         package = ROOT / "d2lutils"
         rows = []
         for module in [*package.rglob("[a-z]*.py")]:
-            self.env.note_dependency(str(module))
             if module.parent.name == "gluon":  # the mirror of the other half
                 continue
             where = ".".join(module.relative_to(ROOT).with_suffix("").parts)
@@ -332,8 +340,22 @@ class NameQuestions(SphinxTransform):
         self.document.myst_slugs = slugs
 
 
+def outdated(
+    app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """The pages whose lists would say something else now."""
+    kinds = {kind.__name__: kind for kind in ListOf.__subclasses__()}
+    return [
+        page
+        for page in env.found_docs
+        for kind, said in env.metadata[page].get("lists", {}).items()
+        if "\n".join(kinds[kind].markdown()).splitlines() != said
+    ]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
+    app.connect("env-get-outdated", outdated)
     for directive in (Chapters, Questions, Asked, Terms, Names):
         app.add_directive(directive.__name__.lower(), directive)
     app.add_transform(NameQuestions)

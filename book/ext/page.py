@@ -145,7 +145,8 @@ def prepare(
     base = str(app.config.html_baseurl or "").rstrip("/")
     context["preview"] = f"{base}/_static/preview.png"
     context["has_frameworks"] = 'class="pair ' in body or "d2l-sources" in body
-    context["book_navigation"] = lambda: navigation(context)
+    # The theme renders its templates twice: first to see which ones are empty.
+    context["book_navigation"] = cache(lambda: navigation(context))
     if body:
         context["body"] = accessible(image_sizes(app, body))
 

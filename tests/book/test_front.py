@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urldefrag
 
 import downloads
@@ -205,6 +206,19 @@ def test_index_of_names_points_to_cells_that_use_them(site: Path) -> None:
 
 
 # -- what can be taken away ------------------------------------------------------------
+
+
+def test_a_page_is_rendered_again_when_its_lists_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kinds = (lists.Asked, lists.Names, downloads.Downloads)
+    said = {kind.__name__: "\n".join(kind.markdown()).splitlines() for kind in kinds}
+    env = SimpleNamespace(
+        found_docs={"lists", "plain"}, metadata={"lists": {"lists": said}, "plain": {}}
+    )
+    assert lists.outdated(None, env, set(), set(), set()) == []
+    monkeypatch.setattr(lists, "asked", lambda path: ["Why?"])
+    assert lists.outdated(None, env, set(), set(), set()) == ["lists"]
 
 
 def test_archive_has_chapters_wheel_and_requirements(site: Path) -> None:
