@@ -47,6 +47,8 @@ COLORS: dict[str, str] = {
 }
 
 _INK = "#1f2933"
+#: A number as text, with a unit of a letter or two: "12 %", "1.7M", "4e-13".
+_NUMBER = re.compile(r"[-+−]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?[%×xKMGs]i?B?)?|–")
 _NEEDS = {
     "# Gluon": ("gluon",),
     "# PyTorch": ("pytorch",),
@@ -466,7 +468,8 @@ def table(
             out would not know what the column is.
         caption: a line above the table.
         align: ``"left"``, ``"right"`` or ``"center"`` for each column; without it
-            columns of numbers are right-aligned.
+            columns of numbers are right-aligned, with a unit such as ``%`` or
+            without; text in the first column is a name, whatever it looks like.
 
     Raises:
         ValueError: for an empty header, a row that has not one cell for each header,
@@ -483,7 +486,7 @@ def table(
     if align is None:
         columns = range(len(headers))
         chosen = [
-            "right" if values and all(_is_number(row[i]) for row in values) else "left"
+            "right" if _is_numeric([row[i] for row in values], i == 0) else "left"
             for i in columns
         ]
     else:
@@ -499,6 +502,19 @@ def table(
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_numeric(column: Sequence[Any], names: bool) -> bool:
+    """Whether a column is numbers; also as text, unless it names the rows."""
+    texts = [value for value in column if isinstance(value, str)]
+    rest = [value for value in column if not isinstance(value, str)]
+    known = [value for value in rest if value is not None]
+    return (
+        bool(texts or known)
+        and not (names and texts)
+        and all(map(_is_number, known))
+        and all(map(_NUMBER.fullmatch, texts))
+    )
 
 
 def _cell(value: Any) -> str:

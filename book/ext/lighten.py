@@ -55,9 +55,10 @@ BALLAST = (
 )
 ICON_FONT = re.compile(r"@font-face\s*{[^}]*Font Awesome[^}]*}")
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-# Names, punctuation and blanks have the colour of the text around them.
-CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
-PLAIN = re.compile(r'<span class="[npw]">([^<]*)</span>')
+CODE = re.compile(r'<pre(?: tabindex="0")?>.*?</pre>', re.DOTALL)
+# Names, operators, punctuation and blanks have the colour of the text around them.
+PLAIN = re.compile(r'<span class="[nopw]">([^<]*)</span>')
+SAME = re.compile(r'(<span class="(\w+)">[^<]*)</span>( *)<span class="\2">')
 
 
 def joined(static: Path, names: list[str]) -> str:
@@ -102,7 +103,14 @@ def purge(css: str, site: Path) -> str:
 
 def plain_code(body: str) -> str:
     """Code without an element around each name and comma: half of a page's elements."""
-    return CODE.sub(lambda code: PLAIN.sub(r"\1", code[0]), body)
+
+    def lighter(code: re.Match[str]) -> str:
+        plain, merges = PLAIN.sub(r"\1", code[0]), 1
+        while merges:
+            plain, merges = SAME.subn(r"\1\3", plain)
+        return plain
+
+    return CODE.sub(lighter, body)
 
 
 def file_of(asset: Any) -> str:

@@ -236,9 +236,10 @@ class Terms(ListOf):
     @classmethod
     def markdown(cls) -> list[str]:
         titles = {path.stem: title(path) for path in chapters()}
-        lines = []
+        lines, letters = [], {}
         for entry in load(ROOT / cls.data):
             anchor = slug(entry["term"]).replace("ask-", "term-")
+            letters.setdefault(entry["term"][0].upper(), anchor)
             also = f" ({', '.join(entry['also'])})" if entry.get("also") else ""
             text = " ".join(entry["text"].split())
             spelt = [
@@ -257,7 +258,8 @@ class Terms(ListOf):
             lines.append(f'<a id="{anchor}"></a>**{entry["term"]}**{also}')
             lines.append(f": {text}\n")
             lines.append(f"  *{'. '.join(more)}.*\n")
-        return lines
+        jumps = (f'<a href="#{anchor}">{name}</a>' for name, anchor in letters.items())
+        return [f'<p class="letters">{" ".join(jumps)}</p>\n', *lines]
 
 
 class Names(ListOf):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import linecache
 import re
@@ -135,7 +136,7 @@ def test_without_pytorch_its_cells_say_so() -> None:
 
 def test_with_both_frameworks_all_cells_run() -> None:
     pytest.importorskip("torch")
-    pytest.importorskip("d2lutils.compat", exc_type=ImportError)
+    importlib.import_module("d2lutils.compat")
     assert [line.removesuffix(" ran") for line in _run_shell()] == [
         "gluon",
         "second gluon",
@@ -253,7 +254,7 @@ def test_a_long_line_is_left_to_the_page(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_errors_of_mxnet() -> None:
-    mx = pytest.importorskip("d2lutils.compat", exc_type=ImportError).mx
+    from d2lutils.compat import mx
 
     with show.error(mx.MXNetError) as imperative:
         mx.nd.ones((2, 3)) + mx.nd.ones((2, 4))
@@ -412,6 +413,29 @@ def test_a_table_in_both_forms() -> None:
     assert '<th scope="col" style="text-align:right">count</th>' in page
     assert page.count("<tr>") == 3
     assert not hasattr(made, "_repr_markdown_")
+
+
+@pytest.mark.parametrize(
+    ("column", "align"),
+    [
+        ([1, 2.5, None], "right"),
+        (["12 %", "100 %"], "right"),
+        (["1.7M", "4e-13", "0.99", "–", "1,234", "-3"], "right"),
+        (["12 %", 3], "right"),
+        (["110/a48", "12"], "left"),
+        (["54, 5", "55, 6"], "left"),
+        (["one", "2"], "left"),
+        ([None, None], "left"),
+        ([True, 1], "left"),
+        ([], "left"),
+    ],
+)
+def test_columns_of_numbers_are_right_aligned(column: list[Any], align: str) -> None:
+    made = show.table([["row", value] for value in column], ["a", "b"])
+    assert made.align == ["left", align]
+    if column and all(isinstance(value, str) for value in column):
+        names = show.table([[value, 1] for value in column], ["a", "b"])
+        assert names.align == ["left", "right"]
 
 
 def test_a_tables_alignment_and_empty_cells() -> None:
