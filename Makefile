@@ -10,10 +10,13 @@ LOCK := constraints.txt
 PYTHON ?= $(shell for v in 3.11 3.12 3.13; do command -v python$$v >/dev/null 2>&1 && python$$v -c 'import ensurepip' >/dev/null 2>&1 && echo python$$v && exit; done; echo python3)
 PIP = $(PY) -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help book test test-matrix execute execute-all bench serve pdf audit preview lint types format coverage-pragmas clean
+.PHONY: help doctor book test test-stable test-pretend-gpu test-matrix test-without-mxnet test-colab test-cuda11 stamp test-newest test-colab-image test-links lint-workflows execute execute-all bench serve pdf audit preview lint types format coverage-pragmas clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+doctor: $(VENV)/.all  ## what works on this machine, and how to get the rest
+	@$(PY) -m d2lutils doctor
 
 # --- environments ---------------------------------------------------------------------
 
@@ -57,6 +60,10 @@ pdf: $(VENV)/.all  ## the whole book as one PDF, through Chromium's print
 	@$(PY) tools/pdf.py
 	@$(PY) tools/build.py
 
+BRANCH ?= main
+stamp: $(VENV)/.all  ## where Colab installs from (URL=https://... BRANCH=main; URL= for an upload)
+	@$(PY) tools/stamp.py --url "$(URL)" --branch "$(BRANCH)" --wheel "$(WHEEL)"
+
 execute: $(VENV)/.all  ## re-run the chapters whose code changed and store their outputs
 	@$(PY) tools/execute.py
 
@@ -65,7 +72,7 @@ execute-all: $(VENV)/.all  ## re-run all chapters
 
 # --- proof ----------------------------------------------------------------------------
 
-lint: $(VENV)/.all  ## ruff, formatting (notebooks too) and types
+lint: $(VENV)/.all  ## ruff, formatting (notebooks too), types and workflows
 	@$(PY) tools/test.py lint
 
 format: $(VENV)/.all  ## let ruff mend what it can
@@ -75,8 +82,41 @@ format: $(VENV)/.all  ## let ruff mend what it can
 test: $(VENV)/.all  ## everything that CI runs
 	@$(PY) tools/test.py
 
-test-matrix: $(VENV)/.all  ## the bridge on every installed Python and NumPy
-	@$(PY) tools/matrix.py
+test-stable: $(VENV)/.all  ## stored outputs under other threads, AVX2, load (CHAPTERS="nin ..." SETTINGS="avx2 ...")
+	@$(PY) tools/stable.py $(if $(CHAPTERS),--chapters $(CHAPTERS)) $(if $(SETTINGS),--settings $(SETTINGS))
+
+# LEGS chooses by any part of a leg's name; tools/matrix.py --list has them.
+test-matrix: $(VENV)/.all  ## every Python, NumPy and PyTorch that is promised (LEGS="3.12 torch2.4")
+	@$(PY) tools/matrix.py $(LEGS)
+
+test-without-mxnet:  ## the PyTorch half, every notebook and the book, in .matrix/without-mxnet
+	@$(PYTHON) tools/without_mxnet.py
+
+test-pretend-gpu: $(VENV)/.all  ## the chapters where nets and data live on two devices (CHAPTERS="nin ...")
+	@$(PY) tools/pretend_gpu.py $(if $(CHAPTERS),--chapters $(CHAPTERS))
+
+test-colab: $(VENV)/.all  ## every chapter in runtimes like Colab's (about 11 GB of environments)
+	@$(PY) tools/colab.py
+
+test-cuda11: | $(PY)  ## MXNet's CUDA 11 build, as far as it goes without a card (2.1 GB to download)
+	@$(PY) tools/cuda11.py
+
+# Nothing is pinned but what pyproject.toml and requirements.txt say. MXNet's metadata
+# holds NumPy below 2 up to Python 3.12: the newest of all is PYTHON=python3.13.
+test-newest:  ## all tests with the newest versions, in .matrix/newest
+	@rm -rf .matrix/newest
+	@$(MAKE) --no-print-directory test VENV=.matrix/newest LOCK=/dev/null
+
+# What is committed goes in through a pipe: the image's user need not own the clone.
+COLAB_IMAGE ?= us-docker.pkg.dev/colab-images/public/runtime:latest
+test-colab-image:  ## all chapters in Colab's published image (docker, tens of GB)
+	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'mkdir /tmp/book; cd /tmp/book; tar -x; exec python3 tools/colab.py --here'
+
+test-links: $(VENV)/.book  ## whether the addresses in the book still answer (network)
+	@$(PY) tools/links.py
+
+lint-workflows: $(VENV)/.all  ## actionlint and zizmor on .github
+	@$(PY) tools/workflows.py
 
 # Public implementations to compare with, kept out of the environment itself. Both
 # frameworks get a thread for each core: MXNet by itself would take half, for both.

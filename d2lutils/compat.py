@@ -69,6 +69,10 @@ def _load() -> ModuleType:
     _forget()
     folder = _installed()
     _check_version(_version_in(folder))
+    if any(folder.parent.glob("mxnet_cu11*.dist-info")):  # a build for NVIDIA cards
+        from d2lutils import cuda11
+
+        cuda11.preload()
     if MXNetFinder not in sys.meta_path:
         sys.meta_path.insert(0, MXNetFinder)
     for name in _QUIET:

@@ -23,6 +23,7 @@ __all__ = [
     "progress_bar",
     "schedule_of",
     "shows_progress",
+    "tell_device",
 ]
 
 Schedule = Callable[[float], float]
@@ -104,6 +105,17 @@ def shows_progress(show: bool | None) -> bool:
         return show
     live = sys.stderr.isatty() or "ipykernel" in sys.modules
     return live and not os.environ.get("D2L_STORED_OUTPUTS")
+
+
+def tell_device(framework: str, device: Any, why: str, show: bool | None) -> None:
+    """Say once where a framework trains, and why there; see `shows_progress`."""
+    line = f"{framework} trains on {device}" + (f": {why}" if why else "")
+    if shows_progress(show) and line not in _told:
+        _told.add(line)
+        print(line)
+
+
+_told: set[str] = set()
 
 
 def progress_bar(items: Iterable[Any], label: str, show: bool | None) -> Any:

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ CHAPTER_MARKER = re.compile(r"^# == chapter: (\w+) =*$", re.MULTILINE)
 LAZY = re.compile(rf"{PACKAGE}(\.\w+)+")
 STORED = re.compile(r"""\bstored\(\s*["']([\w.]+)["']""")
 CARDS = re.compile(r"\bporting\.cards\(")
+COLAB = "'google.colab' in sys.modules"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 #: Set before a kernel starts, here and in tests/chapters: what could change an output.
 ENVIRONMENT = {
@@ -118,7 +119,18 @@ def _code(nb: NotebookNode) -> Iterator[str]:
     transform = TransformerManager().transform_cell
     for cell in nb.cells:
         if cell.cell_type == "code":
-            yield transform(cell.source)
+            yield _without_colab(transform(cell.source))
+
+
+def _without_colab(code: str) -> str:
+    """Code without what runs on Colab alone: no stored output comes from there."""
+    lines = code.splitlines(keepends=True)
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == COLAB:
+            if not node.orelse and node.end_lineno is not None:
+                lines[node.lineno - 1 : node.end_lineno] = []
+            break
+    return "".join(lines)
 
 
 def _relevant_source(path: Path, name: str) -> str:
@@ -209,8 +221,21 @@ def fixed_environment(root: Path = ROOT) -> dict[str, str]:
     return environment
 
 
-def execute(nb: NotebookNode, folder: Path, root: Path = ROOT) -> NotebookNode:
+def execute(
+    nb: NotebookNode,
+    folder: Path,
+    root: Path = ROOT,
+    setting: Mapping[str, str] | None = None,
+    patience: float | None = None,
+) -> NotebookNode:
     """Run a notebook in a fresh kernel and return it with tidy outputs.
+
+    Args:
+        nb: the notebook; it stays as it is.
+        folder: where it runs.
+        root: the folder that holds the package.
+        setting: environment variables beyond the fixed ones (``tools/stable.py``).
+        patience: seconds that a cell may take, ``CELL_TIMEOUT_SECONDS`` by default.
 
     Raises:
         Refused: naming the cell, if one raised, took too long, wrote to stderr or
@@ -218,6 +243,7 @@ def execute(nb: NotebookNode, folder: Path, root: Path = ROOT) -> NotebookNode:
     """
     import matplotlib.font_manager  # noqa: F401 - a cold font cache warns on stderr
 
+    patience = patience or CELL_TIMEOUT_SECONDS
     fresh = nbformat.from_dict(nb)
     for cell in fresh.cells:
         if cell.cell_type == "code":
@@ -226,17 +252,18 @@ def execute(nb: NotebookNode, folder: Path, root: Path = ROOT) -> NotebookNode:
         client = nbclient.NotebookClient(
             fresh,
             kernel_manager_class=OwnKernelManager,
-            timeout=CELL_TIMEOUT_SECONDS,
+            timeout=patience,
             record_timing=False,
             resources={"metadata": {"path": str(folder)}},
         )
         environment = fixed_environment(root) | {"IPYTHONDIR": profile}
+        environment |= setting or {}
         try:
             client.execute(env=environment, stderr=subprocess.DEVNULL)
         except CellExecutionError as problem:
             raise Refused(_failed_cell(fresh, str(problem))) from None
         except CellTimeoutError:
-            text = f"took longer than {CELL_TIMEOUT_SECONDS} s"
+            text = f"took longer than {patience:g} s"
             raise Refused(_failed_cell(fresh, text)) from None
     for number, cell in enumerate(fresh.cells):
         if cell.cell_type == "code":

@@ -43,7 +43,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import nbformat
 from nbformat import NotebookNode
 
@@ -80,6 +79,8 @@ def to_text(nb: NotebookNode, fmt: str) -> str:
         jupytext={"cell_metadata_filter": "all", "notebook_metadata_filter": "-all"},
         language_info={"name": "python"},
     )
+    import jupytext  # Colab's image has none, and needs none to be stamped
+
     text: str = jupytext.writes(copy, fmt=fmt)
     back = to_notebook(text, fmt, nb)
     for number, (old, new) in enumerate(zip(nb.cells, back.cells, strict=False)):
@@ -98,6 +99,8 @@ def to_text(nb: NotebookNode, fmt: str) -> str:
 
 def to_notebook(text: str, fmt: str, old: NotebookNode | None = None) -> NotebookNode:
     """Make a notebook from text; unchanged cells of ``old`` keep ids and outputs."""
+    import jupytext
+
     nb = jupytext.reads(text, fmt=fmt)
     before = list(old.cells) if old is not None else []
     by_id = {cell.id: cell for cell in before}
@@ -134,6 +137,9 @@ def normalize(nb: NotebookNode) -> NotebookNode:
         ),
         # The IPython lexer, or a cell with `!pip` cannot be highlighted.
         language_info=NotebookNode(name="python", pygments_lexer="ipython3"),
+        # As Colab writes it: a GPU if there is one to have, the contents at the side.
+        accelerator="GPU",
+        colab=NotebookNode(provenance=[], toc_visible=True, gpuType="T4"),
     )
     if d2l:
         nb.metadata["d2l"] = d2l

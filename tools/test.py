@@ -43,6 +43,7 @@ LINT = {
     "ruff": [BIN / "ruff", "check", "."],
     "formatting, notebooks too": [BIN / "ruff", "format", "--check", "."],
     "types of d2lutils": [BIN / "mypy"],
+    "workflows": [sys.executable, "tools/workflows.py"],
 }
 
 
@@ -138,7 +139,11 @@ def main() -> int:
         print(f"test: no stage is called {' '.join(words)!r}; there are: ", end="")
         print("; ".join(names))
         return 2
-    outcomes = [lint() if n == LINTING else run(n, STAGES[n]) for n in chosen]
+    return told([lint() if n == LINTING else run(n, STAGES[n]) for n in chosen])
+
+
+def told(outcomes: list[Outcome]) -> int:
+    """Print what ran; 0 if nothing was red."""
     print("\n=== what ran")
     width = max(len(outcome.name) for outcome in outcomes)
     for o in outcomes:

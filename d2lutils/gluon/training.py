@@ -17,6 +17,7 @@ from d2lutils.history import (
     position,
     progress_bar,
     schedule_of,
+    tell_device,
 )
 
 __all__ = ["accuracy", "fit"]
@@ -89,7 +90,9 @@ def fit(
     weight_decay = checks.number(owner, "weight_decay", weight_decay, 0)
     factor = schedule_of(owner, schedule)
     seed = checks.non_negative(owner, "seed", seed)
+    why = why_no_gpu() if device is None else "as asked"
     device = try_gpu() if device is None else _device(owner, device)
+    tell_device("Gluon", device, why, progress)
 
     mx.random.seed(seed)
     net.collect_params().reset_ctx(device)

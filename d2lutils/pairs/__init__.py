@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import html
 import importlib
 import inspect
 from collections.abc import Callable
@@ -150,7 +151,8 @@ class Pair:
         except Exception as error:
             why = f"{type(error).__name__}: {checks.reason(error)}"
             row = Row("running it", "", 0.0, float("inf"), why)
-            shown = why.replace("|", "\\|")
+            # In a cell of a Markdown table, where "<class 'int'>" would be a tag.
+            shown = html.escape(why, quote=False).replace("|", "\\|")
             column = "found" if self.judge.kind == "rest" else "one pass"
             result = Result([row], {column: f"**fails:** {shown}"})
         rows = [*signature, *result.rows]

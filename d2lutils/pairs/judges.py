@@ -6,7 +6,6 @@ returns rows with a bound. Nothing here imports a framework before a judge runs.
 
 from __future__ import annotations
 
-import ast
 import functools
 from collections.abc import Callable, Iterable
 from math import prod
@@ -16,6 +15,7 @@ import numpy as np
 
 from d2lutils import parity
 from d2lutils.pairs import Judge, Names, Pair, Result
+from d2lutils.pairs.calls import parts, run
 from d2lutils.parity import ONE_PASS, TRAINING, Row
 
 __all__ = ["enliven", "function", "net", "refusals", "same", "scored", "trained"]
@@ -28,21 +28,6 @@ _CLASSIFIER = "a classifier of digits, and their batches"
 
 
 # -- running a call --------------------------------------------------------------------
-
-
-def _run(call: str, names: Names) -> Any:
-    """Evaluate a call; it is this module's own text, never a reader's."""
-    return eval(compile(call, "<pair>", "eval"), dict(names))
-
-
-def _parts(call: str) -> tuple[str, str]:
-    """A block's call in two: what makes the block, and what calls it."""
-    tree = ast.parse(call, mode="eval").body
-    if not (isinstance(tree, ast.Call) and isinstance(tree.func, ast.Call)):
-        return "", call
-    made = ast.unparse(tree.func)
-    tree.func = ast.Name("block", ast.Load())
-    return made, ast.unparse(tree)
 
 
 def _values(inputs: dict[str, Input], dtype: str = "float64") -> dict[str, np.ndarray]:
@@ -98,7 +83,7 @@ def enliven(net: Any, seed: int = 0) -> None:
 
 def _made(made: tuple[str, str], one: Names, two: Names) -> tuple[Any, Any]:
     """A block in both halves, with the same lively values."""
-    gluon, pytorch = _run(made[0], one), _run(made[1], two)
+    gluon, pytorch = run(made[0], one), run(made[1], two)
     enliven(pytorch)
     parity.copy_parameters(pytorch, gluon)
     return gluon, pytorch
@@ -122,7 +107,7 @@ def _wrapped(
                 self.block = one["block"]
 
         def hybrid_forward(self, F: Any, *arrays: Any) -> Any:
-            return _run(texts[0], one | dict(zip(inputs, arrays, strict=True)))
+            return run(texts[0], one | dict(zip(inputs, arrays, strict=True)))
 
     class TorchCall(torch.nn.Module):
         def __init__(self) -> None:
@@ -131,7 +116,7 @@ def _wrapped(
                 self.block = two["block"]
 
         def forward(self, *arrays: Any) -> Any:
-            return _run(texts[1], two | dict(zip(inputs, arrays, strict=True)))
+            return run(texts[1], two | dict(zip(inputs, arrays, strict=True)))
 
     return GluonCall(), TorchCall()
 
@@ -148,7 +133,7 @@ def net(steps: int = 5, **inputs: Input) -> Judge:
     """
 
     def judge(pair: Pair, one: Names, two: Names) -> Result:
-        halves = [_parts(call) for call in pair.calls()]
+        halves = [parts(call) for call in pair.calls()]
         gluon, pytorch = _made((halves[0][0], halves[1][0]), one, two)
         count = sum(p.numel() for p in pytorch.parameters())
         values = _values(inputs)
@@ -194,10 +179,10 @@ def function(
 
     def judge(pair: Pair, one: Names, two: Names) -> Result:
         values, free = _values(inputs, dtype), _free(inputs)
-        made, texts = zip(*(_parts(call) for call in pair.calls()), strict=True)
+        made, texts = zip(*(parts(call) for call in pair.calls()), strict=True)
         if made[0]:
-            one = one | {"block": _run(made[0], one)}
-            two = two | {"block": _run(made[1], two)}
+            one = one | {"block": run(made[0], one)}
+            two = two | {"block": run(made[1], two)}
         gluon, pytorch = _wrapped((texts[0], texts[1]), one, two, list(values))
         gluon.initialize()
         gluon.cast(dtype)
@@ -242,7 +227,7 @@ def same(**inputs: Input) -> Judge:
     def judge(pair: Pair, one: Names, two: Names) -> Result:
         results = []
         for call, names in zip(pair.calls(), _given(inputs, one, two), strict=True):
-            results.append(_run(call, names))
+            results.append(run(call, names))
         unlike = 0.0 if results[0] == results[1] else float("inf")
         worst = "" if not unlike else f"{results[0]!r} and {results[1]!r}"
         row = Row("value", "", 0.0, unlike, worst)
@@ -259,7 +244,7 @@ def refusals(*calls: str, **inputs: Input) -> Judge:
         rows = []
         for calls_of in (pair.calls(), *((call, call) for call in calls)):
             errors = [
-                _error(functools.partial(_run, call, names))
+                _error(functools.partial(run, call, names))
                 for call, names in zip(calls_of, named, strict=True)
             ]
             alike = errors[0] == errors[1] != ""
@@ -282,7 +267,7 @@ def trained(bound: float = TRAINING) -> Judge:
         for call, names, own in zip(
             pair.calls(), (one, two), (gluon, pytorch), strict=True
         ):
-            history = _run(call, names | {"net": own} | _digits())
+            history = run(call, names | {"net": own} | _digits())
             histories.append(history)
         rows = []
         for quantity, limit in (
@@ -308,7 +293,7 @@ def scored() -> Judge:
 
     def judge(pair: Pair, one: Names, two: Names) -> Result:
         results = [
-            _run(call, names | {"net": own} | _digits())
+            run(call, names | {"net": own} | _digits())
             for call, names, own in zip(
                 pair.calls(), (one, two), _classifiers(), strict=True
             )

@@ -65,7 +65,7 @@ def gluon_parameters(path: str) -> Any:
 def pytorch_parameters(path: str) -> Any:
     net, other = pytorch_net(0.5), pytorch_net(0.25)
     torch.save(net.state_dict(), path)
-    other.load_state_dict(torch.load(path))
+    other.load_state_dict(torch.load(path, weights_only=True))
     return other(torch.tensor(X))
 
 
@@ -76,7 +76,7 @@ def gluon_names(path: str) -> Any:
 
 def pytorch_names(path: str) -> Any:
     torch.save(pytorch_net().state_dict(), path)
-    return sorted(torch.load(path))
+    return sorted(torch.load(path, weights_only=True))
 
 
 def gluon_arrays(path: str) -> Any:
@@ -87,7 +87,7 @@ def gluon_arrays(path: str) -> Any:
 
 def pytorch_arrays(path: str) -> Any:
     torch.save({"x": torch.ones(3), "y": torch.zeros(2, 2)}, path)
-    saved = torch.load(path)
+    saved = torch.load(path, weights_only=True)
     return [saved["x"], saved["y"]]
 
 
@@ -98,12 +98,12 @@ def gluon_one(path: str) -> Any:
 
 def pytorch_one(path: str) -> Any:
     torch.save(torch.ones(2, 2), path)
-    return torch.load(path)[0].shape
+    return torch.load(path, weights_only=True)[0].shape
 
 
 def pytorch_whole(path: str) -> Any:
     torch.save(torch.ones(2, 2), path)
-    return torch.load(path).shape
+    return torch.load(path, weights_only=True).shape
 
 
 def gluon_partial(path: str) -> Any:
@@ -119,7 +119,8 @@ def pytorch_partial(path: str) -> Any:
     net, other = nn.Sequential(nn.Linear(3, 4)), pytorch_net(0.25)
     nn.init.constant_(net[0].weight, 0.5)
     torch.save(net.state_dict(), path)
-    other.load_state_dict(torch.load(path), strict=False)
+    saved = torch.load(path, weights_only=True)
+    other.load_state_dict(saved, strict=False)
     return [other[0].weight, other[1].weight]
 
 
@@ -154,7 +155,7 @@ def pytorch_trainer(path: str) -> Any:
     net = pytorch_net()
     optimizer = torch.optim.Adam(net.parameters())
     torch.save(optimizer.state_dict(), path)
-    optimizer.load_state_dict(torch.load(path))
+    optimizer.load_state_dict(torch.load(path, weights_only=True))
     return optimizer.param_groups[0]["lr"]
 
 

@@ -316,10 +316,14 @@ class Experts2d(nn.Module):
         if self.form != "auto":
             return self.form
         if torch.compiler.is_compiling():
-            # It takes a second to load, and knows what is a symbol.
+            # It takes a second to load, and knows what is a symbol;
+            # in an old PyTorch a graph cannot ask it.
             from torch.fx.experimental import symbolic_shapes
 
-            if not symbolic_shapes.has_static_value(x.shape[0]):
+            if not (
+                hasattr(symbolic_shapes, "has_static_value")
+                and symbolic_shapes.has_static_value(x.shape[0])
+            ):
                 return "unfolded"
         return "folded"
 

@@ -15,6 +15,7 @@ from d2lutils.history import (
     position,
     progress_bar,
     schedule_of,
+    tell_device,
 )
 from d2lutils.pytorch.devices import try_gpu, why_no_gpu
 
@@ -85,7 +86,9 @@ def fit(
     weight_decay = checks.number(owner, "weight_decay", weight_decay, 0)
     factor = schedule_of(owner, schedule)
     seed = checks.non_negative(owner, "seed", seed)
+    why = why_no_gpu() if device is None else "as asked"
     device = try_gpu() if device is None else _device(owner, device)
+    tell_device("PyTorch", device, why, progress)
 
     torch.manual_seed(seed)
     net.to(device)

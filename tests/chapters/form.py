@@ -16,6 +16,8 @@ from typing import Any
 import prose
 from IPython.core.inputtransformer2 import TransformerManager
 
+from tools import notebook, stamp
+
 MAX_LINES = 15
 MAX_WIDTH = 72
 WORDS = (900, 2300)
@@ -146,20 +148,48 @@ def title_first(nb: Notebook) -> Iterator[str]:
         yield f"there must be one title, found {nb.headings(1)}"
 
 
-@rule
+@page_rule
 def setup_cell(nb: Notebook) -> Iterator[str]:
-    """The first code cell sets up, needs no framework, and knows Colab."""
+    """The first code cell: imports, the lines for Colab, imports, show.setup()."""
     number, cell = next(nb.code(), (0, {"source": ""}))
     source = cell["source"]
-    if "show.setup()" not in source:
+    lines = stamp.block(stamp.configured())
+    if f"\n\n{lines}\n\n" not in source:
+        yield (
+            f"cell {number} lacks the lines for Colab that _config.yml asks for, "
+            f"between blank lines; `make stamp` writes them:\n{lines}"
+        )
+        return
+    before, _, after = source.partition(lines)
+    first = [*ast.parse(before).body, *ast.parse(after).body]
+    calls = [ast.unparse(node) for node in first]
+    if "show.setup()" not in calls:
         yield f"cell {number}, the first code cell, must call show.setup()"
-    if '"google.colab" in sys.modules' not in source:
-        yield f'cell {number} lacks the bootstrap behind "google.colab" in sys.modules'
+        return
+    for node in first[: calls.index("show.setup()")]:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            yield f"cell {number} does more than to import: {ast.unparse(node)}"
     if FRAMEWORKS.search(source):
         yield (
             f"cell {number} imports a framework; do that in '# Gluon' and '# PyTorch' "
             "cells after it, which can be skipped where the framework is missing"
         )
+
+
+@page_rule
+def collapsed(nb: Notebook) -> Iterator[str]:
+    """Solutions and hidden code are folded away in JupyterLab and on Colab, too."""
+    for number, cell in nb.code():
+        hidden = bool(tags(cell) & notebook.COLLAPSED_TAGS)
+        metadata = cell["metadata"]
+        lab = bool(metadata.get("jupyter", {}).get("source_hidden"))
+        colab = metadata.get("cellView") == "form"
+        if (lab, colab) != (hidden, hidden):
+            yield (
+                f"cell {number} is {'' if hidden else 'not '}to be folded away, but "
+                f"jupyter.source_hidden is {lab}, cellView is "
+                f"{metadata.get('cellView')!r}; `make stamp` sets both"
+            )
 
 
 @rule

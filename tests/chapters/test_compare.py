@@ -274,6 +274,76 @@ def test_stored_errors_stderr_and_too_many_ignored_cells_are_red() -> None:
     assert compare.check_stored(nb)
 
 
+# -- without MXNet ---------------------------------------------------------------------
+
+WHY = "Skipped, since this cell needs MXNet. MXNet is not installed on Linux x86_64.\n"
+
+
+@pytest.mark.parametrize(
+    ("tags", "needs"),
+    [
+        (["gluon"], True),
+        (["hide-input", "both"], True),
+        (["pytorch"], False),
+        (["figure"], False),
+        (None, False),
+    ],
+)
+def test_which_cells_need_gluon(tags: list[str] | None, needs: bool) -> None:
+    assert compare.needs_gluon({} if tags is None else {"tags": tags}) == needs
+
+
+def test_one_line_that_says_why_is_right() -> None:
+    assert compare.check_skipped([stream(WHY)]) == []
+
+
+@pytest.mark.parametrize(
+    "fresh",
+    [
+        [],
+        [stream("")],
+        [stream("(2, 3)\n")],
+        [stream(WHY + "(2, 3)\n")],
+        [stream("first\n" + WHY)],
+        [stream(WHY.replace("MXNet.", "PyTorch.", 1))],
+        [stream("Skipped, since this cell needs MXNet. \n")],
+        [stream(WHY, "stderr")],
+        [stream(WHY), stream("careful", "stderr")],
+        [new_output("error", ename="E", evalue="e", traceback=[])],
+        [stream(WHY), new_output("display_data", data={"text/plain": "1"})],
+    ],
+)
+def test_anything_else_than_that_line_is_red(fresh: list[Any]) -> None:
+    assert compare.check_skipped(fresh)
+
+
+UNJUDGED = "graph_depth: cannot be judged here. MXNet is not installed on Linux.\n"
+
+
+@pytest.mark.parametrize(
+    ("fresh", "metadata", "good"),
+    [
+        (WHY, {"tags": ["gluon"]}, True),
+        ("1\n", {"tags": ["gluon"]}, False),
+        (WHY, {"tags": ["pytorch"]}, False),
+        ("1\n", {"tags": ["pytorch"]}, True),
+        ("2\n", {"tags": ["pytorch"]}, False),
+        ("2\n", {"tags": ["pytorch"], "compare": {"atol": 0.5, "reason": "a b"}}, True),
+        ("2\n", {"compare": {"atol": 0.5}}, False),  # without a reason
+        (UNJUDGED, {"tags": ["exercise"]}, True),
+        (UNJUDGED, {"tags": ["solution", "hide-cell"]}, True),
+        (UNJUDGED, {}, False),
+        ("graph_depth: not yet.\n", {"tags": ["solution"]}, False),
+        (UNJUDGED.replace("MXNet", "PyTorch"), {"tags": ["solution"]}, False),
+    ],
+)
+def test_without_mxnet_what_is_exact_is_compared(
+    fresh: str, metadata: dict[str, Any], good: bool
+) -> None:
+    found = compare.compare_without_gluon([stream("1\n")], [stream(fresh)], metadata)
+    assert (found == []) == good
+
+
 # -- end to end: notebooks on a disk, pytest in a process of its own -------------------
 
 DRAW = """import matplotlib.pyplot as plt
@@ -289,6 +359,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (root / "tests" / "chapters").mkdir(parents=True)
     for name in ("compare.py", "conftest.py", "test_outputs.py"):
         shutil.copy(here / name, root / "tests" / "chapters")
+    shutil.copy(here.parent / "without_mxnet.py", root / "tests" / "chapters")
     (root / "tools").mkdir()
     for name in ("execute.py", "notebook.py"):
         shutil.copy(execute.ROOT / "tools" / name, root / "tools")

@@ -12,7 +12,7 @@ import form
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from tools import execute, notebook
+from tools import execute, notebook, stamp
 
 NOTEBOOKS = execute.executed_notebooks()
 BIBLIOGRAPHY = execute.ROOT / "book" / "references.bib"
@@ -54,6 +54,14 @@ def test_form(path: Path, name: str) -> None:
         pytest.fail("\n".join([f"{path.name}: {why}", *found]), pytrace=False)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_colab_knows_what_a_notebook_wants(path: Path) -> None:
+    metadata = notebook.read(path).metadata
+    if metadata.get("accelerator") != "GPU" or "colab" not in metadata:
+        pytest.fail(f"{path.name} has no metadata for Colab: `make stamp`", False)
+    assert metadata.colab == {"provenance": [], "toc_visible": True, "gpuType": "T4"}
+
+
 # -- the rules can say no --------------------------------------------------------------
 
 FILLER = "A block keeps its parts together and passes numbers through them. " * 90
@@ -76,7 +84,7 @@ def good_chapter() -> list[Any]:
             "<details><summary>Predict</summary>\n\n- one\n- two\n\n</details>"
         ),
         code(
-            'import sys\n\nif "google.colab" in sys.modules:\n    pass\n'
+            f"import sys\n\n{stamp.block(stamp.configured())}\n\n"
             "from d2lutils import exercises, show\n\nshow.setup()"
         ),
         new_markdown_cell("## A problem\n\nA kernel of size 12. " + FILLER),
@@ -112,6 +120,8 @@ def good_chapter() -> list[Any]:
             'def f():\n    return 1\n\n\nexercises.check("build_it", f)',
             printed("build_it: passed (3 inputs)\n"),
             tags=["solution", "hide-cell"],
+            cellView="form",
+            jupyter={"source_hidden": True},
         ),
     ]
     return copy.deepcopy(cells)
@@ -182,11 +192,19 @@ BROKEN = [
     ("title_first", replacing(2, "## A problem", "# A problem")),
     ("setup_cell", replacing(1, "show.setup()", "show")),
     ("setup_cell", replacing(1, '"google.colab"', '"colab"')),
+    ("setup_cell", replacing(1, "-q --no-deps", "-q")),
+    ("setup_cell", replacing(1, "    !python -m d2lutils colab\n\n", "\n")),
+    ("setup_cell", replacing(1, "colab\n\nfrom", "colab\nfrom")),
+    ("setup_cell", replacing(1, "import sys\n", "import sys\n\nx = 1\n")),
+    ("setup_cell", replacing(1, "show.setup()", "x = 1\nshow.setup()")),
     ("setup_cell", replacing(1, "show.setup()", "import torch\nshow.setup()")),
     (
         "setup_cell",
         replacing(1, "exercises, show", "exercises, gluon, show"),
     ),
+    ("collapsed", lambda cells: cells[15].metadata.pop("cellView")),
+    ("collapsed", lambda cells: cells[15].metadata.pop("jupyter")),
+    ("collapsed", lambda cells: cells[14].metadata.update(cellView="form")),
     ("prediction", replacing(0, "<details>", "")),
     ("prediction", replacing(7, "predicted", "thought of")),
     ("framework_tags", tagging(3)),

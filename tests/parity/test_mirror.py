@@ -51,8 +51,11 @@ WORDS = (
 )
 
 
+pytestmark = pytest.mark.needs_mxnet
+
+
 def names(module: str) -> list[str]:
-    half = halves(module)[0]
+    half = halves(module)[1]
     return [
         name
         for name in half.__all__

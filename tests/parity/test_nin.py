@@ -728,7 +728,7 @@ class TestPyTorch:
         torch.save(net.state_dict(), file)
         file.seek(0)
         again = getattr(PYTORCH, name)(4, 2)
-        again.load_state_dict(torch.load(file))
+        again.load_state_dict(torch.load(file, weights_only=True))
         for other in (copy.deepcopy(net), again.eval()):
             assert torch.equal(other(x), expected)
 

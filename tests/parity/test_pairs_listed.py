@@ -351,6 +351,13 @@ def test_what_fails_is_not_equal() -> None:
     assert pairs.overview({"x": [both]}).rows[0] == ["x", "1", "1", "0", "1"]
 
 
+def test_what_an_error_says_is_text_on_the_page() -> None:
+    """Types stand in angle brackets, which Markdown takes for a tag."""
+    finding = Pair("ConvChunk(2, 8, '<b>|')(x)", judges.net(x=(3, 2, 9))).find()
+    assert "got '&lt;b&gt;\\|'" in finding.line()["one pass"]
+    assert "got '<b>|'" in finding.rows[-1].worst
+
+
 def test_training_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same pass, but PyTorch steps a little further."""
     own = TorchNet.optimizer

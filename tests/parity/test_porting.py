@@ -36,6 +36,7 @@ CHAPTERS = Path(__file__).parents[2] / "chapters"
 PAGE = CHAPTERS.parent / "book" / "porting.ipynb"
 ALL = [(topic, row) for topic in porting.TOPICS for row in porting.rows(topic)]
 gnn = mx.gluon.nn
+pytestmark = pytest.mark.needs_mxnet
 
 
 # What the page explains in words above the table of a topic.

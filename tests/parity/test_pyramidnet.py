@@ -454,7 +454,7 @@ class TestPyTorch:
         torch.save(net.state_dict(), file)
         file.seek(0)
         again = PYTORCH.PyramidNet(11 if options else 8, 13, **options)
-        again.load_state_dict(torch.load(file))
+        again.load_state_dict(torch.load(file, weights_only=True))
         for other in (copy.deepcopy(net), again.eval()):
             assert torch.equal(other(x), expected)
 

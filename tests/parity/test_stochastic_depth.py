@@ -821,7 +821,7 @@ class TestPyTorch:
         torch.save(depth.state_dict(), file)
         file.seek(0)
         loaded = PYTORCH(nn.Conv1d(2, 3, 1), 0.5, mode, 1)
-        loaded.load_state_dict(torch.load(file))
+        loaded.load_state_dict(torch.load(file, weights_only=True))
         x = torch.tensor(noise(4, 2, 3))
         for other in (copy.deepcopy(depth), pickle.loads(pickle.dumps(depth)), loaded):
             assert (other.drop_prob, other.mode, other.extra) == (0.5, mode, 1)

@@ -56,7 +56,10 @@ def test_core_is_not_empty() -> None:
         (CORE, (), "[]"),
         (CORE, ("mxnet", "torch"), "[]"),
         ([f"d2lutils.pytorch.{name}" for name in HALF], ("mxnet",), "['torch']"),
-        ([f"d2lutils.gluon.{name}" for name in HALF], ("torch",), "['mxnet']"),
+        pytest.param(
+            *([f"d2lutils.gluon.{name}" for name in HALF], ("torch",), "['mxnet']"),
+            marks=pytest.mark.needs_mxnet,
+        ),
     ],
     ids=["package", "core", "core without frameworks", "pytorch", "gluon"],
 )

@@ -79,6 +79,8 @@ def test_a_chapter_is_made_from_text() -> None:
             "name": "python3",
         },
         "language_info": LANGUAGE,
+        "accelerator": "GPU",
+        "colab": {"provenance": [], "toc_visible": True, "gpuType": "T4"},
     }
     assert (nb.nbformat, nb.nbformat_minor) == (4, 5)
 
@@ -151,6 +153,7 @@ def test_editors_noise_goes() -> None:
     nb = chapter()
     nb.metadata["language_info"] = {"name": "python", "version": "3.9"}
     nb.metadata["widgets"] = {}
+    nb.metadata["colab"] = {"name": "Copy of blocks.ipynb", "provenance": [{}]}
     nb.cells[4].metadata.update({"scrolled": True, "ExecuteTime": {"start": 1}})
     nb.cells[4].outputs = [
         new_output(
@@ -162,6 +165,7 @@ def test_editors_noise_goes() -> None:
     notebook.normalize(nb)
     assert nb.metadata["language_info"] == LANGUAGE
     assert "widgets" not in nb.metadata
+    assert nb.metadata["colab"] == chapter().metadata["colab"]
     assert nb.cells[4].metadata == {}
     assert nb.cells[4].outputs[0].metadata == {"image/png": {"width": 720}}
 
@@ -319,6 +323,41 @@ def test_changed_code_makes_a_chapter_stale_and_changed_text_does_not(
     notebook.write(nb, mine(project))
     assert execute.main(["--check", "--root", str(project)]) == 1
     assert execute.executed_notebooks(project) == [mine(project)]
+
+
+COLAB = """import sys
+
+if "google.colab" in sys.modules:
+    !pip install -q d2lutils.whl || echo "Take the wheel" \\
+        "first."
+    from d2lutils import other
+
+import io"""
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        (("d2lutils.whl", "git+https://host/owner/name@main"), False),
+        (('echo "Take the wheel" \\\n        "first."', "true"), False),
+        (("from d2lutils import other", "!python -m d2lutils colab"), False),
+        (("import io", "import os"), True),
+        (("import sys\n", "import sys, io\n"), True),
+        (('"google.colab"', '"google"'), True),
+        (("import other\n", "import other\nelse:\n    x = 1\n"), True),
+    ],
+)
+def test_what_runs_on_colab_alone_is_no_part_of_the_code(
+    project: Path, change: tuple[str, str], stale: bool
+) -> None:
+    path = draws(project, "first", COLAB)
+    (project / "d2lutils" / "other.py").write_text("y = 1\n")
+    assert not execute.is_stale(path, project)
+    nb = notebook.read(path)
+    assert change[0] in nb.cells[0].source
+    nb.cells[0].source = nb.cells[0].source.replace(*change)
+    notebook.write(nb, path)
+    assert execute.is_stale(path, project) == stale
 
 
 def test_a_cell_that_never_ran_makes_a_chapter_stale(project: Path) -> None:

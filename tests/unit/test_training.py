@@ -231,6 +231,22 @@ def test_progress_bar_is_shown_on_request(
     assert capsys.readouterr().err == ""
 
 
+def test_a_reader_is_told_once_on_which_device_and_why(
+    half: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("d2lutils.history._told", set())
+    monkeypatch.setattr(half.fit.__module__ + ".why_no_gpu", lambda: "it is elsewhere")
+    for _ in range(2):
+        half.fit(half.net(), batches(), epochs=1, progress=True)
+    said = capsys.readouterr().out
+    assert said.endswith(": it is elsewhere\n")
+    assert said.count("trains on cpu") == 1
+    half.fit(half.net(), batches(), epochs=1, progress=True, device="cpu")
+    assert capsys.readouterr().out.endswith(": as asked\n")
+    half.fit(half.net(), batches(), epochs=1, progress=False)
+    assert capsys.readouterr().out == ""
+
+
 class TestInterrupt:
     @pytest.mark.parametrize("epoch", [0, 1, 2])
     def test_while_training(self, half: Any, epoch: int) -> None:

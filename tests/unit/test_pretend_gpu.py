@@ -1,0 +1,88 @@
+"""The pretended GPU refuses what a GPU refuses, and computes as the CPU does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from tools.pretend_gpu import THERE, PretendGPU
+
+TWO = "Expected all tensors to be on the same device"
+
+
+@pytest.fixture(autouse=True)
+def mode() -> Iterator[PretendGPU]:
+    with PretendGPU() as mode:
+        yield mode
+
+
+def test_a_tensor_says_where_it_is() -> None:
+    x = torch.ones(2, 3)
+    assert x.device.type == "cpu"
+    for moved in (x.to(THERE), x.cuda(), x.to("cuda"), x.to(device="cuda:0")):
+        assert moved is not x
+        assert moved.device == THERE
+        assert moved.is_cuda
+        assert (moved + 1).device == moved[0].device == moved.detach().device == THERE
+        assert moved.to(torch.float64).device == THERE
+        assert x.to(moved).device == THERE
+        assert moved.cpu().device == moved.to("cpu").device == x.device
+    assert torch.zeros(2, device="cuda").device == THERE
+    assert torch.as_tensor([1.0], device=THERE).device == THERE
+    assert x.device.type == "cpu"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_tensors_of_two_devices_do_not_meet(there: bool) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    x = torch.ones(2, 1, 5, 5)
+    net, x = (net.to(THERE), x) if there else (net, x.to(THERE))
+    with pytest.raises(RuntimeError, match=TWO):
+        net(x)
+    with pytest.raises(RuntimeError, match=TWO):
+        torch.cat([torch.ones(2, device=THERE), torch.ones(2)])
+
+
+def test_what_may_meet() -> None:
+    x = torch.ones(3, device=THERE)
+    assert (x * torch.tensor(2.0)).device == THERE  # a number
+    assert x[torch.tensor([0, 1])].device == THERE  # an index
+    x.copy_(torch.zeros(3))
+    assert x.device == THERE
+    with pytest.raises(RuntimeError, match=TWO):
+        torch.ones(3)[torch.tensor([0, 1], device=THERE)]
+
+
+def test_numpy_gets_nothing_from_there() -> None:
+    x = torch.ones(3, device=THERE)
+    with pytest.raises(TypeError, match=r"Use Tensor\.cpu\(\)"):
+        x.numpy()
+    assert x.cpu().numpy().tolist() == [1, 1, 1]
+
+
+def test_a_generator_of_the_cpu_draws_nothing_there() -> None:
+    with pytest.raises(RuntimeError, match="'cuda' device type for generator"):
+        torch.rand(2, generator=torch.Generator(), device=THERE)
+
+
+def test_training_is_that_of_the_cpu() -> None:
+    def trained(device: str) -> list[float]:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).to(device)
+        step = torch.optim.SGD(net.parameters(), 0.5, momentum=0.9)
+        x, y = torch.randn(8, 4).to(device), (torch.arange(8) % 2).to(device)
+        losses = []
+        for _ in range(3):
+            step.zero_grad()
+            loss = nn.functional.cross_entropy(net(x), y)
+            loss.backward()
+            step.step()
+            losses.append(loss.item())
+        assert {p.device.type for p in net.parameters()} == {device}
+        assert {p.grad.device.type for p in net.parameters()} == {device}
+        return losses
+
+    assert trained("cuda") == trained("cpu")

@@ -1,0 +1,224 @@
+"""Tests where MXNet is missing: what is skipped, what is judged, and that it shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import without_mxnet
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tools import test as stages  # noqa: E402
+from tools import without_mxnet as tool  # noqa: E402
+
+# Whatever runs in this file's child processes finds no MXNet.
+HIDDEN = """
+import sys
+from importlib.machinery import PathFinder
+
+class WithoutMXNet(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] != "mxnet":
+            return super().find_spec(name, path, target)
+
+sys.meta_path[:] = [WithoutMXNet if f is PathFinder else f for f in sys.meta_path]
+"""
+TESTS = """
+import subprocess, sys
+from types import SimpleNamespace
+import pytest, torch
+import d2lutils.pytorch
+from d2lutils.compat import mx
+from d2lutils.gluon import blocks as gluon_blocks
+from d2lutils.gluon.nin import nin_small
+from d2lutils.pytorch import blocks
+from without_mxnet import halves_here, judged
+
+gnn = mx.gluon.nn
+
+class Own(gnn.HybridBlock):
+    def __init__(self):
+        super().__init__()
+
+HALVES = {
+    "gluon": SimpleNamespace(chunk=gluon_blocks.ConvChunk, x=mx.nd.ones((2, 2, 5))),
+    "pytorch": SimpleNamespace(chunk=blocks.ConvChunk, x=torch.ones(2, 2, 5)),
+}
+HERE = halves_here(HALVES)
+
+# -- these pass everywhere
+
+@pytest.mark.parametrize("half", HALVES)
+def test_shape(half):  # of gluon is skipped
+    chunk = HALVES[half].chunk(2, 3, 3)
+    if half == "gluon":
+        chunk.initialize()
+    assert tuple(chunk(HALVES[half].x).shape) == (2, 3, 5)
+    mx.nd.waitall()
+
+def test_each_half_that_is_here():
+    assert all(half.chunk(2, 3, 3) for half in HERE.values())
+
+def test_the_package_sees_no_stand_in():
+    kinds = {type(module).__name__ for module in sys.modules.values()}
+    assert "StandIn" not in kinds
+
+# -- these need MXNet
+
+def test_head(): assert len(mx.nd.ones((2, 2)).asnumpy()) == 2
+def test_class(): assert isinstance(Own(), gnn.Block)
+def test_function(): assert nin_small(10)
+def test_by_name(): assert HERE["gluon"]
+def test_late():
+    from d2lutils.compat import mx
+    assert mx
+def test_native():
+    import mxnet
+    assert mxnet
+
+def test_by_the_name_of_its_module(monkeypatch):
+    monkeypatch.setattr(nin_small.__module__ + ".nin_block", len)
+
+@pytest.fixture
+def ones(): return mx.nd.ones(2)
+def test_fixture(ones): assert ones is not None
+
+@pytest.mark.needs_mxnet
+def test_elsewhere():
+    code = "import d2lutils.compat"
+    subprocess.run([sys.executable, "-c", code], check=True)
+"""
+NEED_MXNET = 10
+# Each of these is red without MXNet, too: a wrong PyTorch half, a half that there is
+# not, another failed import, a PyTorch half that imports MXNet.
+FAULTS = """
+def test_wrong(): assert blocks.ConvChunk is None
+def test_name(): HERE["jax"]
+def test_import(): import no_such_module
+def test_half():
+    name = next(iter(d2lutils.pytorch.__path__)) + "/planted.py"
+    exec(compile("import d2lutils.compat", name, "exec"))
+"""
+
+
+def run(folder: Path, tests: str, hidden: bool) -> tuple[int, list[tuple[str, str]]]:
+    """pytest's exit status; (what became of it, why) for each test of a file."""
+    for name in ("conftest.py", "without_mxnet.py"):
+        shutil.copy(ROOT / "tests" / name, folder)
+    (folder / "test_some.py").write_text(tests)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
+    (folder / "hidden").mkdir()
+    (folder / "hidden" / "sitecustomize.py").write_text(HIDDEN)
+    first = str(folder / "hidden") if hidden else ""
+    path = os.pathsep.join(filter(None, [first, str(ROOT)]))
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--junitxml=r.xml", "test_some.py"],
+        cwd=folder,
+        env=kept | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    found = []
+    assert (folder / "r.xml").exists(), ran.stdout + ran.stderr
+    for case in ElementTree.parse(folder / "r.xml").iter("testcase"):
+        skipped, child = case.find("skipped"), next(iter(case), None)
+        why = "" if skipped is None else skipped.get("message", "")
+        found.append(("passed" if child is None else child.tag, why))
+    return ran.returncode, found
+
+
+def test_without_mxnet_what_needs_it_is_skipped_for_one_reason(tmp_path: Path) -> None:
+    code, found = run(tmp_path, TESTS + FAULTS, hidden=True)
+    assert Counter(found) == {
+        ("passed", ""): 3,
+        ("skipped", without_mxnet.REASON): NEED_MXNET,
+        ("failure", ""): FAULTS.count("def test"),
+    }
+    assert code == 1
+
+
+@pytest.mark.needs_mxnet
+def test_with_mxnet_nothing_is_skipped(tmp_path: Path) -> None:
+    code, found = run(tmp_path, TESTS, hidden=False)
+    assert Counter(found) == {("passed", ""): 3 + NEED_MXNET}
+    assert code == 0
+
+
+def test_this_very_run_has_the_plugin_where_mxnet_is_missing_only(
+    request: pytest.FixtureRequest,
+) -> None:
+    plugins = request.config.pluginmanager.get_plugins()
+    there = any(type(p).__name__ == "WithoutMXNet" for p in plugins)
+    assert there == without_mxnet.is_missing()
+
+
+@pytest.mark.parametrize("spec", [None, "a folder left behind"])
+def test_what_counts_as_missing(
+    spec: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "mxnet", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    if spec:
+        (tmp_path / "mxnet" / "__pycache__").mkdir(parents=True)
+    assert without_mxnet.is_missing()
+    (tmp_path / "mxnet").mkdir(exist_ok=True)
+    (tmp_path / "mxnet" / "__init__.py").write_text("raise OSError('does not load')")
+    assert not without_mxnet.is_missing()  # and so the tests that need it are red
+
+
+# -- the tool --------------------------------------------------------------------------
+
+
+def outcome(name: str, passed: int) -> stages.Outcome:
+    return stages.Outcome(name, passed, 0, 5000, 1.0, 0)
+
+
+@pytest.mark.parametrize(("less", "code"), [(0, 0), (1, 1)])
+@pytest.mark.parametrize("stage", ["package", "chapters"])
+def test_a_run_that_skips_too_much_is_red(
+    less: int, code: int, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool, "doctor", lambda: "")
+    monkeypatch.setattr(tool, "render", lambda: "")
+    monkeypatch.setattr(tool, "has_mxnet", lambda: False)
+
+    def run(name: str, arguments: list[str]) -> stages.Outcome:
+        key = name.partition(":")[0]
+        return outcome(name, tool.AT_LEAST[key] - less * (key == stage))
+
+    monkeypatch.setattr(stages, "run", run)
+    assert tool.check() == code
+
+
+@pytest.mark.parametrize("step", ["doctor", "render"])
+def test_a_step_that_goes_wrong_is_red(
+    step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("doctor", "render"):
+        monkeypatch.setattr(tool, name, lambda: "")
+    monkeypatch.setattr(tool, step, lambda: "something went wrong")
+    monkeypatch.setattr(tool, "has_mxnet", lambda: False)
+    monkeypatch.setattr(stages, "run", lambda name, _: outcome(name, 10**6))
+    assert tool.check() == 1
+    assert "something went wrong" in capsys.readouterr().out
+
+
+def test_with_mxnet_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool, "has_mxnet", lambda: True)
+    assert tool.check() == 1
+
+
+def test_the_bounds_are_no_formality() -> None:
+    assert min(tool.AT_LEAST.values()) > 1000

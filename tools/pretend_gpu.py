@@ -1,0 +1,235 @@
+"""Do the chapters run where there is a GPU? ``make test-pretend-gpu``, without one.
+
+Chapters train on ``try_gpu()`` and then use the nets, so on a GPU a forgotten tensor on
+the CPU is an error that a CPU never shows. Here each framework gets a second device
+that computes on the CPU and refuses what a GPU would refuse:
+
+- MXNet's is ``cpu(1)``: another context to everything in MXNet.
+- PyTorch's is written ``cuda:0``. A mode for all of PyTorch's functions takes the name
+  out of every call, remembers which tensors are "there", and raises PyTorch's own
+  errors when tensors of two devices meet, or when one that is there is to be NumPy's.
+
+The numbers stay those of the CPU, so stored outputs are compared as on any machine. It
+proves nothing about a GPU's kernels, memory or speed. PyTorch tells a mode nothing of
+what its C++ side makes by itself, such as gradients on their way back: a tensor whose
+device is unknown may meet any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+from torch.nn.parameter import is_lazy  # noqa: E402
+from torch.overrides import TorchFunctionMode  # noqa: E402
+from torch.utils.weak import WeakIdKeyDictionary  # noqa: E402
+
+THERE = torch.device("cuda", 0)
+#: May take tensors of two devices: they copy from one to the other.
+COPIES = {"copy_", "__setitem__", "_has_compatible_shallow_copy_type"}
+TO_HOST = {"numpy", "__array__"}
+
+
+def device_of(value: Any) -> torch.device | None:
+    """The device that an argument names; None if it names none."""
+    if isinstance(value, torch.device):
+        return value
+    if isinstance(value, str):
+        try:
+            return torch.device(value)
+        except RuntimeError:
+            return None
+    return None
+
+
+def tensors(values: Any) -> Iterator[torch.Tensor]:
+    """All tensors in nested arguments."""
+    if isinstance(values, torch.Tensor):
+        yield values
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from tensors(value)
+    elif isinstance(values, dict):
+        yield from tensors(list(values.values()))
+
+
+class PretendGPU(TorchFunctionMode):
+    """A second device for PyTorch; see the head of this file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._there: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+    def is_there(self, tensor: torch.Tensor) -> bool | None:
+        """Whether a tensor is on the pretended GPU; None if nobody knows."""
+        found: bool | None = self._there.get(tensor)
+        return found
+
+    def mark(self, result: Any, there: bool | None) -> Any:
+        """Remember where tensors are that a call returned."""
+        for tensor in tensors(result) if there is not None else ():
+            self._there[tensor] = there
+        return result
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "")
+        owner = getattr(func, "__self__", None)  # a property's: Tensor.device
+        attribute = getattr(owner, "__name__", "")
+        if name == "__get__" and attribute in ("device", "is_cuda"):
+            there = self.is_there(args[0])
+            real = func(*args, **kwargs)
+            return (THERE if attribute == "device" else True) if there else real
+        if name == "__set__" and attribute == "data":
+            func(*args, **kwargs)
+            return self.mark(args[0], self.is_there(args[1]))
+        if name in ("to", "cuda", "cpu"):
+            return self._moved(func, name, args, kwargs)
+        given = list(tensors([args, kwargs]))
+        known = {self.is_there(t) for t in given} - {None}
+        if name in TO_HOST and True in known:
+            raise TypeError(
+                f"can't convert {THERE} device type tensor to numpy. Use Tensor.cpu() "
+                "to copy the tensor to host memory first."
+            )
+        self._refuse_two_devices(name, args, given)
+        wanted = device_of(kwargs.get("device"))
+        if wanted == THERE or wanted == torch.device("cuda"):
+            kwargs["device"] = "cpu"
+            generator = kwargs.get("generator")
+            if generator is not None:
+                raise RuntimeError(
+                    f"Expected a '{THERE.type}' device type for generator but found "
+                    f"'{generator.device.type}'"
+                )
+            return self.mark(func(*args, **kwargs), True)
+        result = func(*args, **kwargs)
+        if name in COPIES:
+            return result
+        if wanted is not None or not given:
+            return self.mark(result, False)
+        there = True if True in known else False if known else None
+        return self.mark(result, there)
+
+    def _moved(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """A tensor on another device is a new one."""
+        before = self.is_there(args[0])
+        if name != "to":
+            device = THERE if name == "cuda" else torch.device("cpu")
+            func, args, kwargs = torch.Tensor.to, (args[0], device), {}
+        plain, target = [], None
+        for value in args[1:]:
+            if isinstance(value, torch.Tensor):  # x.to(other)
+                target = THERE if self.is_there(value) else value.device
+                value = value.dtype
+            found = device_of(value)
+            target = found or target
+            plain.append("cpu" if found and found.type == "cuda" else value)
+        found = device_of(kwargs.get("device"))
+        if found is not None:
+            target = found
+            kwargs["device"] = "cpu" if found.type == "cuda" else found
+        result = func(args[0], *plain, **kwargs)
+        after = before if target is None else target.type == "cuda"
+        if result is args[0] and after != before and (after or before):
+            result = result.clone()
+        return self.mark(result, after)
+
+    def _refuse_two_devices(
+        self, name: str, args: Any, given: list[torch.Tensor]
+    ) -> None:
+        if name in COPIES:
+            return
+        # A number in a tensor may come from the CPU, and so may an index.
+        made = [t for t in given if not is_lazy(t)]
+        large = [t for t in made if t.dim() > 0 or self.is_there(t)]
+        if name == "__getitem__" and self.is_there(args[0]):
+            return
+        if {self.is_there(t) for t in large} >= {True, False}:
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least "
+                f"two devices, {THERE} and cpu! (in {name})"
+            )
+
+
+def install() -> PretendGPU:
+    """Give both frameworks their second device, for the rest of this process."""
+    from d2lutils.pytorch import devices
+
+    mode = PretendGPU()
+    mode.__enter__()
+    devices._candidates = lambda: ([THERE], "")
+    torch.cuda.synchronize = lambda device=None: None
+    from_numpy = torch.from_numpy  # of which a mode hears nothing
+    torch.from_numpy = lambda array: mode.mark(from_numpy(array), False)
+
+    compile_as_always = torch.compile
+
+    def compile_apart(model: Any = None, **options: Any) -> Any:
+        made = compile_as_always(model, **options)
+        if not options.get("fullgraph"):
+            return made
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with torch.overrides._pop_mode_temporarily():  # no mode in a full graph
+                return made(*args, **kwargs)
+
+        return call
+
+    torch.compile = compile_apart
+
+    from d2lutils.compat import mx
+    from d2lutils.gluon import devices as gluon_devices
+
+    gluon_devices._candidates = lambda: ([mx.cpu(1)], "")
+    return mode
+
+
+FIRST = "from tools import pretend_gpu\n\npretend_gpu.install();"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the chapters on the pretended GPUs; 1 if one fails or its outputs move."""
+    import nbformat
+
+    from tools import execute, notebook, stable
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--chapters", nargs="+", help="their names; all by default")
+    names = parser.parse_args(arguments).chapters
+    good = True
+    for path in execute.executed_notebooks():
+        if names and path.stem not in names:
+            continue
+        stored = notebook.read(path)
+        nb = nbformat.from_dict(stored)
+        nb.cells.insert(0, nbformat.v4.new_code_cell(FIRST))
+        start = time.perf_counter()
+        try:
+            fresh = execute.execute(nb, path.parent)
+        except execute.Refused as problem:
+            print(f"{path.stem}: {problem}", flush=True)
+            good = False
+            continue
+        fresh.cells = fresh.cells[1:]
+        found = stable.moved(stored, fresh)
+        seconds = time.perf_counter() - start
+        print(f"{path.stem}: {len(found)} cells moved, {seconds:.0f} s", flush=True)
+        for cell in found:
+            print(cell, flush=True)
+        good = good and not found
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
