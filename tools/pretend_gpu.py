@@ -11,13 +11,14 @@ that computes on the CPU and refuses what a GPU would refuse:
 
 The numbers stay those of the CPU, so stored outputs are compared as on any machine. It
 proves nothing about a GPU's kernels, memory or speed. PyTorch tells a mode nothing of
-what its C++ side makes by itself, such as gradients on their way back: a tensor whose
-device is unknown may meet any.
+what its C++ side makes by itself, such as gradients on their way back, and compiled
+code runs without the mode: a tensor whose device is unknown may meet any.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Iterator
@@ -162,6 +163,19 @@ class PretendGPU(TorchFunctionMode):
             )
 
 
+def apart(call: Any) -> Any:
+    """Without the mode: a compiler would put its Python into the graph."""
+
+    @functools.wraps(call)
+    def without(*args: Any, **kwargs: Any) -> Any:
+        if not torch._C._len_torch_function_stack():  # compiled code in compiled code
+            return call(*args, **kwargs)
+        with torch.overrides._pop_mode_temporarily():
+            return call(*args, **kwargs)
+
+    return without
+
+
 def install() -> PretendGPU:
     """Give both frameworks their second device, for the rest of this process."""
     from d2lutils.pytorch import devices
@@ -173,20 +187,16 @@ def install() -> PretendGPU:
     from_numpy = torch.from_numpy  # of which a mode hears nothing
     torch.from_numpy = lambda array: mode.mark(from_numpy(array), False)
 
-    compile_as_always = torch.compile
+    from torch._dynamo.eval_frame import OptimizedModule
+
+    compiled = torch.compile
 
     def compile_apart(model: Any = None, **options: Any) -> Any:
-        made = compile_as_always(model, **options)
-        if not options.get("fullgraph"):
-            return made
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with torch.overrides._pop_mode_temporarily():  # no mode in a full graph
-                return made(*args, **kwargs)
-
-        return call
+        made = compiled(model, **options)
+        return made if isinstance(made, torch.nn.Module) else apart(made)
 
     torch.compile = compile_apart
+    OptimizedModule.__call__ = apart(OptimizedModule.__call__)
 
     from d2lutils.compat import mx
     from d2lutils.gluon import devices as gluon_devices

@@ -813,6 +813,8 @@ class TestPyTorch:
             x = torch.tensor(noise(n, 2, 4, seed=n))
             torch.testing.assert_close(exported.module()(x), depth(x))
 
+    # PyTorch 2.4 says so when a tensor of its own is unpickled.
+    @pytest.mark.filterwarnings("ignore:You are using `torch.load`:FutureWarning")
     @MODES
     def test_copied_pickled_and_loaded(self, mode: str) -> None:
         depth = self.depth(mode)

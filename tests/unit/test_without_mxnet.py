@@ -85,6 +85,8 @@ def test_native():
     import mxnet
     assert mxnet
 
+@pytest.mark.parametrize("net", [gnn.Dense(2)])
+def test_parameter(net): assert type(net).__name__ == "Dense"
 def test_by_the_name_of_its_module(monkeypatch):
     monkeypatch.setattr(nin_small.__module__ + ".nin_block", len)
 
@@ -97,7 +99,7 @@ def test_elsewhere():
     code = "import d2lutils.compat"
     subprocess.run([sys.executable, "-c", code], check=True)
 """
-NEED_MXNET = 10
+NEED_MXNET = 11
 # Each of these is red without MXNet, too: a wrong PyTorch half, a half that there is
 # not, another failed import, a PyTorch half that imports MXNet.
 FAULTS = """
