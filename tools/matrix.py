@@ -152,7 +152,8 @@ class Leg:
     ) -> tuple[str, bool]:
         """Run tests in the environment: the table's cell, and whether all is well.
 
-        At least ``least`` must pass; none may be skipped unless ``skips``.
+        At least ``least`` must pass; none may be skipped unless ``skips``. What pytest
+        printed is kept below ``.matrix/``, in a log named after the leg.
         """
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.xml"
@@ -162,9 +163,9 @@ class Leg:
             command += ["-p", "no:cacheprovider", *arguments]
             tests = run(command, path)
             passed, failed, skipped = stages.counts(report)
-        (FOLDER / f"{self.name}.log").write_text(
-            tests.stdout + tests.stderr, encoding="utf-8"
-        )
+        kind = "-with-mxnet" if path else ""
+        log = FOLDER / f"{self.name}{kind}.log"
+        log.write_text(tests.stdout + tests.stderr, encoding="utf-8")
         cell = f"{passed} passed" + f", {skipped} skipped" * bool(skipped)
         if tests.returncode or failed:
             why = f"{failed} failed" if failed else last_line(tests.stdout)

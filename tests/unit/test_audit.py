@@ -174,7 +174,11 @@ def test_joined_sheets_find_their_files(tmp_path: Path) -> None:
 
 def test_plain_code_keeps_every_letter() -> None:
     code = '<span class="n">x</span> <span class="o">=</span><span class="p">(</span>'
+    code += '<span class="s2">&quot;</span><span class="s2">a</span> '
+    code += '<span class="s2">&quot;</span><span class="k">if</span>'
     text = '<span class="n">not code</span>'
-    assert lighten.plain_code(f"<pre>{code}</pre>{text}") == (
-        f'<pre>x <span class="o">=</span>(</pre>{text}'
-    )
+    for begin in ("<pre>", '<pre tabindex="0">'):
+        assert lighten.plain_code(f"{begin}{code}</pre>{text}") == (
+            f'{begin}x =(<span class="s2">&quot;a &quot;</span>'
+            f'<span class="k">if</span></pre>{text}'
+        )

@@ -427,6 +427,7 @@ def test_reason(error: Exception, text: str) -> None:
     assert checks.reason(error) == text
 
 
+@pytest.mark.needs_mxnet
 def test_reason_of_a_real_mxnet_error() -> None:
     with pytest.raises(mx.MXNetError) as caught:
         mx.nd.dot(mx.nd.ones((2, 3)), mx.nd.ones((2, 3))).wait_to_read()

@@ -159,7 +159,10 @@ def test_what_a_run_of_tests_comes_to(
     text, well = Leg("3.12", "", "2.13.0").pytest("tests", **options)
     assert text.startswith(cell)
     assert well == ("**" not in cell)
-    assert (tmp_path / "3.12-torch2.13.log").read_text() == "lines\nno tests ran\nwhy"
+    Leg("3.12", "", "2.13.0").pytest("tests", path="mxnet")
+    for name in ("3.12-torch2.13", "3.12-torch2.13-with-mxnet"):
+        log = (tmp_path / f"{name}.log").read_text()
+        assert log == "lines\nno tests ran\nwhy"
 
 
 def test_an_environment_is_made_once_for_what_is_in_it(
