@@ -27,6 +27,7 @@ from conftest import ROOT, Tab
 from explorer_harness import CASES, live_root
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import TimeoutError as Late
 from test_keyboard_and_colours import presses
 
 pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: the test extra")
@@ -75,8 +76,15 @@ class Lab:
 
     def open(self, tab: Tab, name: str) -> Page:
         """Open a notebook in a fresh workspace, and wait for its outputs."""
-        tab.page.goto(f"{self.address}lab/tree/{name}?reset&token={self.token}")
-        tab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        address = f"{self.address}lab/tree/{name}?reset&token={self.token}"
+        for last in (False, True):  # on a busy machine it once showed no notebook
+            tab.page.goto(address)
+            try:
+                tab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
+                break
+            except Late:
+                if last:
+                    raise
         tab.page.evaluate(KERNEL_READY)
         return tab.page
 
