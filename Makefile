@@ -110,7 +110,7 @@ test-newest:  ## all tests with the newest versions, in .matrix/newest
 # What is committed goes in through a pipe: the image's user need not own the clone.
 COLAB_IMAGE ?= us-docker.pkg.dev/colab-images/public/runtime:latest
 test-colab-image:  ## all chapters in Colab's published image (docker, tens of GB)
-	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'mkdir /tmp/book; cd /tmp/book; tar -x; exec python3 tools/colab.py --here'
+	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'cd "$$(mktemp -d)"; tar -x; exec python3 tools/colab.py --here'
 
 test-links: $(VENV)/.book  ## whether the addresses in the book still answer (network)
 	@$(PY) tools/links.py

@@ -220,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
             details += [f"{chapter}, {name}: {cell}" for cell in found]
         print(f" {time.perf_counter() - start:.0f} |", flush=True)
     print("", *details, sep="\n")
-    print(f"{len(details)} moved" if details else "no cell moved")
+    print(f"not the same: {len(details)}" if details else "no cell moved")
     return 1 if details else 0
 
 

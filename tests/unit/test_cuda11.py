@@ -30,6 +30,17 @@ CODE = [(5, 0), (6, 0), (7, 0), (8, 0), (8, 6)]
 # --- who may have it ------------------------------------------------------------------
 
 
+def run_apart(script: str) -> subprocess.CompletedProcess[str]:
+    """Run an indented script in a process of its own, with this package."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("major", range(1, 14))
 def test_a_card_is_refused_unless_some_code_runs_on_it(major: int) -> None:
     """Machine code runs on cards of its major number, from its minor one on."""
@@ -489,13 +500,7 @@ def test_a_library_alone_is_found_by_name(tmp_path: Path) -> None:
         cuda11.preload()
         print(ctypes.CDLL({str(mxnet)!r}).draws())
         """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = run_apart(script)
     assert (result.stdout, result.stderr) == ("7\n", "")
 
 
@@ -669,11 +674,5 @@ def test_the_stand_in_for_the_driver_has_no_card(tmp_path: Path) -> None:
         print(version.value, driver.cuLaunchKernel(), driver.cuInit(0))
         print(cuda11.capability())
         """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = run_apart(script)
     assert (result.stdout, result.stderr) == ("12000 100 100\nNone\n", "")

@@ -173,7 +173,7 @@ def test_the_table_and_the_status(
     assert "| blocks | same | same " in rows
     assert "| nin | same | cell 7 (abc) " in rows
     assert "nin, busy: cell 7 (abc), exact, 1 became 2" in lines
-    assert lines[-1] == "1 moved"
+    assert lines[-1] == "not the same: 1"
     with pytest.raises(SystemExit) as caught:
         stable.main(["--chapters", "no_such_chapter"])
     assert caught.value.code == 2
