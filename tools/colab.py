@@ -43,6 +43,7 @@ from nbclient.exceptions import (  # noqa: E402
 from nbformat import NotebookNode  # noqa: E402
 
 from tools import environments, stamp  # noqa: E402
+from tools.execute import executed_notebooks  # noqa: E402
 
 #: Colab's published lists: the current runtime, the previous one that can be chosen.
 RUNTIMES = {"3.13": "2.1.3", "3.12": "2.0.2"}
@@ -333,9 +334,9 @@ class Table:
 
 
 def names_of(chosen: list[str]) -> list[str]:
-    """The chapters that are asked for, all by default."""
-    names = [path.stem for path in sorted(ROOT.glob("chapters/*.ipynb"))]
-    return [name for name in names if not chosen or name in chosen]
+    """The notebooks that are asked for, all by default: ``chapters/nin`` is ``nin``."""
+    paths = [path.relative_to(ROOT) for path in executed_notebooks()]
+    return [str(path) for path in paths if not chosen or path.stem in chosen]
 
 
 def check_runtime(
@@ -348,12 +349,12 @@ def check_runtime(
 ) -> None:
     """All rows of one runtime; what it installed is removed again, but not here."""
     before = interpreter.packages()
-    uploaded = copy_of_tree(work / "uploaded") / "chapters"
-    first = f"{chosen[0]}.ipynb"
+    uploaded = copy_of_tree(work / "uploaded")
+    first = chosen[0]
     table.row(label, "–", "no wheel", lambda: explained(interpreter, uploaded / first))
     interpreter.reset(before)
     if label.startswith(WITH_GIT):
-        path = repository(work / "cloned") / "chapters" / first
+        path = repository(work / "cloned") / first
         table.row(label, "git", "set-up", lambda: prepared(interpreter, path, before))
         interpreter.reset(before)
     build_wheel(interpreter.folder, here)
@@ -363,8 +364,8 @@ def check_runtime(
     ):
         after = interpreter.packages()
         for name in chosen:
-            nb = chapter(uploaded / f"{name}.ipynb")
-            table.row(label, "wheel", name, lambda n=nb: interpreter.run(n) and "")
+            nb, short = chapter(uploaded / name), Path(name).stem
+            table.row(label, "wheel", short, lambda n=nb: interpreter.run(n) and "")
         table.row(*(label, "wheel", "packages"), lambda: unchanged(interpreter, after))
     if not here:
         interpreter.reset(before)

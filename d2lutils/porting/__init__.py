@@ -400,19 +400,23 @@ def cards(folder: Path | None = None) -> Any:
     """The cards "Where they differ" of all chapters, in the order of the book.
 
     Args:
-        folder: the chapters; by default those beside the package.
+        folder: the chapters; by default those beside the package. Where only the
+            package is installed, as on Colab, a sentence says that there are none.
 
     Raises:
-        ValueError: no chapters there, as where only the package is installed.
+        ValueError: no chapters in the folder that was named.
     """
     from d2lutils import show
 
-    folder = Path(__file__).parents[2] / "chapters" if folder is None else folder
-    paths = _in_order(folder)
-    if not paths:
-        raise ValueError(
-            "cards: no chapters beside the package; open the page in a clone"
+    beside = Path(__file__).parents[2] / "chapters"
+    paths = _in_order(folder or beside)
+    if not paths and folder is None:
+        return show.markdown(
+            "Each chapter has its card; here they are not beside the package. A clone "
+            "of the repository and the rendered page have them all."
         )
+    if not paths:
+        raise ValueError(f"cards: no chapters in {folder}")
     parts = []
     for path in paths:
         title, card = _card(path)

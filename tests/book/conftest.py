@@ -108,7 +108,9 @@ class Tab:
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         page.on(
             "requestfailed",
-            lambda request: self.problems.append(f"not loaded: {request.url}"),
+            lambda request: self.problems.append(
+                f"not loaded ({request.failure}): {request.url}"
+            ),
         )
         page.on("response", self._response)
         page.on("console", self._message)

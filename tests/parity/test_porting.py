@@ -374,5 +374,13 @@ class TestCards:
         assert text.count("|---") >= len(names)
 
     def test_nothing_there(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="no chapters beside the package"):
+        with pytest.raises(ValueError, match=r"cards: no chapters in .*chapters"):
             porting.cards(tmp_path / "chapters")
+
+    def test_only_the_package(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on Colab, where the page is a notebook without its neighbours."""
+        installed = tmp_path / "site-packages" / "d2lutils" / "porting" / "__init__.py"
+        monkeypatch.setattr(porting, "__file__", str(installed))
+        assert "not beside the package" in porting.cards().text
