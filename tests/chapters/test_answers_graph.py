@@ -176,6 +176,7 @@ WRONG = {
 ) = answers.tests(RIGHT, WRONG)
 
 
+@pytest.mark.needs_mxnet
 @pytest.mark.parametrize("line", exercises._GRAPH_LINES)
 @pytest.mark.filterwarnings("ignore:Cannot decide type")
 def test_what_survives_is_what_mxnet_does(line):
