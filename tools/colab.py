@@ -336,7 +336,7 @@ class Table:
 def names_of(chosen: list[str]) -> list[str]:
     """The notebooks that are asked for, all by default: ``chapters/nin`` is ``nin``."""
     paths = [path.relative_to(ROOT) for path in executed_notebooks()]
-    return [str(path) for path in paths if not chosen or path.stem in chosen]
+    return [p.as_posix() for p in paths if not chosen or p.stem in chosen]
 
 
 def check_runtime(

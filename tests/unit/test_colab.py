@@ -441,3 +441,10 @@ def test_the_emulation_refuses_what_it_cannot_do(
     assert "no chapter is called no_such_chapter" in capsys.readouterr().out
     assert emulation.main(["--here"]) == 1  # d2lutils is installed where tests run
     assert "would replace this interpreter's own d2lutils" in capsys.readouterr().out
+
+
+def test_the_emulation_runs_every_notebook_with_a_set_up_cell() -> None:
+    stamped = stamp.stamped(ROOT, stamp.UPLOADED)
+    names = [path.relative_to(ROOT).as_posix() for path in stamped]
+    assert sorted(emulation.names_of([])) == sorted(names)
+    assert emulation.names_of(["porting"]) == ["book/porting.ipynb"]
