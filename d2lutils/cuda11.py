@@ -285,12 +285,15 @@ def preload() -> None:
 
 
 def _of_others() -> dict[str, Path]:
-    """Libraries that other packages have put where NVIDIA's do, by name."""
+    """Libraries that other packages have put where NVIDIA's do, by name.
+
+    Of two with one name that of the earlier folder on the path, as with modules.
+    """
     spec = importlib.util.find_spec("nvidia")
     places = spec.submodule_search_locations if spec else None
     return {
         path.name: path
-        for place in places or ()
+        for place in reversed(list(places or ()))
         for path in Path(place).glob("*/lib/lib*.so*")
     }
 

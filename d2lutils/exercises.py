@@ -1030,7 +1030,7 @@ def _nin_head_gradient(maps: np.ndarray, above: np.ndarray, pool: str) -> np.nda
         if pool == "avg":
             result[i, c] = above[i, c] / maps[i, c].size
         else:
-            at = np.unravel_index(maps[i, c].argmax(), maps[i, c].shape)
+            at = np.unravel_index(np.argmax(maps[i, c]), maps[i, c].shape)
             result[i, c][at] = above[i, c]
     return result
 
@@ -1662,7 +1662,7 @@ def _graph_rewrite(
         wanted = (
             np.repeat(x[:, :, None], 2, axis=2),
             x - x.mean(axis=0),
-            x / max(1.0, float(x.max())),
+            x / max(1.0, float(np.max(x))),
         )
         got = block(mx.nd.array(x))
         if not isinstance(got, list | tuple) or len(got) != 3:

@@ -87,8 +87,8 @@ def in1d(
 @_dispatched
 def trapz(y: Any, x: Any = None, dx: Any = 1.0, axis: builtins.int = -1) -> Any:
     """``numpy.trapezoid`` by its old name; removed in 2.4."""
-    rule = getattr(_numpy, "trapezoid", None) or _numpy.trapz
-    return rule(y, x, dx, axis)
+    name = "trapezoid" if hasattr(_numpy, "trapezoid") else "trapz"
+    return getattr(_numpy, name)(y, x, dx, axis)
 
 
 def nanpercentile(*args: Any, **kwargs: Any) -> Any:

@@ -410,6 +410,17 @@ def compile_library(path: Path, code: str, *needed: Path) -> Path:
     return path
 
 
+def test_of_two_libraries_the_earlier_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("second", "first"):
+        library = tmp_path / name / "nvidia" / "nccl" / "lib" / "libnccl.so.2"
+        library.parent.mkdir(parents=True)
+        library.touch()
+        monkeypatch.syspath_prepend(tmp_path / name)
+    assert cuda11._of_others()["libnccl.so.2"] == library
+
+
 @needs_cc
 @pytest.mark.parametrize("first", ["mxnet", "torch"])
 def test_one_nccl_serves_both(tmp_path: Path, first: str) -> None:

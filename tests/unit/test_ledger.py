@@ -211,7 +211,7 @@ class TestFailures:
         mx.nd.waitall()
 
     def test_first_layer(self) -> None:
-        with pytest.raises(ValueError, match=r"input_shape=\(7, 3\): mat1 and mat2"):
+        with pytest.raises(ValueError, match=r"input_shape=\(7, 3\): .*mat1 and mat2"):
             ledger(nn.Linear(2, 3), (7, 3))
 
     def test_error_without_words(self) -> None:
