@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := constraints.txt
 # The first Python that the book supports; PYTHON=... overrides.
-PYTHON ?= $(shell for v in 3.11 3.12 3.13; do command -v python$$v >/dev/null 2>&1 && python$$v -c 'import ensurepip' >/dev/null 2>&1 && echo python$$v && exit; done; echo python3)
+PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.14 3.15; do command -v python$$v >/dev/null 2>&1 && python$$v -c 'import ensurepip' >/dev/null 2>&1 && echo python$$v && exit; done; echo python3)
 PIP = $(PY) -m pip --disable-pip-version-check install --quiet
 
 .PHONY: help doctor book test test-stable test-pretend-gpu test-matrix test-without-mxnet test-colab test-cuda11 stamp test-newest test-colab-image test-links lint-workflows execute execute-all bench serve pdf audit preview lint types format coverage-pragmas clean
@@ -21,7 +21,8 @@ doctor: $(VENV)/.all  ## what works on this machine, and how to get the rest
 # --- environments ---------------------------------------------------------------------
 
 $(PY):
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { echo "make: $(PYTHON) is not a Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: $(PYTHON) is not a Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 16))' || echo "make: the book is tested on Python 3.11 to 3.15, $(PYTHON) is newer"
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "make: creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
@@ -33,7 +34,7 @@ $(VENV)/.book: pyproject.toml $(LOCK) | $(PY)
 	@touch $@
 
 # Running and testing needs both. MXNet's metadata asks for numpy<2, which Python 3.13
-# does not have: there it goes in beside NumPy 2.
+# and newer do not have: there it goes in beside NumPy 2.
 $(VENV)/.all: pyproject.toml requirements.txt $(LOCK) | $(VENV)/.book
 	@echo "make: installing both frameworks and the test tools (about 0.9 GB; 3.5 GB where PyPI serves the CUDA build of PyTorch)"
 	@$(PIP) -c $(LOCK) -r requirements.txt -e '.[test]'
@@ -102,7 +103,7 @@ test-cuda11: | $(PY)  ## MXNet's CUDA 11 build, as far as it goes without a card
 	@$(PY) tools/cuda11.py
 
 # Nothing is pinned but what pyproject.toml and requirements.txt say. MXNet's metadata
-# holds NumPy below 2 up to Python 3.12: the newest of all is PYTHON=python3.13.
+# holds NumPy below 2 up to Python 3.12: the newest of all is PYTHON=python3.15.
 test-newest:  ## all tests with the newest versions, in .matrix/newest
 	@rm -rf .matrix/newest
 	@$(MAKE) --no-print-directory test VENV=.matrix/newest LOCK=/dev/null

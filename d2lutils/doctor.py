@@ -36,7 +36,7 @@ __all__ = ["Diagnosis", "Finding", "ask", "diagnose", "main", "screen"]
 OK, MISSING, BROKEN, WAITS = "ok", "missing", "broken", "waits"
 HALVES = ("PyTorch", "MXNet")
 DISTRIBUTIONS = {"NumPy": "numpy", "PyTorch": "torch", "MXNet": "mxnet"}
-TESTED = ((3, 10), (3, 13))
+TESTED = ((3, 10), (3, 15))
 LIBRARIES = ("matplotlib", "scikit-learn", "tqdm", "pygments", "pooch", "requests")
 PYTORCH = '"torch>=2.4"'
 #: Without its metadata, which asks for an old NumPy; requests is among `LIBRARIES`.

@@ -22,7 +22,7 @@ NAMES = (
     "microsoft-edge",
 )
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-#: Started so, Chromium talks to nobody but us; a container's root has no sandbox.
+#: No background traffic; root needs --no-sandbox in a container.
 FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
@@ -31,6 +31,8 @@ FLAGS = [
     "--disable-gpu",
     *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
 ]
+#: Without a font a page has no text; Chromium only recommends one.
+FONTS = "fonts-liberation"
 CURE = (
     "no Chromium was found and none could be installed: install Chromium or Chrome, "
     "or name one with CHROMIUM=/path/to/chromium, and run the same command again"
@@ -81,12 +83,15 @@ def install() -> None:
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0
     commands = [[sys.executable, "-m", "playwright", "install", "chromium"]]
     if as_root and shutil.which("apt-get"):
-        apt = ["apt-get", "install", "-y", "--no-install-recommends"]
-        commands = [["apt-get", "update"], [*apt, "chromium"], *commands]
+        # Another package manager may be at work; it is waited for.
+        apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+        packages = ["chromium", FONTS]
+        added = [*apt, "install", "-y", "--no-install-recommends", *packages]
+        commands = [[*apt, "update"], added, *commands]
     for command in commands:
-        print("+", *command, file=sys.stderr)
+        print("+", *command, file=sys.stderr, flush=True)
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(command, stdout=sys.stderr, env=quiet, check=False)
+        subprocess.run(command, stdout=subprocess.DEVNULL, env=quiet, check=False)
         if found():
             return
 

@@ -1,6 +1,6 @@
 """The package in every environment that it promises: ``make test-matrix``.
 
-Two kinds of leg, for each CPython 3.10 to 3.13 found here:
+Two kinds of leg, for each CPython 3.10 to 3.15 found here:
 
 - *bridge*: MXNet beside each NumPy promised for that Python, on 3.12 and newer with and
   without setuptools (which brings ``distutils`` back): ``tests/compat/probe.py`` and
@@ -8,7 +8,9 @@ Two kinds of leg, for each CPython 3.10 to 3.13 found here:
 - *torch*: the PyTorch of the lock beside the newest NumPy, and the oldest supported one
   beside NumPy 1.26, where there are builds of them: the PyTorch half's tests (all of
   ``tests/unit`` and ``tests/parity`` that is not about the repository's own tools)
-  without MXNet, then a small parity with MXNet in the same process.
+  without MXNet, then a small parity with MXNet in the same process. On the oldest and
+  the newest Python of the book every chapter runs as well, its outputs compared with
+  those that are stored: with the oldest supported PyTorch, and with the newest.
 
 ``LEGS="3.12"`` runs the legs of a Python, ``LEGS="3.12-torch2.4"`` that leg alone,
 ``LEGS="torch"`` all of a kind; ``--list`` names them. Environments are made under
@@ -30,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tomllib
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -44,11 +47,15 @@ NUMPY = {
     "3.11": ("1.26.*", "2.0.*", ""),
     "3.12": ("1.26.*", "2.0.*", ""),
     "3.13": ("2.1.*", ""),
+    "3.14": ("2.3.*", ""),
+    "3.15": ("",),
 }
 MXNET = "mxnet==1.9.1"
 BRIDGE = ("requests", "graphviz", "scipy", "pytest")
 # What the tests of the PyTorch half import beside the package's own dependencies.
 TORCH = ("requests", "graphviz", "pytest", "pytest-xdist", "hypothesis", "ipykernel")
+#: And what the chapters' outputs are compared with.
+CHAPTERS = ("nbval", "nbclient", "jupytext")
 #: The oldest PyTorch has no build for Python 3.13.
 OLDEST_UP_TO = "3.12"
 #: Run with MXNet: the package's own comparison, of blocks and of whole trainings.
@@ -75,6 +82,12 @@ class Leg:
         return f"{self.python}-numpy{numpy}" + "-setuptools" * self.setuptools
 
     @property
+    def runs_chapters(self) -> bool:
+        """Whether it is one of the two that run the chapters, too."""
+        ends = (("3.11", oldest_torch()), ("3.15", locked_torch("3.15")))
+        return (self.python, self.torch) in ends
+
+    @property
     def folder(self) -> Path:
         """Where its environment is made."""
         return FOLDER / f"py{self.name}"
@@ -90,6 +103,7 @@ class Leg:
         numpy = f"numpy=={self.numpy}" if self.numpy else "numpy"
         if self.torch:
             wanted = (numpy, f"torch=={self.torch}", *TORCH, *dependencies())
+            wanted += CHAPTERS * self.runs_chapters
             return environments.build(self.folder, interpreter, (*PIP, *wanted))
         wanted = (numpy, *BRIDGE, *(["setuptools"] if self.setuptools else []))
         steps = [(*PIP, *wanted), (*PIP, "--no-deps", MXNET)]
@@ -145,7 +159,11 @@ class Leg:
             if installed.returncode:
                 return [*cells, f"**no MXNet**: {last_line(installed.stderr)}"], False
         cell, good = self.pytest(*PARITY, path=str(mxnet), skips=False)
-        return [*cells, f"parity: {cell}"], well and good
+        cells, well = [*cells, f"parity: {cell}"], well and good
+        if self.runs_chapters and not quick:
+            cell, good = self.pytest("--nbval", "chapters", path=str(mxnet))
+            cells[-1] += f"; chapters: {cell}"
+        return cells, well and good
 
     def pytest(
         self, *arguments: str, least: int = 1, skips: bool = True, path: str = ""
@@ -181,10 +199,13 @@ def dependencies() -> list[str]:
         return list(tomllib.load(file)["project"]["dependencies"])
 
 
-def locked_torch() -> str:
-    """The PyTorch of the lock."""
+def locked_torch(python: str) -> str:
+    """The PyTorch of the lock for a Python."""
     lock = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    return re.findall(r"^torch==([\d.]+)", lock, re.MULTILINE)[0]
+    pins = map(Requirement, re.findall(r"^torch==.*", lock, re.MULTILINE))
+    here = {"python_version": python}
+    (pin,) = (p for p in pins if p.marker is None or p.marker.evaluate(here))
+    return str(pin.specifier).removeprefix("==")
 
 
 def oldest_torch() -> str:
@@ -209,7 +230,7 @@ def legs() -> Iterator[Leg]:
                 yield Leg(python, numpy, setuptools=True)
         if minor <= int(OLDEST_UP_TO.split(".")[1]):
             yield Leg(python, "1.26.*", torch=oldest_torch())
-        yield Leg(python, "", torch=locked_torch())
+        yield Leg(python, "", torch=locked_torch(python))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

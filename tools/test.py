@@ -6,7 +6,8 @@ one was red, and the last lines count what ran.
 Where there are two cores, two tests run at a time, in processes of their own. Most
 files are never divided: the cells of a chapter share a kernel, and what is slow to make
 is made once for a file. The tests of the pages are, but for those that say that they
-belong together (`xdist_group`); the book is rendered once, before they begin.
+belong together (`xdist_group`). The book is rendered once, before they begin, and a
+browser is found or installed before the first test of any stage.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools import build  # noqa: E402
+from tools import browser, build  # noqa: E402
 
 COVERAGE = ["--cov=d2lutils", "--cov-report=term:skip-covered", "--cov-fail-under=90"]
 LINTING = "lint and types"
@@ -139,6 +140,13 @@ def main() -> int:
         print(f"test: no stage is called {' '.join(words)!r}; there are: ", end="")
         print("; ".join(names))
         return 2
+    if BROWSER in chosen:
+        try:
+            # Once, here: two workers that install it get in each other's way.
+            os.environ["CHROMIUM"] = browser.chromium()
+        except RuntimeError as error:
+            print(f"test: {error}")
+            return 1
     return told([lint() if n == LINTING else run(n, STAGES[n]) for n in chosen])
 
 

@@ -38,12 +38,12 @@ PAGES = (
 DATE = (1980, 1, 1, 0, 0, 0)
 EPOCH = "315532800"
 REQUIREMENTS = """\
-# pip install -r requirements.txt, in this folder. Python 3.10 to 3.13.
+# pip install -r requirements.txt, in this folder. Python 3.10 to 3.15.
 ./{wheel}
 torch
 jupyterlab
-# Gluon's half, where MXNet has a wheel. On Python 3.13 its own metadata stands in the
-# way: install it by itself with `pip install --no-deps mxnet==1.9.1`.
+# Gluon's half, where MXNet has a wheel. From Python 3.13 on its own metadata stands in
+# the way: install it by itself with `pip install --no-deps mxnet==1.9.1`.
 {mxnet}
 requests
 graphviz

@@ -49,7 +49,7 @@ def test_both_versions_of_pytorch_are_run() -> None:
     torch = {(leg.python, leg.torch) for leg in LEGS if leg.torch}
     assert {torch for _, torch in torch} == {
         matrix.oldest_torch(),
-        matrix.locked_torch(),
+        *map(matrix.locked_torch, environments.VERSIONS),
     }
     assert {python for python, _ in torch} == set(environments.VERSIONS)
 
@@ -206,10 +206,36 @@ def test_this_interpreter_is_found() -> None:
     found = environments.interpreters()
     version = ".".join(map(str, sys.version_info[:2]))
     assert version in found
-    assert all(re.fullmatch(r"3\.1[0-3]", name) for name in found)
+    assert all(re.fullmatch(r"3\.1[0-5]", name) for name in found)
 
 
 def test_tests_of_tools_are_left_out_and_no_others() -> None:
     names = {path.stem for path in matrix.about_tools()}
     assert {"test_matrix", "test_tools", "test_stages"} <= names
     assert not names & {"test_shapes", "test_training", "test_show", "test_imports"}
+
+
+def test_the_pythons_are_the_same_everywhere() -> None:
+    """Makefile, metadata, set-up page, README, doctor and workflows name one range."""
+    text = {
+        name: (ROOT / name).read_text(encoding="utf-8")
+        for name in (
+            *("Makefile", "pyproject.toml", "README.md", "book/setup.md"),
+            *(f".github/workflows/{name}.yml" for name in ("matrix", "weekly")),
+        )
+    }
+    all_, newest = list(environments.VERSIONS), environments.VERSIONS[-1]
+    book = all_[1:]  # the package runs on one more than the book
+    assert (
+        tuple(tuple(map(int, version.split("."))) for version in (all_[0], newest))
+        == doctor.TESTED
+    )
+    assert re.findall(r"Python :: (3\.\d+)", text["pyproject.toml"]) == all_
+    assert f"for v in {' '.join(book)};" in text["Makefile"]
+    assert f"Python {book[0]} to {newest}" in text["Makefile"]
+    assert f"With Python {book[0]} to {newest}," in text["README.md"]
+    assert f"Python {all_[0]}–{newest}" in text["README.md"]
+    assert f"you need Python {book[0]} to {newest}" in text["book/setup.md"]
+    legs = re.findall(r"python: (\[.*\])", text[".github/workflows/matrix.yml"])
+    assert legs == [str(all_).replace("'", '"')]
+    assert f'python-version: "{newest}"' in text[".github/workflows/weekly.yml"]
