@@ -15,7 +15,9 @@ they find what they were written for:
 * on NumPy 2 arithmetic between NumPy's and Python's numbers keeps the precision it had:
   a metric's sum stays float64 (``d2lutils._compat.promotion``);
 * ``distutils.version``, gone from Python 3.12, is replaced
-  (``d2lutils._compat.versions``).
+  (``d2lutils._compat.versions``);
+* where a minimal Linux lacks ``libgomp`` or ``libquadmath``, copies that other
+  installed packages carry are loaded instead (``d2lutils._compat.libraries``).
 
 Everybody else sees NumPy and Python as they are. What changes for the whole process:
 
@@ -46,6 +48,8 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+
+from d2lutils._compat import libraries
 
 __all__ = ["mx"]
 
@@ -78,13 +82,30 @@ def _load() -> ModuleType:
     for name in _QUIET:
         os.environ.setdefault(name, "0")
     try:
-        return importlib.import_module("mxnet")
+        return _import(folder)
+    except libraries.MissingLibraryError as error:
+        _forget()
+        raise type(error)(error.library, _WITHOUT) from error.__cause__
     except (ImportError, OSError) as error:
         _forget()
         raise ImportError(
             f"MXNet {_VERSION} is installed in {folder}, but does not load on "
             f"{_here()}: {error}. It needs: {_INSTALL}. {_WITHOUT}"
         ) from error
+
+
+def _import(folder: Path) -> ModuleType:
+    """Import MXNet, with other packages' libraries where the system lacks some."""
+    try:
+        return importlib.import_module("mxnet")
+    except OSError as error:
+        if not libraries.missing(error):
+            raise
+        # MXNet's own rule which file it is; the environment can choose another.
+        [path, *_] = sys.modules["mxnet.libinfo"].find_lib_path()
+        _forget()
+        libraries.load(Path(path), error)
+    return importlib.import_module("mxnet")
 
 
 def _complete(module: ModuleType) -> bool:

@@ -293,7 +293,14 @@ def _mxnet() -> list[Finding]:
         return [Finding("MXNet", MISSING, "", why)]
     import numpy
 
-    from d2lutils.compat import mx
+    from d2lutils._compat import libraries
+
+    try:
+        from d2lutils.compat import mx
+    except libraries.MissingLibraryError as error:
+        # MXNet itself is in order: installing it again would change nothing.
+        why = f"{error.library}, which it needs, is not on this system"
+        return [Finding("MXNet", BROKEN, _version("mxnet"), why, error.cure)]
     from d2lutils.gluon import devices
     from d2lutils.gluon.blocks import ConvChunk
 
@@ -303,7 +310,10 @@ def _mxnet() -> list[Finding]:
     y = net(mx.nd.ones((4, 2, 8), ctx=device)).asnumpy()
     if not numpy.isfinite(y).all():
         raise ArithmeticError(f"a convolution on {device} gave no finite numbers")
-    found = Finding("MXNet", OK, mx.__version__, "through d2lutils.compat")
+    detail = "through d2lutils.compat"
+    for name, path in libraries.BORROWED.items():
+        detail += f", {name} of {libraries.owner(path)}"
+    found = Finding("MXNet", OK, mx.__version__, detail)
     return [found, _device("MXNet", devices)]
 
 
