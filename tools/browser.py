@@ -39,8 +39,6 @@ FLAGS = [
     "--disable-gpu",
     *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
 ]
-#: Without a font a page has no text; Chromium only recommends one.
-FONTS = "fonts-liberation"
 CURE = (
     "no Chromium was found and none could be installed: install Chromium or Chrome, "
     "or name one with CHROMIUM=/path/to/chromium, and run the same command again"
@@ -96,8 +94,7 @@ def install() -> None:
     if as_root and shutil.which("apt-get"):
         # Another package manager may be at work; it is waited for.
         apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
-        packages = ["chromium", FONTS]
-        added = [*apt, "install", "-y", "--no-install-recommends", *packages]
+        added = [*apt, "install", "-y", "--no-install-recommends", "chromium"]
         commands = [[*apt, "update"], added, *commands]
     for command in commands:
         print("+", *command, file=sys.stderr, flush=True)

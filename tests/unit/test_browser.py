@@ -72,5 +72,5 @@ def test_root_asks_the_package_manager_first(
     monkeypatch.setattr(subprocess, "run", run)
     browser.install()
     assert commands[-1][-3:] == ["playwright", "install", "chromium"]
-    packages = [command[-2:] for command in commands[:-1] if "install" in command]
-    assert packages == ([["chromium", browser.FONTS]] if root else [])
+    packages = [command[-1] for command in commands[:-1] if "install" in command]
+    assert packages == (["chromium"] if root else [])
