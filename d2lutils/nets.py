@@ -8,12 +8,16 @@ touched. A framework is imported only once one of its nets is at hand.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,7 @@ from d2lutils.shapes import Window
 
 __all__ = [
     "STATISTICS",
+    "ArrayNet",
     "GluonNet",
     "Layer",
     "Net",
@@ -30,30 +35,73 @@ __all__ = [
     "bare_kind",
     "chain_of",
     "net_of",
+    "source_of",
 ]
 
 Head = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 STATISTICS = ("running_mean", "running_var")
-# Gluon's names of what PyTorch calls weight and bias.
-_ROLES = {"gamma": "weight", "beta": "bias", "alpha": "weight"}
+# Gluon's and the symbols' names of what PyTorch calls weight, bias and so on.
+_ROLES = {
+    **{"gamma": "weight", "beta": "bias", "alpha": "weight"},
+    **{"moving_mean": "running_mean", "moving_var": "running_var"},
+}
+# l0_i2h_weight of a recurrent layer, i2h_weight of a cell. The gates stand in the same
+# order in both frameworks: i, f, g, o of an LSTM and r, z, n of a GRU.
+_RECURRENT = re.compile(r"(?:([lr])(\d+)_)?([ih])2([hr])_(weight|bias)")
+# What a parameter's full name ends in, where the layer is not known otherwise.
+_ENDING = re.compile(
+    rf"(?:^|_)({_RECURRENT.pattern}|(?:running|moving)_(?:mean|var)"
+    r"|weight|bias|gamma|beta|alpha)$"
+)
+# Layers that draw random numbers, and where they keep the rate. Of the second kind
+# are those that drop whole branches, in this package and elsewhere.
+_RANDOM = re.compile(r"Dropout|DropBlock|^_?RNN|MultiheadAttention")
+_DEPTH = re.compile(r"StochasticDepth|DropPath")
+_RATES = ("p", "_rate", "drop_prob", "_drop_prob", "dropout", "_dropout")
+
+
+def _role(name: str) -> str:
+    """PyTorch's name of a parameter that Gluon may call otherwise."""
+    found = _RECURRENT.fullmatch(name)
+    if not found:
+        return _ROLES.get(name, name)
+    direction, layer, one, two, kind = found.groups()
+    place = f"_l{layer}" if layer else ""
+    return f"{kind}_{one}{two}{place}{'_reverse' if direction == 'r' else ''}"
 
 
 @dataclass
 class Layer:
-    """A layer with parameters of its own: its path, class and tensors by role."""
+    """A layer with parameters of its own: its path, class and tensors by role.
+
+    `constants` are tensors that belong to the net and are never trained (PyTorch's
+    buffers, Gluon's `Constant`). `fixed` holds what the layer computes with, whatever
+    is stored: ones and zeros of a norm without scale and shift. `options` are those of
+    a norm, `module` the layer itself where there is one.
+    """
 
     path: str
     kind: str
     tensors: dict[str, Any]
     trained: set[str]
+    constants: dict[str, Any] = field(default_factory=dict)
+    fixed: dict[str, np.ndarray] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    module: Any = None
+
+    def name(self, role: str) -> str:
+        """The name of one of its tensors in the whole net."""
+        return f"{self.path}.{role}" if self.path else role
 
 
 class Net:
     """What copying and comparing need of a net, in either framework."""
 
     owner: str
-    layers: list[Layer]
+    layers: list[Layer]  # those that store parameters or running statistics
+    every: list[Layer]  # and those that hold constants or fixed numbers alone
+    off: Counter[str]  # what `undisturbed` has switched off, by class
 
     def first(self) -> Any:
         """Some parameter, or None in a net without any."""
@@ -69,10 +117,57 @@ class Net:
 
     def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs in evaluation mode."""
+        return self.forward(inputs, training=False)
+
+    def cast(self, dtype: str) -> None:
+        """Everything in the net to a type."""
         raise NotImplementedError
 
     def get(self, tensor: Any) -> np.ndarray | None:
         """The values of a parameter, or None while it has none."""
+        raise NotImplementedError
+
+    def missing(self, tensor: Any) -> str:
+        """Why a parameter has no values, and the cure."""
+        return "has no values yet: initialise the net and run one forward pass first"
+
+    def calls(
+        self, inputs: Sequence[np.ndarray], training: bool
+    ) -> list[tuple[Layer, list[np.ndarray], list[np.ndarray]]]:
+        """Each layer's inputs and outputs in one forward pass, in the order of calls.
+
+        Running statistics may move; the net must not be hybridized.
+        """
+        found: list[tuple[Layer, list[np.ndarray], list[np.ndarray]]] = []
+
+        def record(layer: Layer) -> Callable[..., None]:
+            def hook(_: Any, inputs: Any, outputs: Any) -> None:
+                a, b = (_leaves(x) for x in (inputs, outputs))
+                found.append(
+                    (layer, [self.values(x) for x in a], [self.values(x) for x in b])
+                )
+
+            return hook
+
+        hooks = [
+            layer.module.register_forward_hook(record(layer))
+            for layer in self.layers
+            if layer.module is not None
+        ]
+        try:
+            self.forward(inputs, training)
+        finally:
+            for hook in hooks:
+                hook.detach() if hasattr(hook, "detach") else hook.remove()
+        return found
+
+    def forward(self, inputs: Sequence[np.ndarray], training: bool) -> list[np.ndarray]:
+        """The outputs of one pass without gradients."""
+        raise NotImplementedError
+
+    def values(self, array: Any) -> np.ndarray:
+        """One of the framework's arrays in NumPy; bfloat16, which has no type there,
+        as float32."""
         raise NotImplementedError
 
     def shape(self, tensor: Any) -> tuple[int, ...]:
@@ -112,8 +207,7 @@ class Net:
         """(name, tensor, is it trained) of every parameter and statistic."""
         for layer in self.layers:
             for role, tensor in layer.tensors.items():
-                name = f"{layer.path}.{role}" if layer.path else role
-                yield name, tensor, role in layer.trained
+                yield layer.name(role), tensor, role in layer.trained
 
     def state(self) -> dict[str, np.ndarray]:
         """The values of everything, by name."""
@@ -121,10 +215,7 @@ class Net:
         for name, tensor, _ in self.items():
             array = self.get(tensor)
             if array is None:
-                raise ValueError(
-                    f"{self.owner}: {name} has no values yet: initialise the net and "
-                    "run one forward pass first"
-                )
+                raise ValueError(f"{self.owner}: {name} {self.missing(tensor)}")
             values[name] = array
         return values
 
@@ -141,7 +232,7 @@ class TorchNet(Net):
         import torch
 
         self.owner, self.torch, self.net = owner, torch, net
-        self.layers = []
+        self.every, self.off = [], Counter()
         for path, module in net.named_modules():
             tensors = {
                 role: (module, role)
@@ -149,11 +240,42 @@ class TorchNet(Net):
                 if p is not None
             }
             trained = set(tensors)
+            constants = {
+                role: (module, role)
+                for role, buffer in module._buffers.items()
+                if buffer is not None and role != "num_batches_tracked"
+            }
             for role in STATISTICS:
-                if module._buffers.get(role) is not None:
-                    tensors[role] = (module, role)
-            if tensors:
-                self.layers.append(Layer(path, type(module).__name__, tensors, trained))
+                if role in constants:
+                    tensors[role] = constants.pop(role)
+            fixed = self._fixed(module)
+            if tensors or constants or fixed:
+                kind = type(module).__name__
+                self.every.append(
+                    Layer(path, kind, tensors, trained, constants, fixed, {}, module)
+                )
+        self.layers = [layer for layer in self.every if layer.tensors]
+
+    def _fixed(self, module: Any) -> dict[str, np.ndarray]:
+        """Ones and zeros of a norm without them, zeros of a recurrent layer's biases:
+        Gluon's layers always store these."""
+        nn, own = self.torch.nn, module._parameters
+        if isinstance(module, (nn.RNNBase, nn.RNNCellBase)) and not module.bias:
+            return {
+                role.replace("weight", "bias"): np.zeros(len(p))
+                for role, p in own.items()
+                if "weight_hr" not in role
+            }
+        if "Norm" not in type(module).__name__ or None not in own.values():
+            return {}
+        names = ("normalized_shape", "num_features", "num_channels")
+        shape = next((getattr(module, n) for n in names if hasattr(module, n)), None)
+        absent = {"weight": np.ones, "bias": np.zeros}
+        return {
+            role: make(shape)
+            for role, make in absent.items()
+            if shape is not None and role in own and own[role] is None
+        }
 
     def block_of(self, tensor: Any) -> tuple[Hashable, int]:
         storage = tensor.untyped_storage()
@@ -169,7 +291,7 @@ class TorchNet(Net):
         self.net.train()
         arrays = self._arrays(inputs, self.dtype(), False)
         with self.torch.enable_grad(), self.saved() as saved:
-            self.net(*arrays)
+            self._call(arrays)
         on_cpu = all(a.device.type == "cpu" for a in arrays)
         return arrays, sum(saved.values()) if on_cpu else None
 
@@ -232,13 +354,23 @@ class TorchNet(Net):
 
     def get(self, tensor: Any) -> np.ndarray | None:
         value = self._tensor(tensor)
-        return None if self._lazy(value) else self._values(value)
+        return None if self._lazy(value) or value.is_meta else self.values(value)
 
-    def _values(self, value: Any) -> np.ndarray:
-        value = value.detach().cpu()
-        if value.dtype == self.torch.bfloat16:  # NumPy has none
-            value = value.float()
-        return value.numpy().copy()
+    def missing(self, tensor: Any) -> str:
+        value = self._tensor(tensor)
+        if not self._lazy(value) and value.is_meta:
+            return "has no values: it is on the meta device"
+        return super().missing(tensor)
+
+    def values(self, array: Any) -> np.ndarray:
+        array = array.detach().cpu()
+        if array.is_quantized:
+            array = array.dequantize()
+        if array.layout != self.torch.strided:
+            array = array.to_dense()
+        if array.dtype == self.torch.bfloat16:
+            array = array.float()
+        return array.resolve_conj().resolve_neg().numpy().copy()
 
     def set(self, tensor: Any, values: np.ndarray) -> None:
         with self.torch.no_grad():
@@ -269,6 +401,9 @@ class TorchNet(Net):
         return arrays
 
     def settle(self, inputs: Sequence[np.ndarray]) -> None:
+        for name, tensor, _ in self.items():
+            if self._tensor(tensor).is_meta and not self._lazy(self._tensor(tensor)):
+                raise ValueError(f"{self.owner}: {name} {self.missing(tensor)}")
         if self.waits():
             modes = [(m, m.training) for m in self.net.modules()]
             try:
@@ -277,11 +412,18 @@ class TorchNet(Net):
                 for module, mode in modes:
                     module.training = mode
 
-    def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        self.net.eval()
+    def _call(self, arrays: list[Any]) -> list[Any]:
+        """The net's outputs, one array after the other."""
+        nn = self.torch.nn
+        if isinstance(self.net, (nn.LSTM, nn.LSTMCell)) and len(arrays) > 1:
+            arrays = [arrays[0], tuple(arrays[1:])]  # the states are one argument
+        return _leaves(self.net(*arrays))
+
+    def forward(self, inputs: Sequence[np.ndarray], training: bool) -> list[np.ndarray]:
+        self.net.train(training)
         with self.torch.no_grad():
-            outputs = _as_list(self.net(*self._arrays(inputs, self.dtype(), False)))
-        return [self._values(o) for o in outputs]
+            outputs = self._call(self._arrays(inputs, self.dtype(), False))
+        return [self.values(o) for o in outputs]
 
     def forward_backward(
         self, inputs: Sequence[np.ndarray], head: Head
@@ -292,7 +434,7 @@ class TorchNet(Net):
         names = {id(module): name for name, module in self.net.named_modules()}
 
         def count(module: Any, args: Any, output: Any) -> None:
-            sizes[names[id(module)]] = args[0].numel() // args[0].shape[1]
+            sizes[names[id(module)]] = output.numel() // module.running_var.numel()
 
         norms = [
             m for m in self.net.modules() if getattr(m, "running_var", None) is not None
@@ -300,11 +442,11 @@ class TorchNet(Net):
         hooks = [norm.register_forward_hook(count) for norm in norms]
         try:
             arrays = self._arrays(inputs, self.dtype(), True)
-            outputs = _as_list(self.net(*arrays))
+            outputs = self._call(arrays)
         finally:
             for hook in hooks:
                 hook.remove()
-        plain = [self._values(o) for o in outputs]
+        plain = [self.values(o) for o in outputs]
         heads = [
             (o, self.torch.as_tensor(h).to(o))
             for h, o in zip(head(plain), outputs, strict=True)
@@ -315,12 +457,12 @@ class TorchNet(Net):
         return {
             "outputs": plain,
             "inputs": [
-                np.zeros(a.shape) if a.grad is None else self._values(a.grad)
+                np.zeros(a.shape) if a.grad is None else self.values(a.grad)
                 for a in arrays
                 if a.requires_grad
             ],
             "gradients": {
-                name: np.zeros(self.shape(t)) if g is None else self._values(g)
+                name: np.zeros(self.shape(t)) if g is None else self.values(g)
                 for name, t, trained in self.items()
                 if trained
                 for g in [self._tensor(t).grad]
@@ -364,20 +506,16 @@ class TorchNet(Net):
             for name, buffer in m._buffers.items()
             if buffer is not None
         ]
-        drops = [
-            (m, m.p)
-            for m in self.net.modules()
-            if isinstance(m, torch.nn.modules.dropout._DropoutNd) and not dropout
-        ]
-        depths = [(m, m._drop_prob) for m in self.net.modules() if _drops(m)]
+        rates = _rates(self.net.modules(), dropout)
         flags = [(torch.backends.cudnn, torch.backends.cudnn.allow_tf32)]
         flags.append(
             (torch.backends.cuda.matmul, torch.backends.cuda.matmul.allow_tf32)
         )
-        for module, _ in drops:
-            module.p = 0.0
-        for module, _ in depths:
-            module._drop_prob = 0.0
+        self.off = _kinds(rates)
+        if devices and any(flag for _, flag in flags):
+            self.off["TF32"] = 1
+        for module, name, _ in rates:
+            setattr(module, name, 0.0)
         for backend, _ in flags:
             backend.allow_tf32 = False
         for parameter, _ in gradients:
@@ -394,10 +532,8 @@ class TorchNet(Net):
                 module.training = mode
             for parameter, gradient in gradients:
                 parameter.grad = gradient
-            for module, p in drops:
-                module.p = p
-            for module, p in depths:
-                module._drop_prob = p
+            for module, name, rate in rates:
+                setattr(module, name, rate)
             for backend, flag in flags:
                 backend.allow_tf32 = flag
             torch.set_rng_state(generator)
@@ -412,18 +548,39 @@ class GluonNet(Net):
         from d2lutils.compat import mx
 
         self.owner, self.mx, self.net = owner, mx, net
-        self.layers = []
+        self.every, self.off = [], Counter()
         self.blocks: list[Any] = []
+        # Whether the first graph recorded concatenates, or hides what it does: in
+        # float32 oneDNN may end the process in the backward pass of that.
+        self.deadly: bool | None = None
+        # A recurrent layer returns its states only if it was given some.
+        self.states = isinstance(net, mx.gluon.rnn.rnn_layer._RNNLayer)
         self._walk(net, "")
+        self.layers = [layer for layer in self.every if layer.tensors]
 
     def _walk(self, block: Any, path: str) -> None:
         if any(block is known for known in self.blocks):
             return  # used twice, listed once, as by PyTorch
         self.blocks.append(block)
-        tensors = {_ROLES.get(role, role): p for role, p in block._reg_params.items()}
-        if tensors:
+        if isinstance(block, self.mx.gluon.SymbolBlock):
+            graph = json.loads(block._cached_graph[1].tojson())
+            for layer in _named(dict(block.params.items()), _norms(graph)):
+                layer.path = f"{path}.{layer.path}" if path else layer.path
+                self.every.append(layer)
+            return
+        own = {_role(role): p for role, p in block._reg_params.items()}
+        if own:
+            kind = self.mx.gluon.parameter.Constant
+            constants = {role: p for role, p in own.items() if isinstance(p, kind)}
+            tensors = {role: p for role, p in own.items() if role not in constants}
             trained = {role for role in tensors if role not in STATISTICS}
-            self.layers.append(Layer(path, type(block).__name__, tensors, trained))
+            options = getattr(block, "_kwargs", {})
+            self.every.append(
+                Layer(
+                    *(path, type(block).__name__, tensors, trained, constants),
+                    *(_fixed_gamma(options), options, block),
+                )
+            )
         for name, child in block._children.items():
             self._walk(child, f"{path}.{name}" if path else str(name))
 
@@ -438,9 +595,9 @@ class GluonNet(Net):
         return sum(prod(p.shape) for p in unique.values() if p.grad_req == "null")
 
     def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
-        arrays = self._arrays(inputs, self.dtype())
+        arrays = self._arrays(inputs)
         with self.mx.autograd.record():
-            self.net(*arrays)
+            self._call(arrays)
         self.mx.nd.waitall()
         return arrays, None
 
@@ -464,19 +621,39 @@ class GluonNet(Net):
         return block
 
     def shape(self, tensor: Any) -> tuple[int, ...]:
-        return tuple(tensor.shape or (0,))
+        # An unknown size is 0, and -1 under npx.set_np().
+        return tuple(max(n, 0) for n in tensor.shape or (0,))
 
     def get(self, tensor: Any) -> np.ndarray | None:
         if tensor._data is None:
             return None
-        return tensor.data(tensor.list_ctx()[0]).asnumpy()
+        return self.values(tensor.data(tensor.list_ctx()[0]))
+
+    def values(self, array: Any) -> np.ndarray:
+        if np.dtype(array.dtype).kind == "V":  # bfloat16
+            array = array.astype("float32")
+        return array.asnumpy()
+
+    def array(self, values: Any, dtype: Any, context: Any = None) -> Any:
+        """An array of the kind that Gluon takes now: `mx.np`'s under npx.set_np()."""
+        if np.dtype(dtype).kind == "V":
+            return self.array(values, "float32", context).astype(dtype)
+        make = self.mx.np if self.mx.util.is_np_array() else self.mx.nd
+        return make.array(values, ctx=context, dtype=dtype)
 
     def set(self, tensor: Any, values: np.ndarray) -> None:
         if tensor._data is None:
             # Never initialised, or waiting for its shape, which is known now.
             tensor.shape = values.shape
             tensor.initialize(init=self.mx.init.Zero(), force_reinit=True)
-        tensor.set_data(self.mx.nd.array(values, dtype=tensor.dtype))
+        tensor.set_data(self.array(values, tensor.dtype))
+
+    def initialize_constants(self) -> None:
+        """Give constants that have no values yet those of their definition."""
+        for layer in self.every:
+            for tensor in layer.constants.values():
+                if tensor._data is None:
+                    tensor.initialize()
 
     def dtype(self) -> str:
         first = self.first()
@@ -485,17 +662,32 @@ class GluonNet(Net):
     def cast(self, dtype: str) -> None:
         self.net.cast(dtype)
 
-    def _arrays(self, inputs: Sequence[np.ndarray], dtype: str) -> list[Any]:
+    def _arrays(self, inputs: Sequence[np.ndarray]) -> list[Any]:
         first = self.first()
         context = self.mx.cpu() if first is None else first.list_ctx()[0]
+        dtype = "float32" if first is None else first.dtype
         return [
-            self.mx.nd.array(
-                x,
-                ctx=context,
-                dtype=dtype if np.issubdtype(x.dtype, np.floating) else x.dtype,
+            self.array(
+                x, dtype if np.issubdtype(x.dtype, np.floating) else x.dtype, context
             )
             for x in inputs
         ]
+
+    def _call(self, arrays: list[Any]) -> list[Any]:
+        """The net's outputs, one array after the other."""
+        cell = isinstance(self.net, self.mx.gluon.rnn.RecurrentCell)
+        if not cell and not self.states:
+            return _leaves(self.net(*arrays))
+        x, *states = arrays
+        if not states:
+            batch = x.shape[0 if cell else self.net._layout.find("N")]
+            info = self.net.state_info(batch)
+            states = [
+                self.array(np.zeros(i["shape"]), x.dtype, x.ctx) for i in info
+            ]
+        outputs = self.net(x, states)
+        # A cell's output is one of its states, and PyTorch's returns these alone.
+        return _leaves(outputs[1] if cell else outputs)
 
     def settle(self, inputs: Sequence[np.ndarray]) -> None:
         for name, tensor, _ in self.items():
@@ -507,29 +699,41 @@ class GluonNet(Net):
         if self.waits():
             self.evaluate(inputs)
 
-    def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        with self.mx.autograd.predict_mode():
-            outputs = _as_list(self.net(*self._arrays(inputs, self.dtype())))
-        return [o.asnumpy() for o in outputs]
+    def forward(self, inputs: Sequence[np.ndarray], training: bool) -> list[np.ndarray]:
+        autograd = self.mx.autograd
+        with autograd.train_mode() if training else autograd.predict_mode():
+            return [self.values(o) for o in self._call(self._arrays(inputs))]
 
     def forward_backward(
         self, inputs: Sequence[np.ndarray], head: Head
     ) -> dict[str, Any]:
         for _, parameter, _ in self.items():
-            if parameter.grad_req != "null":
+            if parameter.grad_req == "null":
+                continue
+            if self.mx.util.is_np_array():  # where zero_grad raises
+                for gradient in parameter.list_grad():
+                    gradient[()] = 0
+            else:
                 parameter.zero_grad()
-        arrays = self._arrays(inputs, self.dtype())
+        arrays = self._arrays(inputs)
         real = [a for a in arrays if np.issubdtype(a.dtype, np.floating)]
         for array in real:
             array.attach_grad()
         with self.mx.autograd.record():
-            outputs = _as_list(self.net(*arrays))
-        plain = [o.asnumpy() for o in outputs]
-        heads = [
-            self.mx.nd.array(h, ctx=o.context, dtype=o.dtype)
-            for h, o in zip(head(plain), outputs, strict=True)
-        ]
-        self.mx.autograd.backward(outputs, heads)
+            outputs = self._call(arrays)
+        plain = [self.values(o) for o in outputs]
+        recorded = [self._recorded(o) for o in outputs]
+        if self.deadly is None:
+            graph = "".join(s.tojson().lower() for s in recorded if s is not None)
+            self.deadly = "concat" in graph or "cachedop" in graph
+        heads: dict[int, list[Any]] = {}
+        for h, o, symbol in zip(head(plain), outputs, recorded, strict=True):
+            if symbol is not None and np.issubdtype(o.dtype, np.floating):
+                # MXNet would count an array that is returned twice once.
+                known = heads.setdefault(id(o), [o, 0])
+                known[1] = known[1] + self.array(h, o.dtype, o.ctx)
+        if heads:
+            self.mx.autograd.backward(*map(list, zip(*heads.values(), strict=True)))
         return {
             "outputs": plain,
             "inputs": [a.grad.asnumpy() for a in real],
@@ -541,6 +745,13 @@ class GluonNet(Net):
                 if trained
             },
         }
+
+    def _recorded(self, output: Any) -> Any:
+        """The graph on the way to an output; None if it has no gradient."""
+        try:
+            return self.mx.autograd.get_symbol(output)
+        except self.mx.MXNetError:
+            return None
 
     def optimizer(
         self, rate: float, momentum: float, decay: float
@@ -570,7 +781,7 @@ class GluonNet(Net):
     def zeros(self, shape: Sequence[int]) -> Any:
         """Zeros of the net's dtype, on its device."""
         self.settle([np.zeros(shape, dtype="float32")])
-        (x,) = self._arrays([np.zeros(shape, dtype="float32")], self.dtype())
+        (x,) = self._arrays([np.zeros(shape, dtype="float32")])
         return x
 
     @contextmanager
@@ -578,30 +789,27 @@ class GluonNet(Net):
         """Stochastic depth, and dropout unless asked for, off inside; all as it was
         afterwards."""
         state = self.state()
-        dtypes = [(tensor, tensor.dtype) for _, tensor, _ in self.items()]
+        dtypes = [
+            (tensor, tensor.dtype)
+            for layer in self.every
+            for tensor in [*layer.tensors.values(), *layer.constants.values()]
+        ]
         parameters = [p for _, p, _ in self.items() if p.grad_req != "null"]
         gradients = [[g.copy() for g in p.list_grad()] for p in parameters]
         flags = [(b, b._active, b._flags) for b in self.blocks if hasattr(b, "_active")]
-        drops = [
-            (b, b._rate)
-            for b in self.blocks
-            if isinstance(b, self.mx.gluon.nn.Dropout) and not dropout
-        ]
-        depths = [(b, b._drop_prob) for b in self.blocks if _drops(b)]
-        for block, _ in drops:
-            block._rate = 0.0
-        for block, _ in depths:
-            block._drop_prob = 0.0
+        rates = _rates(self.blocks, dropout)
+        self.off = _kinds(rates)
+        for block, name, _ in rates:
+            setattr(block, name, 0.0)
         try:
             yield
         finally:
+            self._forget_errors(parameters)
             for tensor, dtype in dtypes:
                 tensor.cast(dtype)
             self.load(state)
-            for block, rate in drops:
-                block._rate = rate
-            for block, rate in depths:
-                block._drop_prob = rate
+            for block, name, rate in rates:
+                setattr(block, name, rate)
             for block, active, options in flags:
                 block._active, block._flags = active, options
                 block._clear_cached_op()
@@ -609,19 +817,191 @@ class GluonNet(Net):
                 for gradient, values in zip(parameter.list_grad(), saved, strict=True):
                     gradient[:] = values
 
+    def _forget_errors(self, parameters: list[Any]) -> None:
+        """An array that an operator failed on stays unusable until it was read."""
+        for p in parameters:
+            for array in [*p.list_data(), *p.list_grad()]:
+                with suppress(self.mx.MXNetError):
+                    array.wait_to_read()
+        with suppress(self.mx.MXNetError):
+            self.mx.nd.waitall()
 
-def _drops(block: Any) -> bool:
-    """Whether a block is this package's `StochasticDepth`, of either half."""
-    kind = type(block)
-    return kind.__name__ == "StochasticDepth" and kind.__module__.startswith("d2lutils")
+
+def _rates(layers: Iterable[Any], dropout: bool) -> list[tuple[Any, str, float]]:
+    """(layer, attribute, rate) of what is random in training; with `dropout` only of
+    what drops whole branches."""
+    found = []
+    for layer in layers:
+        names = [kind.__name__ for kind in type(layer).__mro__]
+        if any(map(_DEPTH.search, names)) or (
+            not dropout and any(map(_RANDOM.search, names))
+        ):
+            rates = [(name, getattr(layer, name, None)) for name in _RATES]
+            found += [
+                (layer, name, rate)
+                for name, rate in rates
+                if isinstance(rate, (int, float)) and rate > 0
+            ]
+    return found
 
 
-def _as_list(outputs: Any) -> list[Any]:
-    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+def _kinds(rates: list[tuple[Any, str, float]]) -> Counter[str]:
+    """How many of each kind of layer are random."""
+    names = [(type(layer).__name__, name) for layer, name, _ in rates]
+    return Counter(
+        f"{kind}'s dropout" if "dropout" in name else kind for kind, name in names
+    )
 
 
-def net_of(owner: str, name: str, net: Any) -> TorchNet | GluonNet:
-    """The adapter for a net; TypeError if it belongs to neither framework."""
+def _leaves(outputs: Any) -> list[Any]:
+    """The arrays in what a net returns: alone, in lists, tuples and dicts (by key)."""
+    if isinstance(outputs, Mapping):
+        outputs = [outputs[key] for key in sorted(outputs, key=str)]
+    if isinstance(outputs, (list, tuple)):
+        return [leaf for output in outputs for leaf in _leaves(output)]
+    return [outputs] if hasattr(outputs, "dtype") else []
+
+
+def _fixed_gamma(options: dict[str, Any]) -> dict[str, np.ndarray]:
+    """MXNet computes with ones, whatever gamma holds, if `fix_gamma` is set."""
+    return {"weight": np.ones(())} if options.get("fix_gamma") is True else {}
+
+
+def _norms(graph: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of the batch norms in a symbol's JSON, by the names of their
+    inputs."""
+    nodes, found = graph["nodes"], {}
+    for node in nodes:
+        if node["op"] in ("BatchNorm", "BatchNorm_v1", "_contrib_SyncBatchNorm"):
+            given = node.get("attrs", {})
+            options = {
+                "momentum": float(given.get("momentum", 0.9)),
+                "fix_gamma": given.get("fix_gamma", "True") in ("True", "1"),
+                "use_global_stats": given.get("use_global_stats") in ("True", "1"),
+            }
+            for index, *_ in node["inputs"][1:]:
+                found[nodes[index]["name"]] = options
+    return found
+
+
+def _named(
+    arrays: dict[str, Any], norms: dict[str, dict[str, Any]] | None = None
+) -> list[Layer]:
+    """Layers from the names of their parameters, in the order of the first of each."""
+    layers: dict[str, Layer] = {}
+    for name, array in arrays.items():
+        own = name.removeprefix("arg:").removeprefix("aux:")
+        path, _, role = own.rpartition(".")
+        ending = _ENDING.search(own)
+        if not path and ending:
+            path, role = own[: ending.start()], ending[1]
+        if role == "num_batches_tracked":
+            continue
+        role = _role(role)
+        options = (norms or {}).get(own, {})
+        layer = layers.setdefault(
+            path, Layer(path, "by name", {}, set(), {}, _fixed_gamma(options), options)
+        )
+        layer.tensors[role] = array
+        if role not in STATISTICS:
+            layer.trained.add(role)
+    return list(layers.values())
+
+
+class ArrayNet(Net):
+    """Arrays by name, from a dict or a file, seen as a `Net` to copy from."""
+
+    def __init__(
+        self,
+        owner: str,
+        arrays: Mapping[str, Any],
+        norms: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.owner = owner
+        plain = {}
+        for name, array in arrays.items():
+            if not isinstance(name, str):
+                raise TypeError(f"{owner}: source has a key that is no name: {name!r}")
+            plain[name] = self.values(array)
+            if plain[name].dtype.kind not in "biufc":
+                raise TypeError(
+                    f"{owner}: source[{name!r}] must be an array, "
+                    f"got {type(array).__name__}"
+                )
+        if not plain:
+            raise ValueError(f"{owner}: source holds no arrays")
+        self.layers = self.every = _named(plain, norms)
+
+    def values(self, array: Any) -> np.ndarray:
+        if hasattr(array, "list_data"):  # a Parameter of Gluon's
+            array = array.list_data()[0]
+        if hasattr(array, "detach") and hasattr(array, "cpu"):
+            array = array.detach().cpu()
+            return (array.float() if "bfloat16" in str(array.dtype) else array).numpy()
+        if hasattr(array, "asnumpy"):
+            if np.dtype(array.dtype).kind == "V":
+                array = array.astype("float32")
+            return array.asnumpy()
+        return np.asarray(array)
+
+    def get(self, tensor: Any) -> np.ndarray | None:
+        return tensor
+
+    def shape(self, tensor: Any) -> tuple[int, ...]:
+        return tensor.shape
+
+
+_MXNET_FILE = b"\x12\x01\0\0\0\0\0\0"
+
+
+def _read(owner: str, path: Path) -> ArrayNet:
+    """The arrays of a file that MXNet, PyTorch or NumPy has written."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{owner}: source names no file: {path.name}")
+    norms = None
+    with path.open("rb") as file:
+        start = file.read(len(_MXNET_FILE))
+    if start == _MXNET_FILE:
+        from d2lutils.compat import mx
+
+        arrays = mx.nd.load(str(path))
+        # export writes net-symbol.json beside net-0000.params; it alone knows which
+        # gammas are fixed.
+        graph = path.with_name(re.sub(r"-\d+$", "", path.stem) + "-symbol.json")
+        if graph.is_file():
+            norms = _norms(json.loads(graph.read_text(encoding="utf-8")))
+    elif zipfile.is_zipfile(path) and any(
+        name.endswith(".npy") for name in zipfile.ZipFile(path).namelist()
+    ):
+        arrays = dict(np.load(path))
+    else:
+        import torch
+
+        try:
+            arrays = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                f"{owner}: source {path.name} is not what save_parameters, export, "
+                "torch.save(net.state_dict(), …) or numpy.savez writes"
+            ) from error
+    if not isinstance(arrays, Mapping):
+        raise ValueError(f"{owner}: source {path.name} holds arrays without names")
+    return ArrayNet(owner, arrays, norms)
+
+
+def source_of(owner: str, name: str, source: Any) -> Net:
+    """The adapter for a net, a dict of arrays or a file, to copy from."""
+    if isinstance(source, (str, Path)):
+        return _read(owner, Path(source))
+    # What collect_params returns is no Mapping.
+    if isinstance(source, Mapping) or hasattr(source, "get_constant"):
+        return ArrayNet(owner, dict(source.items()))
+    return net_of(owner, name, source, " (nor a file, nor arrays by name)")
+
+
+def net_of(owner: str, name: str, net: Any, other: str = "") -> TorchNet | GluonNet:
+    """The adapter for a net; TypeError if it belongs to neither framework (`other`
+    says what else it is not)."""
     # A framework that was never imported cannot have made this net.
     torch, mxnet = sys.modules.get("torch"), sys.modules.get("mxnet")
     if torch is not None and isinstance(net, torch.nn.Module):
@@ -630,7 +1010,7 @@ def net_of(owner: str, name: str, net: Any) -> TorchNet | GluonNet:
         return GluonNet(owner, net)
     raise TypeError(
         f"{owner}: {name} must be a Gluon Block or a PyTorch Module, "
-        f"got {type(net).__name__}"
+        f"got {type(net).__name__}{other}"
     )
 
 

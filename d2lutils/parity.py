@@ -13,14 +13,23 @@ Nothing here imports a framework before it is handed one of its nets.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import importlib
+import os
+import pickle
+import re
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from d2lutils import checks
-from d2lutils.nets import STATISTICS, GluonNet, Layer, Net, TorchNet, net_of
+from d2lutils.nets import STATISTICS, GluonNet, Layer, Net, TorchNet, net_of, source_of
 
 __all__ = ["Noise", "Report", "Row", "compare", "copy_parameters"]
 
@@ -34,8 +43,9 @@ _TINY = 1e-300
 
 
 def _describe(net: Net, layer: Layer) -> str:
-    tensors = ", ".join(f"{role} {net.shape(t)}" for role, t in layer.tensors.items())
-    return f"{layer.path or 'the net itself'} ({layer.kind}: {tensors})"
+    tensors = [f"{role} {net.shape(t)}" for role, t in layer.tensors.items()]
+    tensors += [f"{r} fixed" for r in layer.fixed if r not in layer.tensors]
+    return f"{layer.path or 'the net itself'} ({layer.kind}: {', '.join(tensors)})"
 
 
 def _compatible(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
@@ -47,65 +57,190 @@ def _compatible(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
     )
 
 
-def _match(owner: str, one: Net, two: Net, labels: tuple[str, str]) -> None:
-    """ValueError at the first layer in which two nets are built differently."""
-    for i in range(max(len(one.layers), len(two.layers))):
-        if i >= len(one.layers) or i >= len(two.layers):
-            longer, label = (
-                (one, labels[0]) if i < len(one.layers) else (two, labels[1])
+def _roles(layer: Layer) -> list[str]:
+    """What the layer computes with, stored or not."""
+    return list(dict.fromkeys([*layer.tensors, *layer.fixed]))
+
+
+def _tensor(layer: Layer, role: str) -> Any:
+    """A parameter, or a constant that the other framework has as a parameter."""
+    return layer.tensors.get(role, layer.constants.get(role))
+
+
+def _fixed(net: Net, layer: Layer, role: str) -> np.ndarray | None:
+    """What a layer computes with if training never changes it; None otherwise."""
+    if role in layer.fixed or role in layer.tensors:
+        return layer.fixed.get(role)
+    return net.get(layer.constants[role])
+
+
+def _shape(net: Net, layer: Layer, role: str) -> tuple[int, ...]:
+    tensor = _tensor(layer, role)
+    return layer.fixed[role].shape if tensor is None else net.shape(tensor)
+
+
+def _fit(one: Net, a: Layer, two: Net, b: Layer) -> bool:
+    """Whether two layers can hold the same numbers."""
+    roles = {*_roles(a), *_roles(b)}
+    if any(
+        role not in layer.fixed and _tensor(layer, role) is None
+        for role in roles
+        for layer in (a, b)
+    ):
+        return False
+    shapes = [(_shape(one, a, role), _shape(two, b, role)) for role in roles]
+    # Gluon's GroupNorm has one gamma for a group, PyTorch's one for a channel.
+    groups = a.kind == b.kind == "GroupNorm"
+    return all(
+        _compatible(s, t) or (groups and not max(*s, *t) % min(*s, *t))
+        for s, t in shapes
+    )
+
+
+def _match(
+    owner: str, one: Net, two: Net, labels: tuple[str, str]
+) -> list[tuple[Layer, Layer]]:
+    """Pairs of layers; ValueError at the first in which two nets are built differently.
+
+    A layer that stores nothing to be trained (only constants, or a norm without scale
+    and shift) is passed over if the other net has no partner for it.
+    """
+    pairs = []
+    i = j = 0
+    while i < len(one.every) or j < len(two.every):
+        a = one.every[i] if i < len(one.every) else None
+        b = two.every[j] if j < len(two.every) else None
+        if a and b and _fit(one, a, two, b):
+            pairs.append((a, b))
+            i, j = i + 1, j + 1
+        elif a and not a.tensors:
+            i += 1
+        elif b and not b.tensors:
+            j += 1
+        elif a and b:
+            number = sum(bool(c.tensors or d.tensors) for c, d in pairs)
+            raise ValueError(
+                f"{owner}: layer {number} differs: {labels[0]} {_describe(one, a)}, "
+                f"{labels[1]} {_describe(two, b)}"
             )
+        else:
+            longer, layer, label = (one, a, 0) if a else (two, b, 1)
+            assert layer is not None
             raise ValueError(
                 f"{owner}: {labels[0]} has {len(one.layers)} layers with parameters, "
                 f"{labels[1]} has {len(two.layers)}; the first without a partner is "
-                f"{label} {_describe(longer, longer.layers[i])}"
+                f"{labels[label]} {_describe(longer, layer)}"
             )
-        a, b = one.layers[i], two.layers[i]
-        if set(a.tensors) != set(b.tensors) or not all(
-            _compatible(one.shape(a.tensors[r]), two.shape(b.tensors[r]))
-            for r in a.tensors
-        ):
-            raise ValueError(
-                f"{owner}: layer {i} differs: {labels[0]} {_describe(one, a)}, "
-                f"{labels[1]} {_describe(two, b)}"
-            )
+    return pairs
+
+
+def _constants(one: Net, two: Net) -> list[tuple[str, Any, Any]]:
+    """(name, tensor, tensor) of constants that both nets have under one name.
+
+    What only one of them has is no parameter and no difference.
+    """
+    found: list[dict[str, list[tuple[str, Any]]]] = [{}, {}]
+    for net, roles in zip((one, two), found, strict=True):
+        for layer in net.every:
+            for role, tensor in layer.constants.items():
+                roles.setdefault(role, []).append((layer.name(role), tensor))
+    return [
+        (name, a, b)
+        for role in found[0]
+        if len(found[0][role]) == len(found[1].get(role, []))
+        for (_, a), (name, b) in zip(found[0][role], found[1][role], strict=True)
+        if one.shape(a) == two.shape(b)
+    ]
+
+
+def _resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Values in another shape: of one number for all, or one for each group of
+    channels; None if channels of a group differ."""
+    if 0 in shape or values.shape == shape:
+        return values
+    if values.ndim == 0:
+        return np.full(shape, values)
+    if shape[0] > len(values):
+        return np.repeat(values, shape[0] // len(values))
+    groups = values.reshape(shape[0], -1)
+    return groups[:, 0] if (groups == groups[:, :1]).all() else None
 
 
 def copy_parameters(source: Any, target: Any) -> None:
     """Copy all parameters and running statistics from one net into another.
 
     Layers are matched in the order in which they were registered, parameters by
-    their role (Gluon's gamma and beta are PyTorch's weight and bias), shapes must
-    agree. Works from Gluon to PyTorch, back, and within one framework. A Gluon
-    target that is not initialised, or waits for its shapes, is initialised by this.
-    Values take the target's dtype. Either everything is copied or nothing.
+    their role (Gluon's gamma and beta are PyTorch's weight and bias, l0_i2h_weight is
+    weight_ih_l0), shapes must agree. Works from Gluon to PyTorch, back, and within
+    one framework. What is copied is what the source computes with: ones for the gamma
+    of `BatchNorm(scale=False)`, whatever it stores, ones and zeros for a norm with
+    `affine=False`. Constants and buffers are copied where both nets have them under
+    one name. A Gluon target that is not initialised, or waits for its shapes, is
+    initialised by this. Values take the target's dtype. Either everything is copied
+    or nothing.
+
+        copy_parameters("net-0000.params", torch_net)
 
     Args:
-        source, target: a Gluon Block or a PyTorch Module each.
+        source: a Gluon Block (a SymbolBlock, too), a PyTorch Module, a dict of arrays
+            by name, or the path of a file: of `save_parameters` or `export`, of
+            `torch.save(net.state_dict(), path)`, or of `numpy.savez`.
+        target: a Gluon Block or a PyTorch Module.
 
     Raises:
-        TypeError: one of them is neither.
+        TypeError: one of them is none of these.
+        FileNotFoundError: there is no such file.
         ValueError: the nets differ in structure or a shape (the first mismatch is
-            named with both sides), or the source has no values yet.
+            named with both sides), the source has no values yet, or the target
+            cannot hold them: a fixed scale or shift, a lazy layer, the meta device.
     """
     owner = "copy_parameters"
-    one, two = net_of(owner, "source", source), net_of(owner, "target", target)
-    _match(owner, one, two, ("source", "target"))
-    copies = []
-    for a, b in zip(one.layers, two.layers, strict=True):
-        for role, tensor in a.tensors.items():
-            values = one.get(tensor)
-            if values is None:
-                raise ValueError(
-                    f"{owner}: source {a.path}.{role} has no values yet: initialise "
-                    "the net and run one forward pass first"
-                )
-            if isinstance(two, TorchNet) and two.shape(b.tensors[role]) == (0,):
-                raise ValueError(
-                    f"{owner}: target {b.path}.{role} is lazy: run one forward pass"
-                )
-            copies.append((b.tensors[role], values))
+    one, two = source_of(owner, "source", source), net_of(owner, "target", target)
+    copies: list[tuple[Any, np.ndarray | None]] = []
+    for a, b in _match(owner, one, two, ("source", "target")):
+        for role in dict.fromkeys([*_roles(a), *_roles(b)]):
+            copies.append(_copied(owner, one, a, two, b, role))
+    for _, tensor, other in _constants(one, two):
+        copies.append((other, one.get(tensor)))
     for tensor, values in copies:
-        two.set(tensor, values)
+        if tensor is not None and values is not None:
+            two.set(tensor, values)
+    if isinstance(two, GluonNet):
+        two.initialize_constants()
+
+
+def _copied(
+    owner: str, one: Net, a: Layer, two: Net, b: Layer, role: str
+) -> tuple[Any, np.ndarray]:
+    """The target's tensor, None where it stores nothing, and the values for it."""
+    given, tensor = _tensor(a, role), _tensor(b, role)
+    values = a.fixed[role] if role in a.fixed else one.get(given)
+    if values is None:
+        raise ValueError(f"{owner}: source {a.name(role)} {one.missing(given)}")
+    if tensor is not None and isinstance(two, TorchNet):
+        if two.shape(tensor) == (0,):
+            raise ValueError(
+                f"{owner}: target {b.name(role)} is lazy: run one forward pass"
+            )
+        if two.get(tensor) is None:
+            raise ValueError(f"{owner}: target {b.name(role)} {two.missing(tensor)}")
+    shape = _shape(two, b, role)
+    if 0 in shape and given is not None:
+        shape = one.shape(given)
+    fitting = _resized(values, shape)
+    if fitting is None:
+        raise ValueError(
+            f"{owner}: target {b.name(role)} has one number for a group of channels, "
+            f"and source {a.name(role)} differs within a group"
+        )
+    if role in b.fixed and not (fitting == b.fixed[role]).all():
+        number = b.fixed[role].flat[0]
+        why = "scale=False" if tensor is not None else f"it has no {role}"
+        raise ValueError(
+            f"{owner}: target {b.name(role)} is always {number:g} in this {b.kind} "
+            f"({why}), and source {a.name(role)} is not"
+        )
+    return tensor, fitting
 
 
 def _power(bound: float) -> str:
@@ -113,28 +248,44 @@ def _power(bound: float) -> str:
     return f"1e{round(np.log10(bound))}"
 
 
+def _about(difference: float) -> str:
+    """One significant digit, so that it is the same on each machine."""
+    return re.sub(r"e([-+])0*", r"e\1", f"{float(f'{difference:.0e}'):g}")
+
+
 @dataclass(frozen=True)
 class Row:
-    """One comparison: the largest difference found and the bound it must keep."""
+    """One comparison: the largest difference found and the bound it must keep.
+
+    `failed` says why there is nothing to compare, if a framework gave up or a net does
+    not agree with itself.
+    """
 
     quantity: str
     mode: str
     bound: float
     difference: float
     worst: str = ""
+    failed: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether the difference keeps the bound (never, if it is not a number)."""
-        return bool(self.difference <= self.bound)
+        return not self.failed and bool(self.difference <= self.bound)
 
     @property
     def verdict(self) -> str:
         """The result in words that do not change from machine to machine."""
+        if self.failed:
+            return self.failed
         if self.ok:
             return f"within {_power(self.bound)}" if self.bound else "equal"
-        more = f" by more than {_power(self.bound)}" if self.bound else ""
-        return f"differs{more}" + (f", most at {self.worst}" if self.worst else "")
+        if np.isinf(self.difference):
+            return f"differs at {self.worst}"
+        where = f", most at {self.worst}" if self.worst else ""
+        if np.isnan(self.difference):
+            return f"not a number{where}"
+        return f"differs by {_about(self.difference)}{where}"
 
 
 @dataclass(frozen=True)
@@ -144,10 +295,13 @@ class Noise:
     quantity: str
     apart: float
     floor: float
+    failed: str = ""
 
     @property
     def verdict(self) -> str:
         """Whether the difference is of the size of rounding, in words."""
+        if self.failed:
+            return self.failed
         if self.apart <= NOISE * self.floor:
             return "rounding only"
         return f"more than {NOISE:g}x its rounding"
@@ -159,6 +313,7 @@ class Report:
 
     In float32 nothing has a bound: the numbers of `.float32` say how far apart the
     frameworks are, and the most that one of them is from its own float64 result.
+    `notes` are lines below the table: where two nets part, what was switched off.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -166,10 +321,11 @@ class Report:
     layers: int = 0
     numbers: int = 0
     steps: int = 0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """Whether every float64 comparison keeps its bound."""
+        """Whether every float64 comparison was made and keeps its bound."""
         return bool(self.rows) and all(row.ok for row in self.rows)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
@@ -182,12 +338,21 @@ class Report:
         ]
         beside = {noise.quantity: noise.verdict for noise in self.float32}
         for line in lines:
-            line.append(beside.get(line[0], ""))
+            line.append(beside.pop(line[0], ""))
+        lines += [[name, *("" for _ in modes), text] for name, text in beside.items()]
         heads = [f"float64, {mode}" for mode in modes]
         return ["Gluon against PyTorch", *heads, "float32, one pass"], lines
 
     def _summary(self) -> str:
-        verdict = "the same" if self.ok else "NOT the same"
+        wrong = [row for row in self.rows if not row.ok]
+        if self.ok:
+            verdict = "the same"
+        elif not wrong or any(not row.failed for row in wrong):
+            verdict = "NOT the same"
+        elif all(row.mode == "hybridized" for row in wrong):
+            verdict = "the same imperatively, NOT compared hybridized"
+        else:
+            verdict = "NOT decided"
         return (
             f"{verdict}: {self.layers} layers with parameters, {self.numbers:,} "
             f"numbers, {self.steps} training steps"
@@ -202,25 +367,26 @@ class Report:
             ).rstrip()
             for row in [headers, ["-" * w for w in widths], *lines]
         ]
-        return "\n".join([*text, self._summary()])
+        return "\n".join([*text, self._summary(), *self.notes])
 
     def _repr_html_(self) -> str:
         from d2lutils import show
 
         headers, lines = self._table()
-        table = show.table(lines, headers, caption=f"Parity: {self._summary()}")
+        words = "; ".join([self._summary(), *self.notes])
+        table = show.table(lines, headers, caption=f"Parity: {words}")
         return table._repr_html_()
 
 
 def _difference(a: np.ndarray, b: np.ndarray, floor: float = _TINY) -> float:
-    """max|a - b| / max(max|b|, floor), in float64; infinite for unequal shapes."""
+    """max|a - b| / max(max|a|, max|b|, floor); infinite for unequal shapes."""
     if a.shape != b.shape:
         return float("inf")
     if a.size == 0:
         return 0.0
     a, b = a.astype("float64"), b.astype("float64")
     with np.errstate(invalid="ignore"):  # inf - inf is a difference: not a number
-        return float(np.abs(a - b).max() / max(np.abs(b).max(), floor))
+        return float(np.abs(a - b).max() / max(_largest([a, b]), floor))
 
 
 def _worst(
@@ -249,140 +415,306 @@ def _largest(arrays: Any) -> float:
     return max((float(np.abs(a).max()) for a in arrays if a.size), default=0.0)
 
 
+@dataclass(frozen=True)
+class _Slot:
+    """One parameter or statistic of both nets: its names there, empty where it is not
+    stored, and what is computed with if that is fixed."""
+
+    role: str
+    gluon: str
+    torch: str
+    fixed: tuple[np.ndarray | None, np.ndarray | None]
+    trained: bool
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.torch or self.gluon
+
+    def pair(self, gluon: dict[str, Any], torch: dict[str, Any]) -> Any:
+        """Both values, in one shape where one net has a number for several."""
+        a, b = (
+            values[name] if fixed is None else fixed
+            for values, name, fixed in zip(
+                *((gluon, torch), (self.gluon, self.torch), self.fixed), strict=True
+            )
+        )
+        if a.size < b.size:
+            a = _resized(a, b.shape)
+        elif b.size < a.size:
+            b = _resized(b, a.shape)
+        return a, b
+
+
+class _FrameworkError(Exception):
+    """A framework gave up; the message says which and why."""
+
+
 class _Comparison:
     """One call of `compare`, after its arguments have been checked."""
 
     def __init__(
-        self, gluon: GluonNet, torch: TorchNet, inputs: list[np.ndarray], seed: int
+        self,
+        gluon: GluonNet,
+        torch: TorchNet,
+        pairs: list[tuple[Layer, Layer]],
+        inputs: list[np.ndarray],
+        seed: int,
     ) -> None:
         self.gluon, self.torch, self.inputs, self.seed = gluon, torch, inputs, seed
-        self.names = dict(
-            zip(
-                (n for n, _, _ in gluon.items()),
-                (n for n, _, _ in torch.items()),
-                strict=True,
+        self.pairs = pairs
+        self.slots = [
+            _Slot(
+                role,
+                a.name(role) if role in a.tensors else "",
+                b.name(role) if role in b.tensors else "",
+                (_fixed(gluon, a, role), _fixed(torch, b, role)),
+                role in a.trained or role in b.trained,
+                a.options,
             )
-        )
+            for a, b in pairs
+            for role in dict.fromkeys([*_roles(a), *_roles(b)])
+        ]
+        self.constants: dict[str, Any] = {
+            name: (gluon.get(a), torch.get(b))
+            for name, a, b in _constants(gluon, torch)
+        }
+        self.hybridized = False  # and it ran imperatively
+        self.start = gluon.state(), torch.state()
+
+    def guard(
+        self, net: GluonNet | TorchNet, call: Callable[..., Any], *args: Any
+    ) -> Any:
+        """What a call returns; `_FrameworkError` says which framework gave up, why."""
+        try:
+            return call(*args)
+        except Exception as error:
+            name = "Gluon" if net is self.gluon else "PyTorch"
+            words = f"{name} fails: {_short(error)}"
+            if net is self.gluon and self.hybridized:
+                words = f"cannot be hybridized: {_short(error)}"
+            raise _FrameworkError(words) from error
 
     def head(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
         """The gradient of half the mean squared distance to a fixed random target."""
         generator = np.random.Generator(np.random.PCG64(self.seed))
-        return [(o - generator.standard_normal(o.shape)) / o.size for o in outputs]
+        return [
+            (o - generator.standard_normal(o.shape)) / max(o.size, 1) for o in outputs
+        ]
 
     def paired(self, gluon: dict[str, Any], torch: dict[str, Any]) -> dict[str, Any]:
         """Named values of both nets, by PyTorch's names."""
-        return {
-            other: (gluon[name], torch[other])
-            for name, other in self.names.items()
-            if name in gluon and other in torch
-        }
+        return {slot.name: slot.pair(gluon, torch) for slot in self.slots}
 
-    def reset(self, state: dict[str, np.ndarray]) -> None:
-        """Both nets to the same state, given by Gluon's names."""
-        self.gluon.load(state)
-        self.torch.load({self.names[name]: values for name, values in state.items()})
+    def gradients(self, gluon: dict[str, Any], torch: dict[str, Any]) -> dict[str, Any]:
+        """Named gradients of both nets; zeros where a value is fixed."""
+        found = {}
+        for slot in self.slots:
+            if not slot.trained:
+                continue
+            a, b = gluon.get(slot.gluon), torch.get(slot.torch)
+            if a is None and b is not None:
+                a = np.zeros(b.shape)
+            if b is None and a is not None:
+                b = np.zeros(a.shape)
+            if a is not None:
+                found[slot.name] = a, b
+        return found
 
-    def one_pass(self) -> dict[str, tuple[float, str]]:
-        """Differences of one evaluation, one forward and one backward pass."""
-        result = {}
-        result["output, evaluation"] = _worst(
-            _numbered(
-                "output",
-                self.gluon.evaluate(self.inputs),
-                self.torch.evaluate(self.inputs),
-            )
-        )
+    def before(self) -> tuple[float, str]:
+        """Differences of what is there before anything runs, constants included."""
+        return _worst({**self.paired(*self.start), **self.constants})
+
+    def reset(self) -> None:
+        """Both nets to the state they came in."""
+        self.gluon.load(self.start[0])
+        self.torch.load(self.start[1])
+
+    def evaluation(self, quantity: str) -> tuple[str, tuple[float, str]]:
+        """The difference of the outputs in evaluation."""
+        self.quantity = quantity
+        one = self.guard(self.gluon, self.gluon.evaluate, self.inputs)
+        two = self.guard(self.torch, self.torch.evaluate, self.inputs)
+        return quantity, _worst(_numbered("output", one, two))
+
+    def one_pass(self) -> Iterator[tuple[str, tuple[float, str]]]:
+        """(quantity, difference) of one evaluation, one forward and one backward pass;
+        `quantity` is the one at work."""
+        yield self.evaluation("output, evaluation")
+        self.quantity = "output, training"
         before = self.gluon.state()
-        one = self.gluon.forward_backward(self.inputs, self.head)
-        two = self.torch.forward_backward(self.inputs, self.head)
-        result["output, training"] = _worst(
-            _numbered("output", one["outputs"], two["outputs"])
+        one, two = (
+            self.guard(net, net.forward_backward, self.inputs, self.head)
+            for net in (self.gluon, self.torch)
         )
+        outputs = _numbered("output", one["outputs"], two["outputs"])
+        yield "output, training", _worst(outputs)
         floor = FLOOR * _largest([*two["gradients"].values(), *two["inputs"]]) + _TINY
         if two["inputs"]:
-            result["input gradients"] = _worst(
-                _numbered("input", one["inputs"], two["inputs"]), floor
-            )
-        result["parameter gradients"] = _worst(
-            self.paired(one["gradients"], two["gradients"]), floor
-        )
+            pairs = _numbered("input", one["inputs"], two["inputs"])
+            yield "input gradients", _worst(pairs, floor)
+        pairs = self.gradients(one["gradients"], two["gradients"])
+        self.apart = [
+            name
+            for name, pair in pairs.items()
+            if not _difference(*pair, floor) <= ONE_PASS
+        ]
+        yield "parameter gradients", _worst(pairs, floor)
         if two["sizes"]:
-            result["running statistics"] = self.statistics(before, two["sizes"])
-        return result
+            yield "running statistics", self.statistics(before, two["sizes"])
 
     def statistics(
         self, before: dict[str, np.ndarray], sizes: dict[str, int]
     ) -> tuple[float, str]:
         """Running statistics after one step, as Gluon's batch predicts PyTorch's."""
-        after = self.gluon.state()
-        predicted = {}
-        for name, old in before.items():
-            layer, _, role = name.rpartition(".")
-            if role not in STATISTICS:
+        after, found = self.gluon.state(), self.torch.state()
+        pairs = {}
+        for slot in self.slots:
+            if slot.role not in STATISTICS or slot.gluon is None or slot.torch is None:
                 continue
-            other = self.names[name].rpartition(".")[0]
-            # Gluon's momentum is the share it keeps, and MXNet holds it in float32:
-            # 0.9 is 0.89999998 there. PyTorch's is the share that is new, so it
-            # should be what is left of Gluon's.
-            momentum = self.gluon.block(layer)._kwargs["momentum"]
-            keeps, takes = float(np.float32(momentum)), 1.0 - momentum
-            batch = (after[name] - keeps * old) / (1.0 - keeps)
-            n = sizes.get(other, 0)
-            if role == "running_var" and n > 1:
-                batch = batch * (n / (n - 1))  # biased there, unbiased here
-            predicted[name] = (1.0 - takes) * old + takes * batch
+            old = before[slot.gluon]
+            predicted = after[slot.gluon]
+            # A layer of somebody else's may keep its momentum where it likes; then
+            # the statistics must be equal as they are.
+            if "momentum" in slot.options and not slot.options.get("use_global_stats"):
+                # Gluon's momentum is the share it keeps, and MXNet holds it in
+                # float32: 0.9 is 0.89999998 there. PyTorch's is the share that is
+                # new, so it should be what is left of Gluon's.
+                momentum = slot.options["momentum"]
+                keeps, takes = float(np.float32(momentum)), 1.0 - momentum
+                batch = (predicted - keeps * old) / (1.0 - keeps)
+                n = sizes.get(slot.torch.rpartition(".")[0], 0)
+                if slot.role == "running_var" and n > 1:
+                    batch = batch * (n / (n - 1))  # biased there, unbiased here
+                predicted = (1.0 - takes) * old + takes * batch
+            pairs[slot.name] = predicted, found[slot.torch]
         # A mean that is truly zero, as of a sum of batch norms, is rounding.
-        floor = FLOOR * _largest(predicted.values()) + _TINY
-        return _worst(self.paired(predicted, self.torch.state()), floor)
+        return _worst(pairs, FLOOR * _largest(a for a, _ in pairs.values()) + _TINY)
 
     def train(
         self, steps: int, rate: float, momentum: float, decay: float
-    ) -> dict[str, tuple[float, str]]:
+    ) -> Iterator[tuple[str, tuple[float, str]]]:
         """Differences after some steps of each framework's own SGD."""
+        self.quantity = f"parameters after {steps} steps"
         one = self.gluon.optimizer(rate, momentum, decay)
         two = self.torch.optimizer(rate, momentum, decay)
         for _ in range(steps):
-            self.gluon.forward_backward(self.inputs, self.head)
-            one()
-            self.torch.forward_backward(self.inputs, self.head)
-            two()
+            for net, step in ((self.gluon, one), (self.torch, two)):
+                self.guard(net, net.forward_backward, self.inputs, self.head)
+                self.guard(net, step)
         a, b = self.gluon.state(), self.torch.state()
-        trained = {n for n, _, is_trained in self.torch.items() if is_trained}
+        trained = {slot.name for slot in self.slots if slot.trained}
         pairs = {n: p for n, p in self.paired(a, b).items() if n in trained}
-        floor = 1e-6 * _largest(b[n] for n in trained) + _TINY
-        result = {f"parameters after {steps} steps": _worst(pairs, floor)}
+        floor = 1e-6 * _largest(p for _, p in pairs.values()) + _TINY
+        yield self.quantity, _worst(pairs, floor)
         # The variances differ by a known factor a step: evaluate with Gluon's.
-        for name, values in a.items():
-            if name.rsplit(".", 1)[-1] in STATISTICS:
-                b[self.names[name]] = values
+        for slot in self.slots:
+            if slot.role in STATISTICS and slot.torch and slot.gluon:
+                b[slot.torch] = a[slot.gluon]
         self.torch.load(b)
-        result[f"evaluation after {steps} steps"] = _worst(
-            _numbered(
-                "output",
-                self.gluon.evaluate(self.inputs),
-                self.torch.evaluate(self.inputs),
-            )
+        yield self.evaluation(f"evaluation after {steps} steps")
+
+    def passes(self, net: GluonNet | TorchNet) -> Iterator[tuple[str, Any]]:
+        """What one pass computes in one framework, for the float32 column: (quantity,
+        arrays by name), or (quantity, why there are none)."""
+        quantity = "output, evaluation"
+        try:
+            evaluated = net.evaluate(self.inputs)
+            yield quantity, {f"output {i}": o for i, o in enumerate(evaluated)}
+            quantity = "output, training"
+            run = net.forward_backward(self.inputs, self.head)
+            yield quantity, {f"output {i}": o for i, o in enumerate(run["outputs"])}
+            gradients = run["gradients"]
+            if net is self.gluon:
+                gradients = {
+                    slot.name: gradients[slot.gluon]
+                    for slot in self.slots
+                    if slot.gluon in gradients
+                }
+            yield "parameter gradients", gradients
+        except Exception as error:
+            name = "Gluon" if net is self.gluon else "PyTorch"
+            yield quantity, f"{name} fails: {_short(error)}"
+
+    def parting(self, failing: list[Row]) -> str:
+        """Where two nets part first, in the order in which their layers are called."""
+        quantities = {row.quantity for row in failing}
+        for kind in ("evaluation", "training"):
+            if f"output, {kind}" in quantities:
+                place = self.first_call(kind == "training")
+                return f"first parts {place}, in {kind}" if place else ""
+        if "parameter gradients" in quantities and self.apart:
+            # The backward pass comes from the last layer.
+            return f"first parts in the backward pass at {self.apart[-1]}"
+        return ""
+
+    def first_call(self, training: bool) -> str:
+        """The first call of a layer in which the nets differ, and by how much; empty
+        if no layer can be looked at."""
+        self.reset()
+        one, two = (
+            net.calls(self.inputs, training) for net in (self.gluon, self.torch)
         )
-        return result
+        self.reset()
+        partner = {id(b): a for a, b in self.pairs}
+        waiting: dict[int, list[Any]] = {}
+        for layer, *arrays in one:
+            waiting.setdefault(id(layer), []).append(arrays)
+        last = ""
+        for b, *arrays in two:
+            a = partner.get(id(b))
+            if a is None or a.module is None:
+                continue
+            place = b.path or "the net itself"
+            if a.path != b.path:
+                place = f"{place} (Gluon's {a.path or 'net itself'})"
+            if not waiting.get(id(a)):
+                return f"at {place}, which only PyTorch calls"
+            given, made = (
+                _apart(x, y) for x, y in zip(waiting[id(a)].pop(0), arrays, strict=True)
+            )
+            if given:
+                return f"{f'between {last} and' if last else 'before'} {place}: {given}"
+            if made:
+                return f"at {place}: {made}"
+            last = place
+        return f"after {last}" if last else ""
 
-    def passes(self, net: GluonNet | TorchNet) -> dict[str, dict[str, np.ndarray]]:
-        """What one pass computes in one framework, for the float32 column."""
-        evaluated = net.evaluate(self.inputs)
-        run = net.forward_backward(self.inputs, self.head)
-        gradients = run["gradients"]
-        if net is self.gluon:
-            gradients = {self.names[name]: g for name, g in gradients.items()}
-        return {
-            "output, evaluation": {f"output {i}": o for i, o in enumerate(evaluated)},
-            "output, training": {
-                f"output {i}": o for i, o in enumerate(run["outputs"])
-            },
-            "parameter gradients": gradients,
-        }
+    def unlike_itself(self) -> dict[str, str]:
+        """The kinds of pass that are not the same in a second run of the same net,
+        with the words for it."""
+        words: dict[str, str] = {}
+        for name, net in (("Gluon", self.gluon), ("PyTorch", self.torch)):
+            for kind in ("evaluation", "training"):
+                runs = []
+                for _ in range(2):
+                    self.reset()
+                    runs.append(net.forward(self.inputs, kind == "training"))
+                apart = _worst(_numbered("output", *runs))[0]
+                if not apart <= ONE_PASS and not np.isnan(apart):
+                    text = f"two runs of {name}'s net differ by {_about(apart)}"
+                    words.setdefault(kind, text)
+        self.reset()
+        return words
 
 
-def _floor(quantity: str, reference: dict[str, np.ndarray]) -> float:
-    return FLOOR * _largest(reference.values()) + _TINY if "grad" in quantity else _TINY
+def _apart(one: list[np.ndarray], two: list[np.ndarray]) -> str:
+    """By how much two lists of arrays differ, in words; empty if they do not."""
+    for a, b in zip(one, two):  # noqa: B905 (what only one framework returns)
+        difference = _difference(a.reshape(b.shape) if a.size == b.size else a, b)
+        if np.isnan(difference):
+            return "not a number"
+        if np.isinf(difference):
+            return f"shapes {a.shape} and {b.shape}"
+        if difference > ONE_PASS:
+            return f"by {_about(difference)}"
+    return ""
+
+
+def _short(error: BaseException) -> str:
+    """The reason of an error, at most a line long."""
+    text = checks.reason(error)
+    return text if len(text) <= 120 else f"{text[:119]}…"
 
 
 def compare(
@@ -403,14 +735,20 @@ def compare(
     evaluation after that with the statistics copied. Dropout is off meanwhile, and
     afterwards both nets are as they were, dtype and gradients included.
 
-    The difference of two tensors is max|a - b| / max(max|b|, 1e-3 times the largest
-    gradient of the net), so that a true gradient of zero does not count rounding; in
-    the same way for running statistics, where a true mean can be zero.
+    The difference of two tensors is max|a - b| / max(max|a|, max|b|, 1e-3 times the
+    largest gradient of the net), so that a true gradient of zero does not count
+    rounding; in the same way for running statistics, where a true mean can be zero.
+
+    What one framework cannot do stands in the report: a net that cannot be hybridized,
+    a layer that refuses one example in training, a float32 pass that oneDNN ends. If
+    something differs the report says where the nets part first, and whether two runs
+    of the same net agree.
 
     Args:
         gluon_net: a Gluon Block, initialised.
         torch_net: a PyTorch Module with the same parameters (`copy_parameters`).
-        inputs: arrays that both nets are called with, (N, …).
+        inputs: arrays that both nets are called with, (N, …); after the first those
+            of recurrent layers are their states.
         steps: of SGD; 0 for none.
         learning_rate: at most 0.05, and like `momentum` and `weight_decay` best
             exact in binary, since MXNet passes them on in float32.
@@ -422,7 +760,8 @@ def compare(
     Raises:
         TypeError: a net or an input of the wrong kind.
         ValueError: no inputs or an empty one, different structure, a number out of
-            range, a net that fails on the inputs, or different numbers of outputs.
+            range, a net that fails on the inputs, or only in float64, or different
+            numbers of outputs.
     """
     owner = "compare"
     gluon = net_of(owner, "gluon_net", gluon_net)
@@ -444,34 +783,120 @@ def compare(
         raise ValueError(f"{owner}: the nets have no parameters to compare")
     _runs("gluon_net", gluon, arrays, gluon.settle)
     _runs("torch_net", torch, arrays, torch.settle)
-    _match(owner, gluon, torch, ("Gluon's", "PyTorch's"))
-    run = _Comparison(gluon, torch, arrays, seed)
+    pairs = _match(owner, gluon, torch, ("Gluon's", "PyTorch's"))
+    run = _Comparison(gluon, torch, pairs, arrays, seed)
     report = Report(layers=len(gluon.layers), steps=steps)
-    report.numbers = sum(p.size for p in gluon.state().values())
+    report.numbers = sum(p.size for p in run.start[0].values())
     with ExitStack() as stack:
         stack.enter_context(gluon.undisturbed())
         stack.enter_context(torch.undisturbed())
-        start = gluon.state()
-        same = _worst(run.paired(start, torch.state()))
+        off = [
+            f"{n} {kind} in {name}"
+            for name, net in (("Gluon", gluon), ("PyTorch", torch))
+            for kind, n in net.off.items()
+        ]
+        if off:
+            report.notes.append(f"switched off meanwhile: {', '.join(off)}")
+        same = run.before()
         if same[0] != 0:
             # Nothing that follows could be equal, or would mean anything.
             report.rows = [Row("parameters before", "imperative", 0.0, *same)]
             return report
-        for name, net in (("gluon_net", gluon), ("torch_net", torch)):
-            net.cast("float64")
-            _runs(name, net, arrays, net.evaluate)
+        _to_float64(run)
         for mode in ("imperative", "hybridized"):
             gluon.hybridize(mode == "hybridized")
+            run.hybridized = mode == "hybridized" and not any(
+                row.failed for row in report.rows
+            )
             report.rows.append(Row("parameters before", mode, 0.0, *same))
-            run.reset(start)
-            one_pass = run.one_pass()
-            report.rows += [Row(q, mode, ONE_PASS, *d) for q, d in one_pass.items()]
-            run.reset(start)
+            run.reset()
+            stages = [(ONE_PASS, run.one_pass())]
             if steps:
-                trained = run.train(steps, learning_rate, momentum, weight_decay)
-                report.rows += [Row(q, mode, TRAINING, *d) for q, d in trained.items()]
-        report.float32 = _float32(run, start)
+                rates = learning_rate, momentum, weight_decay
+                stages.append((TRAINING, run.train(steps, *rates)))
+            report.rows += _rows(run, mode, stages)
+        gluon.hybridize(False)
+        report.float32 = _float32(run)
+        _explain(run, report)
     return report
+
+
+def _rows(
+    run: _Comparison,
+    mode: str,
+    stages: list[tuple[float, Iterator[tuple[str, tuple[float, str]]]]],
+) -> list[Row]:
+    """The rows of one mode, up to the first quantity that could not be computed."""
+    rows: list[Row] = []
+    for bound, stage in stages:
+        try:
+            for quantity, difference in stage:
+                rows.append(Row(quantity, mode, bound, *difference))
+        except _FrameworkError as error:
+            rows.append(Row(run.quantity, mode, bound, np.nan, failed=str(error)))
+            break
+        run.reset()
+    return rows
+
+
+def _explain(run: _Comparison, report: Report) -> None:
+    """Say where nets part that differ, or that one of them is random."""
+    failing = [row for row in report.rows if not row.ok and not row.failed]
+    if not failing:
+        return
+    run.gluon.hybridize(False)
+    for net in (run.gluon, run.torch):
+        net.cast("float64")
+    try:
+        random = run.unlike_itself()
+        everywhere = random.get("evaluation")
+        words = everywhere or random.get("training")
+        imperative = [row for row in failing if row.mode == "imperative"]
+        if words:
+            spared = "" if everywhere else "output, evaluation"
+            report.rows = [
+                replace(row, failed=words)
+                if row in failing and row.quantity != spared
+                else row
+                for row in report.rows
+            ]
+            report.float32 = [
+                noise if noise.quantity == spared else replace(noise, failed=words)
+                for noise in report.float32
+            ]
+        elif imperative:
+            parting = run.parting(imperative)
+            agree = "two runs of each net agree"
+            report.notes.insert(0, f"{parting}; {agree}" if parting else agree)
+        else:
+            report.notes.insert(0, "they part only once hybridized")
+    except Exception as error:
+        report.notes.insert(0, f"where they part cannot be told: {_short(error)}")
+
+
+def _to_float64(run: _Comparison) -> None:
+    """Cast both nets; ValueError in words if one does not run, or not in float64."""
+    nets = {"gluon_net": run.gluon, "torch_net": run.torch}
+    outputs = {}
+    for name, net in nets.items():
+        try:
+            net.cast("float64")
+            outputs[name] = net.evaluate(run.inputs)
+        except Exception as error:
+            net.cast("float32")
+            _runs(name, net, run.inputs, net.evaluate)
+            raise ValueError(
+                f"{net.owner}: {name} runs in float32, but not in float64, in which "
+                f"nets are compared: {_short(error)}. A layer without float64, or a "
+                "constant or cast that does not take its input's dtype, does this"
+            ) from error
+    if len(outputs["gluon_net"]) != len(outputs["torch_net"]) and run.gluon.states:
+        run.gluon.states = False
+        outputs["gluon_net"] = run.gluon.evaluate(run.inputs)
+    for name, net in nets.items():
+        if not outputs[name]:
+            raise ValueError(f"{net.owner}: {name} returns no array")
+    _numbered("output", *outputs.values())
 
 
 def _runs(name: str, net: Net, arrays: list[np.ndarray], function: Any) -> None:
@@ -488,30 +913,111 @@ def _runs(name: str, net: Net, arrays: list[np.ndarray], function: Any) -> None:
         ) from error
 
 
-def _float32(run: _Comparison, start: dict[str, np.ndarray]) -> list[Noise]:
+# What cures oneDNN's faults in float32, and how long a child may take.
+_CURE = "MXNET_MKLDNN_ENABLED=0, set before MXNet is imported, cures it"
+_PATIENCE = 60.0
+
+
+def _float32(run: _Comparison) -> list[Noise]:
     """One pass in float32: how far apart, and how far each from its own float64."""
-    run.gluon.hybridize(False)
-    results = {}
+    results: dict[tuple[str, str], dict[str, Any]] = {}
     for dtype in ("float64", "float32"):
         for net in (run.gluon, run.torch):
             net.cast(dtype)
-        run.reset(start)
+        run.reset()
+        start = time.monotonic()
         for name, net in (("gluon", run.gluon), ("torch", run.torch)):
-            results[name, dtype] = run.passes(net)
-    rows = []
-    for quantity, exact in results["torch", "float64"].items():
-        floor = _floor(quantity, exact)
+            deadly = name == "gluon" and dtype == "float32" and _may_die(run.gluon)
+            passes = run.passes(net)
+            if deadly:
+                taken = time.monotonic() - start
+                passes = _in_child(passes, _PATIENCE + 20 * taken)
+            results[name, dtype] = dict(passes)
+    rows: list[Noise] = []
+    for quantity in ("output, evaluation", "output, training", "parameter gradients"):
+        column: dict[Any, Any] = {k: r.get(quantity) for k, r in results.items()}
+        failed = [text for text in column.values() if isinstance(text, str)]
+        if failed:
+            ours = column["gluon", "float32"] in failed
+            exact = column["gluon", "float64"]
+            cure = f"; {_CURE}" if ours and isinstance(exact, dict) else ""
+            rows.append(Noise(quantity, np.nan, np.nan, f"{failed[0]}{cure}"))
+        if failed or None in column.values():
+            break
+        floor = _floor(quantity, column["torch", "float64"])
 
-        def apart(one: tuple[str, str], two: tuple[str, str]) -> tuple[float, str]:
-            a, b = results[one][quantity], results[two][quantity]  # noqa: B023
-            return _worst({n: (a[n], b[n]) for n in b if n in a}, floor)  # noqa: B023
+        def apart(one: tuple[str, str], two: tuple[str, str]) -> float:
+            a, b = column[one], column[two]  # noqa: B023
+            pairs = {n: (a[n], b[n]) for n in b if n in a and a[n].shape == b[n].shape}
+            return _worst(pairs, floor)[0]  # noqa: B023
 
         between = apart(("gluon", "float32"), ("torch", "float32"))
         noise = max(
             apart((name, "float32"), (name, "float64")) for name in ("gluon", "torch")
         )
-        rows.append(Noise(quantity, between[0], noise[0]))
+        rows.append(Noise(quantity, between, noise))
     return rows
+
+
+def _floor(quantity: str, reference: Any) -> float:
+    return FLOOR * _largest(reference.values()) + _TINY if "grad" in quantity else _TINY
+
+
+def _may_die(net: GluonNet) -> bool:
+    """Whether oneDNN may end the process in the net's float32 backward pass."""
+    on = os.environ.get("MXNET_MKLDNN_ENABLED", "1") not in ("0", "false")
+    first = net.first()
+    on_cpu = first is not None and first.list_ctx()[0].device_type == "cpu"
+    return bool(net.deadly) and on and on_cpu and hasattr(os, "fork")
+
+
+def _in_child(results: Iterator[tuple[str, Any]], limit: float) -> Iterator[Any]:
+    """The results of a generator that runs in a child of this process, which may die.
+
+    The child is forked, since a net is arbitrary Python; MXNet stops its threads
+    before a fork and starts them after it. What the child had finished is kept.
+    """
+    with tempfile.TemporaryFile() as file:
+        with warnings.catch_warnings():  # of a fork beside other threads
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            try:
+                # MXNet's own handlers search their stack trace for seconds.
+                for name in ("SIGFPE", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL"):
+                    signal.signal(getattr(signal, name), signal.SIG_DFL)
+                resource = importlib.import_module("resource")  # not on Windows
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+                quiet = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(quiet, 1)
+                os.dup2(quiet, 2)
+                for result in results:
+                    pickle.dump(result, file)
+                    file.flush()
+            finally:
+                os._exit(0)
+        deadline = time.monotonic() + limit
+        done, status = 0, None
+        while not done and time.monotonic() < deadline:
+            done, status = os.waitpid(child, os.WNOHANG)
+            time.sleep(0.002)
+        if not done:
+            status = None
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        file.seek(0)
+        found = []
+        with suppress(EOFError, pickle.UnpicklingError):  # the last may be cut off
+            while True:
+                found.append(pickle.load(file))  # noqa: S301 (written by our child)
+    yield from found
+    if status != 0:
+        quantities = ("output, evaluation", "output, training")
+        how = "did not end" if status is None else "died"
+        if status and os.WIFSIGNALED(status):
+            how = f"died of {signal.Signals(os.WTERMSIG(status)).name}"
+        quantity = quantities[len(found)] if len(found) < 2 else "parameter gradients"
+        yield quantity, f"Gluon's process {how} in oneDNN"
 
 
 def _plain(owner: str, i: int, x: Any) -> np.ndarray:
