@@ -1,0 +1,419 @@
+"""`compare` outlives what a framework cannot do, and says where two nets part."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pairs import failing, gnn, nn, noise, pair, sequence
+
+from d2lutils import parity
+from d2lutils.compat import mx
+
+functional = nn.functional
+IMAGES = noise(2, 2, 6, 6)
+
+CONCATENATES = """
+import torch
+from d2lutils import parity
+from d2lutils.compat import mx
+
+gnn, nn = mx.gluon.nn, torch.nn
+
+
+class One(gnn.HybridBlock):
+    def __init__(self, a, b):
+        super().__init__()
+        self.a = gnn.Conv2D(a, 3, padding=1, in_channels=2)
+        self.b = gnn.Conv2D(b, 3, padding=1, in_channels=2)
+        self.c = gnn.Conv2D(16, 3, in_channels=a + b)
+
+    def hybrid_forward(self, F, x):
+        return self.c(F.concat(self.a(x), self.b(x), dim=1))
+
+
+class Two(nn.Module):
+    def __init__(self, a, b):
+        super().__init__()
+        self.a = nn.Conv2d(2, a, 3, padding=1)
+        self.b = nn.Conv2d(2, b, 3, padding=1)
+        self.c = nn.Conv2d(a + b, 16, 3)
+
+    def forward(self, x):
+        return self.c(torch.cat([self.a(x), self.b(x)], 1))
+
+
+torch.manual_seed(0)
+for widths in ((4, 12), (20, 12), (16, 16)):
+    one, two = One(*widths), Two(*widths)
+    parity.copy_parameters(two, one)
+    report = parity.compare(one, two, torch.randn(2, 2, 6, 6), steps=0)
+    clean = one.a.weight.grad().asnumpy().sum() == 0
+    print(report.ok, clean, "|".join(noise.verdict for noise in report.float32))
+"""
+
+
+@pytest.mark.parametrize("one_dnn", ["1", "0"])
+def test_concatenation(one_dnn: str) -> None:
+    """The first kills a process, the second raises, on processors with AVX-512; the
+    report stands on each, and the switch that it names cures it."""
+    done = subprocess.run(
+        [sys.executable, "-c", CONCATENATES],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "MXNET_MKLDNN_ENABLED": one_dnn},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    right = ["rounding only"] * 3
+    for number, line in enumerate(lines):
+        ok, clean, text = line.split(" ", 2)
+        assert (ok, clean) == ("True", "True")
+        verdicts = text.split("|")
+        if one_dnn == "0" or number == 2 or verdicts == right:
+            assert verdicts == right
+            continue
+        assert verdicts[0] == "rounding only"
+        assert len(verdicts) == 2
+        assert verdicts[1].startswith(("Gluon's process died of SIG", "Gluon fails: "))
+        cure = "MXNET_MKLDNN_ENABLED=0, set before MXNet is imported, cures it"
+        assert verdicts[1].endswith(f"; {cure}")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on Windows")
+def test_a_child_that_dies_or_hangs() -> None:
+    """What it had finished is kept."""
+
+    def results(end: Any) -> Any:
+        yield "output, evaluation", {"output 0": np.ones(2)}
+        end()
+
+    def hang() -> None:
+        while True:
+            pass
+
+    for end, words in (
+        (os.abort, "Gluon's process died of SIGABRT in oneDNN"),
+        (hang, "Gluon's process did not end in oneDNN"),
+    ):
+        first, second = parity._in_child(results(end), 0.5)
+        assert np.array_equal(first[1]["output 0"], np.ones(2))
+        assert second == ("output, training", words)
+
+
+class GluonAround(gnn.HybridBlock):
+    """A function of a dense layer's output."""
+
+    def __init__(self, function: Any, units: int = 2) -> None:
+        super().__init__()
+        self.dense, self.function = gnn.Dense(units, in_units=3), function
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.function(self.dense(x))
+
+
+class TorchAround(nn.Module):
+    def __init__(self, function: Any, units: int = 2) -> None:
+        super().__init__()
+        self.dense, self.function = nn.Linear(3, units), function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(self.dense(x))
+
+
+def same(x: Any) -> Any:
+    return x
+
+
+def around(gluon: Any = same, pytorch: Any = same, **options: Any) -> parity.Report:
+    nets = pair(GluonAround(gluon), TorchAround(pytorch))
+    return parity.compare(*nets, noise(5, 3), **options)
+
+
+class TestWhatFails:
+    def test_cannot_be_hybridized(self) -> None:
+        report = around(lambda y: y * y.shape[0], lambda y: y * y.shape[0])
+        ((quantity, mode),) = failing(report)
+        assert (quantity, mode) == ("output, evaluation", "hybridized")
+        assert failing(report)[quantity, mode].verdict == (
+            "cannot be hybridized: 'Symbol' object has no attribute 'shape'"
+        )
+        assert sum(row.mode == "imperative" for row in report.rows) == 7
+        assert [n.verdict for n in report.float32] == ["rounding only"] * 3
+        assert "the same imperatively, NOT compared hybridized" in repr(report)
+        assert not report.ok
+
+    def test_one_example_in_training(self) -> None:
+        one = sequence(gnn.Dense(4, in_units=3), gnn.BatchNorm(in_channels=4))
+        two = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+        report = parity.compare(*pair(one, two), noise(1, 3))
+        text = "PyTorch fails: Expected more than 1 value per channel when training"
+        for mode in ("imperative", "hybridized"):
+            row = failing(report)["output, training", mode]
+            assert row.verdict.startswith(text)
+        assert report.float32[0].verdict == "rounding only"
+        assert report.float32[1].verdict.startswith(text)
+        assert "MXNET" not in report.float32[1].verdict
+        assert "\nNOT decided: " in repr(report)
+        assert text in report._repr_html_()
+
+    def test_no_training_of_a_projection(self) -> None:
+        one = mx.gluon.rnn.LSTM(5, projection_size=2, input_size=3)
+        nets = pair(one, nn.LSTM(3, 5, proj_size=2))
+        report = parity.compare(*nets, noise(7, 2, 3))
+        assert failing(report)["output, training", "imperative"].failed.startswith(
+            "Gluon fails: No training support for LSTM with projection"
+        )
+        assert "MXNET" not in repr(report)
+
+    @pytest.mark.parametrize("which", ["gluon", "pytorch"])
+    def test_only_in_float64(self, which: str) -> None:
+        if which == "gluon":
+            make = {"gluon": lambda y: mx.nd.dot(y, mx.nd.ones((2, 2)))}
+            make["pytorch"] = lambda y: y @ torch.ones(2, 2).to(y)
+        else:
+            make = {"gluon": same, "pytorch": lambda y: y @ torch.eye(2)}
+        text = f"^compare: {which[:5].replace('pytor', 'torch')}_net runs in float32, "
+        with pytest.raises(ValueError, match=f"{text}but not in float64") as caught:
+            around(**make)
+        assert "fails on inputs" not in str(caught.value)
+
+    def test_nothing_to_compare(self) -> None:
+        with pytest.raises(ValueError, match=r"^compare: gluon_net returns no array"):
+            around(lambda y: None, lambda y: None)
+
+
+class TestOutputs:
+    def test_of_any_structure(self) -> None:
+        class Block(gnn.Block):
+            def __init__(self) -> None:
+                super().__init__()
+                self.dense = gnn.Dense(2, in_units=3)
+
+            def forward(self, x: Any) -> Any:
+                y = self.dense(x)
+                return {"a": y, "b": [2 * y, None, (y, y.argmax(1))]}
+
+        def many(y: Any) -> Any:
+            return {"b": [2 * y, None, (y, y.argmax(1))], "a": y}
+
+        report = parity.compare(*pair(Block(), TorchAround(many)), noise(5, 3))
+        assert report.ok, report
+
+    def test_without_gradients_in_both(self) -> None:
+        def one(y: Any) -> Any:
+            return y, mx.nd.array([1.0, 2.0], dtype=y.dtype)
+
+        report = around(one, lambda y: (y, torch.tensor([1.0, 2.0]).to(y)), steps=1)
+        assert not {mode for _, mode in failing(report)} & {"imperative"}
+
+    def test_not_a_number_in_both(self) -> None:
+        report = around(lambda y: y * np.nan, lambda y: y * np.nan)
+        row = failing(report)["output, evaluation", "imperative"]
+        assert row.verdict == "not a number, most at output 0"
+        assert "first parts after dense, in evaluation" in repr(report)
+
+
+class TestRandom:
+    """A net that does not agree with itself is not called different."""
+
+    def test_in_evaluation(self) -> None:
+        torch.manual_seed(0)
+        report = around(pytorch=functional.dropout)
+        wrong = failing(report)
+        assert len(wrong) == 12
+        for row in wrong.values():
+            assert row.verdict.startswith("two runs of PyTorch's net differ by ")
+        assert "differ" in report.float32[0].verdict
+        assert "\nNOT decided: " in repr(report)
+        assert not report.ok
+
+    def test_in_training_only(self) -> None:
+        report = around(lambda y: mx.nd.Dropout(y, p=0.5), steps=0)
+        wrong = {q: row for (q, m), row in failing(report).items() if m == "imperative"}
+        assert set(wrong) == {
+            *("output, training", "input gradients", "parameter gradients")
+        }
+        for row in wrong.values():
+            assert row.verdict.startswith("two runs of Gluon's net differ by ")
+        assert report.float32[0].verdict == "rounding only"
+
+
+def deep(**options: Any) -> tuple[Any, Any]:
+    """The pair, with its layers under different paths."""
+    one = sequence(
+        sequence(
+            gnn.Conv2D(4, 3, padding=1, in_channels=2),
+            gnn.BatchNorm(in_channels=4),
+            gnn.Activation("relu"),
+        ),
+        gnn.Dense(3, in_units=144),
+    )
+    two = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.BatchNorm2d(4, **options),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(144, 3),
+    )
+    return pair(one, two)
+
+
+def swapped(at: int, layer: Any) -> tuple[Any, Any]:
+    one, two = deep()
+    two[at] = layer
+    return one, two
+
+
+class Drift(nn.BatchNorm2d):
+    """Right in evaluation, a little off in training."""
+
+    def forward(self, x: Any) -> Any:
+        return super().forward(x) * (1 + 2e-8 * self.training)
+
+
+class Leaky(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Any) -> Any:
+        return gradient * (1 + 1e-7)
+
+
+class Backward(nn.ReLU):
+    def forward(self, x: Any) -> Any:
+        return Leaky.apply(super().forward(x))
+
+
+def with_drift() -> tuple[Any, Any]:
+    one, two = deep()
+    drift = Drift(4)
+    drift.load_state_dict(two[1].state_dict())
+    two[1] = drift
+    return one, two
+
+
+PARTS = {
+    "eps": (
+        lambda: deep(eps=1.001e-5),
+        r"at 1 \(Gluon's 0.1\): by \de-9, in evaluation",
+    ),
+    "activation": (
+        lambda: swapped(2, nn.LeakyReLU(1e-8)),
+        r"between 1 \(Gluon's 0.1\) and 4 \(Gluon's 1\): by \de-[89], in evaluation",
+    ),
+    "input": (
+        lambda: tuple(
+            nn.Sequential(nn.Hardtanh(), *net) if isinstance(net, nn.Module) else net
+            for net in deep()
+        ),
+        r"before 1 \(Gluon's 0.0\): by 0.\d, in evaluation",
+    ),
+    "output": (
+        lambda: tuple(
+            nn.Sequential(*net, nn.ReLU()) if isinstance(net, nn.Module) else net
+            for net in deep()
+        ),
+        r"after 4 \(Gluon's 1\), in evaluation",
+    ),
+    "training": (with_drift, r"at 1 \(Gluon's 0.1\): by 2e-8, in training"),
+    "backward": (
+        lambda: swapped(2, Backward()),
+        r"in the backward pass at 1.bias",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(PARTS))
+def test_where_they_part(name: str) -> None:
+    make, text = PARTS[name]
+    report = parity.compare(*make(), IMAGES, steps=0)
+    assert not report.ok
+    (note,) = report.notes
+    assert re.fullmatch(f"first parts {text}; two runs of each net agree", note), note
+    assert repr(report).endswith(note)
+
+
+def test_nothing_is_said_where_nothing_differs() -> None:
+    report = parity.compare(*deep(), IMAGES)
+    assert report.ok
+    assert report.notes == []
+
+
+class TestSwitchedOff:
+    def test_is_said(self) -> None:
+        one = sequence(gnn.Dense(4, in_units=3), gnn.Dropout(0.5), gnn.Dropout(0.0))
+        two = nn.Sequential(nn.Linear(3, 4), nn.AlphaDropout(0.5), nn.Dropout(0.0))
+        report = parity.compare(*pair(one, two), noise(5, 3))
+        assert report.ok
+        text = "switched off meanwhile: 1 Dropout in Gluon, 1 AlphaDropout in PyTorch"
+        assert report.notes == [text]
+        assert repr(report).endswith(f"\n{text}")
+        assert text in report._repr_html_()
+        assert (one[1]._rate, two[1].p) == (0.5, 0.5)
+
+    def test_between_recurrent_layers(self) -> None:
+        one, two = pair(
+            mx.gluon.rnn.GRU(4, 2, input_size=3, dropout=0.5),
+            nn.GRU(3, 4, 2, dropout=0.25),
+        )
+        report = parity.compare(one, two, noise(5, 2, 3), steps=1)
+        assert report.ok, report
+        assert report.notes == [
+            "switched off meanwhile: 1 GRU's dropout in Gluon, 1 GRU's dropout in "
+            "PyTorch"
+        ]
+        assert (one._dropout, two.dropout) == (0.5, 0.25)
+
+    def test_branches_of_anybody(self) -> None:
+        class DropPath(nn.Module):
+            drop_prob = 0.5
+
+            def forward(self, x: Any) -> Any:
+                return functional.dropout(x, self.drop_prob, self.training)
+
+        one = sequence(gnn.Dense(4, in_units=3))
+        two = nn.Sequential(nn.Linear(3, 4), DropPath())
+        report = parity.compare(*pair(one, two), noise(5, 3), steps=1)
+        assert report.ok, report
+        assert report.notes == ["switched off meanwhile: 1 DropPath in PyTorch"]
+
+
+class TestCastNets:
+    """Replicas and nets in another precision."""
+
+    def test_replicas(self) -> None:
+        one, two = pair(gnn.Dense(2, in_units=3), nn.Linear(3, 2))
+        report = parity.compare(one, nn.DataParallel(two), noise(5, 3), steps=1)
+        assert report.ok, report
+        many = gnn.Dense(2, in_units=3)
+        many.initialize(ctx=[mx.cpu(0), mx.cpu(1)])
+        parity.copy_parameters(two, many)
+        for values in many.weight.list_data():
+            assert np.array_equal(values.asnumpy(), two.weight.detach().numpy())
+        assert parity.compare(many, two, noise(5, 3), steps=1).ok
+
+    def test_half_precision(self) -> None:
+        one = sequence(gnn.Dense(4, in_units=3), gnn.BatchNorm(in_channels=4))
+        two = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+        pair(one, two)
+        one.cast("float16")
+        two.half()
+        parity.copy_parameters(one, two)
+        assert two[0].weight.dtype == torch.float16
+        parity.copy_parameters(two, one)
+        report = parity.compare(one, two, noise(5, 3), steps=1)
+        assert report.ok, report
+        kinds = [np.dtype(p.dtype).name for p in (one[0].weight, one[1].gamma)]
+        assert kinds == ["float16", "float32"]
