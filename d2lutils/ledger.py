@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import inspect
 import io
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,12 +28,20 @@ import numpy as np
 
 from d2lutils import checks
 from d2lutils.lifetimes import Lifetimes
-from d2lutils.nets import STATISTICS, GluonNet, Net, bare_kind, net_of
+from d2lutils.nets import (
+    STATISTICS,
+    GluonNet,
+    Net,
+    bare_kind,
+    bare_name,
+    from_framework,
+    net_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DTYPES", "OPTIMIZERS", "Entry", "Ledger", "Memory", "ledger"]
+__all__ = ["DTYPES", "OPTIMIZERS", "Entry", "Ledger", "Memory", "ledger", "rule"]
 
 #: Numbers that an optimiser keeps for each trained number.
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2}
@@ -375,19 +384,21 @@ _OUTPUT, _BOTH = _Keeps(output=True), _Keeps(input=True, output=True)
 # Backward of these needs no values: they move numbers about, or add zeros.
 _HAND_ON = ("Flatten", "Identity", "SubsampleZeroPad", "ZeroPadShortcut")
 _CURVES = ("ELU", "GELU", "LeakyReLU", "PReLU", "SELU")
+_HARD = ("Hardsigmoid", "Hardswish", "Hardtanh", "ReLU6", "Softplus")
 _NORM = _Keeps(input=True, statistics=2)  # of the batch: mean, 1 / deviation
 _KEEPS: dict[str, dict[str, _Keeps]] = {
     "pytorch": {
-        **dict.fromkeys(("Conv", "Linear", "AvgPool"), _INPUT),
-        **dict.fromkeys((*_CURVES, "SiLU"), _INPUT),
-        **dict.fromkeys(("ReLU", "Sigmoid", "Tanh", "Softmax"), _OUTPUT),
+        **dict.fromkeys(("Conv", "ConvTranspose", "Linear", "AvgPool"), _INPUT),
+        **dict.fromkeys((*_CURVES, *_HARD, "SiLU"), _INPUT),
+        **dict.fromkeys(("ReLU", "Sigmoid", "Tanh"), _OUTPUT),
+        **dict.fromkeys(("LogSoftmax", "Softmax"), _OUTPUT),
         **dict.fromkeys(("MaxPool", "AdaptiveMaxPool"), _Keeps(input=True, indices=8)),
         "BatchNorm": _NORM,
         "Dropout": _Keeps(mask=True),
-        **dict.fromkeys(_HAND_ON, _NOTHING),
+        **dict.fromkeys((*_HAND_ON, "Upsample", "ZeroPad"), _NOTHING),
     },
     "gluon": {
-        **dict.fromkeys(("Conv", "Dense"), _INPUT),
+        **dict.fromkeys(("Conv", "ConvTranspose", "Dense"), _INPUT),
         # A pooling's backward gets its output, too, whether it needs it or not; on a
         # CPU max pooling remembers places in four bytes each.
         **dict.fromkeys(("AvgPool", "GlobalAvgPool"), _BOTH),
@@ -417,12 +428,12 @@ def _keeps(framework: str, layer: Any) -> _Keeps | None:
         sizes = layer.output_size
         sizes = sizes if isinstance(sizes, (tuple, list)) else (sizes,)
         return _NOTHING if set(sizes) == {1} else _INPUT
-    if framework == "gluon" and _pads(layer) and layer.stride == 1:
+    if framework == "gluon" and _pads(layer) and np.max(layer.stride) == 1:
         return _INPUT  # for its shape; with a stride that of `_copies`
     if kind == "Dropout" and not _plain_dropout(layer):
         return None
-    if kind == "SiLU" and layer.inplace:
-        return None  # keeps a copy of its input
+    if _copies_input(layer):
+        return _NOTHING  # of its own output
     return _KEEPS[framework].get(kind)
 
 
@@ -437,40 +448,176 @@ def _plain_dropout(layer: Any) -> bool:
     return type(layer).__name__ == "Dropout" and not getattr(layer, "_axes", ())
 
 
-# Layers that compute nothing that the papers count as a multiply-add.
-_FREE = {
-    *("Activation", "ELU", "GELU", "LeakyReLU", "PReLU", "ReLU", "SELU", "SiLU"),
-    *("Sigmoid", "Softmax", "Swish", "Tanh", "Dropout", "Flatten"),
-    *("AdaptiveAvgPool", "AdaptiveMaxPool", "AvgPool", "MaxPool"),
-    *("GlobalAvgPool", "GlobalMaxPool"),
-    *("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm"),
-    *("HybridLambda", "Identity", "Lambda"),
+# Work of one call: of the layer, its inputs' shapes and its first output's shape.
+Work = Callable[[Any, list[tuple[int, ...]], tuple[int, ...]], int]
+
+
+def _kernel(layer: Any) -> tuple[tuple[int, ...], int, str]:
+    """Kernel size, groups and layout of a convolution: what it was made with."""
+    numbers = getattr(layer, "_kwargs", None)
+    if numbers:
+        return numbers["kernel"], numbers["num_group"], numbers["layout"]
+    return layer.kernel_size, layer.groups, ""
+
+
+def _conv(layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]) -> int:
+    """Each output value is a product with one kernel, of I / groups channels."""
+    kernel, groups, layout = _kernel(layer)
+    channels = inputs[0][layout.index("C")] if layout else layer.in_channels
+    return prod(output) * channels // groups * prod(kernel)
+
+
+def _transposed(
+    layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]
+) -> int:
+    """Each input value multiplies one kernel, of O / groups channels."""
+    kernel, groups, layout = _kernel(layer)
+    channels = output[layout.index("C")] if layout else layer.out_channels
+    return prod(inputs[0]) * channels // groups * prod(kernel)
+
+
+def _dense(layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]) -> int:
+    # Gluon's flattens, unless told otherwise.
+    axes = inputs[0][1:] if getattr(layer, "_flatten", False) else inputs[0][-1:]
+    return prod(output) * prod(axes)
+
+
+def _bilinear(
+    layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]
+) -> int:
+    """For each output value a matrix times a vector, then a product of vectors."""
+    return prod(output) * inputs[0][-1] * (inputs[1][-1] + 1)
+
+
+def _recurrent(gates: int) -> Work:
+    """Each gate is a matrix for the input and one for the state, at each step."""
+
+    def work(layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]) -> int:
+        def number(name: str, default: int = 0) -> int:
+            return (
+                getattr(layer, name, None) or getattr(layer, f"_{name}", 0) or default
+            )
+
+        hidden = number("hidden_size")
+        projected = number("proj_size") or number("projection_size")
+        state = projected or hidden
+        directions = number("dir") or 1 + bool(number("bidirectional"))
+        *steps, width = inputs[0]
+        total = 0
+        for _ in range(number("num_layers", 1)):
+            one = gates * hidden * (width + state) + hidden * projected
+            total += directions * one
+            width = directions * state
+        return prod(steps) * total
+
+    return work
+
+
+def _attention(
+    layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]
+) -> int:
+    """Four projections, the scores and the weighted sums."""
+    (*_, wide), (*_, keys), (*_, values) = inputs[:3]
+    time = 0 if len(output) == 2 or not layer.batch_first else 1
+    batch = 1 if len(output) == 2 else output[1 - time]
+    queries, read = inputs[0][time], inputs[1][time]
+    seen = read + (layer.bias_k is not None) + layer.add_zero_attn
+    projections = 2 * queries * wide + read * (keys + values)
+    return batch * wide * (projections + 2 * queries * seen)
+
+
+# By a layer's class without its rank, in either framework; those that hold parameters.
+_RULES: dict[str, Work] = {
+    "Conv": _conv,
+    "ConvTranspose": _transposed,
+    **dict.fromkeys(("Dense", "Linear"), _dense),
+    "Bilinear": _bilinear,
+    **dict.fromkeys(("RNN", "RNNCell"), _recurrent(1)),
+    **dict.fromkeys(("GRU", "GRUCell"), _recurrent(3)),
+    **dict.fromkeys(("LSTM", "LSTMCell"), _recurrent(4)),
+    "MultiheadAttention": _attention,
+    # A kernel for each example, mixed from (K, O, I / groups, k, k), then used.
+    "Experts": lambda layer, inputs, output: (
+        output[0] * prod(layer.weight.shape)
+        + prod(output) * prod(layer.weight.shape[2:])
+    ),
+    # Its linear layer made the kernel.
+    "GeneratedConv": lambda layer, inputs, output: prod(output) * prod(layer.shape[1:]),
+    # What the papers do not count, or what only looks something up.
+    **dict.fromkeys(
+        (
+            *("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"),
+            *("Embedding", "EmbeddingBag", "PReLU"),
+        ),
+        lambda layer, inputs, output: 0,
+    ),
 }
-
-
+_ADDED: dict[type, Work] = {}
 # Blocks of this package that compute something besides what their layers do.
 _COMPOSITE = ("GeneratedConv", "SqueezeExcite")
+# Layers whose children do what their rule already says.
+_WHOLE = ("MultiheadAttention",)
 
 
-def _work(
-    kind: str, weight: tuple[int, ...], output: tuple[int, ...], layer: Any = None
-) -> int | None:
-    """Multiply-adds of a layer, or None for a kind that is not known."""
-    kind = kind.lstrip("_")
-    if kind == "Experts2d":
-        # A kernel for each example, mixed from (K, O, I / groups, k, k), then used.
-        return output[0] * prod(weight) + prod(output) * prod(weight[2:])
-    if kind == "GeneratedConv2d":
-        return prod(output) * prod(layer.shape[1:])  # its linear layer made the kernel
-    if kind == "SqueezeExcite":
-        return 0  # a product for each number, without a sum
-    if kind.startswith("Conv") and "Transpose" not in kind:
-        # Each output value is a product of one kernel: (O, I / groups, k, …).
-        return prod(output) * prod(weight[1:])
-    if kind in ("Linear", "Dense"):
-        return prod(output) * weight[1]
-    bare = kind.rstrip("d").rstrip("D").rstrip("123")
-    return 0 if bare in _FREE else None
+def rule(kind: type, multiply_adds: Work) -> None:
+    """Tell what a call of a layer computes, for its class and what derives from it.
+
+    A layer with a rule counts as one: its parameters are all that it holds, also in
+    children, whose own work the rule must include.
+
+    Args:
+        kind: a class of Gluon Blocks or PyTorch Modules. The nearest base with a rule
+            decides; a rule given again replaces the old one.
+        multiply_adds: a function of the layer, a list with the shape of each input, and
+            the shape of the first output. It returns the multiply-adds of the call,
+            for the whole batch.
+
+    Raises:
+        TypeError: `kind` is no class, `multiply_adds` no function.
+
+    >>> from d2lutils.ledger import ledger, rule
+    >>> class Scale(nn.Module):
+    ...     def __init__(self, channels):
+    ...         super().__init__()
+    ...         self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+    ...     def forward(self, x):
+    ...         return x * self.scale
+    >>> rule(Scale, lambda layer, inputs, output: prod(output))
+    >>> ledger(Scale(3), (2, 3, 4, 4)).multiply_adds
+    96
+    """
+    if not isinstance(kind, type):
+        raise TypeError(f"rule: kind must be a class, got {kind!r}")
+    if not callable(multiply_adds):
+        raise TypeError(
+            f"rule: multiply_adds must be a function, got {multiply_adds!r}"
+        )
+    _ADDED[kind] = multiply_adds
+
+
+def _rule_of(layer: Any) -> tuple[str, Work | None]:
+    """The nearest class of a layer that has a rule, its name without rank, and it."""
+    for base in type(layer).__mro__:
+        if base in _ADDED:
+            return "", _ADDED[base]
+        kind = bare_name(base)
+        if from_framework(base) and kind in _RULES:
+            return kind, _RULES[kind]
+    return "", None
+
+
+def _adds_matrices(kind: str, layer: Any, shapes: dict[str, tuple[int, ...]]) -> bool:
+    """Whether a class of one's own computes with more than its base's weight, as an
+    adaptation of low rank does; a scale for each channel is not counted anyway."""
+    own = kind in ("Conv", "ConvTranspose", "Dense", "Linear")
+    return (
+        own
+        and bare_kind(layer) != kind
+        and any(
+            role not in ("weight", "bias") and sum(n > 1 for n in shape) > 1
+            for role, shape in shapes.items()
+        )
+    )
 
 
 def _children(net: Any) -> dict[str, Any]:
@@ -481,20 +628,37 @@ def _children(net: Any) -> dict[str, Any]:
 def _leaves(
     net: Any, path: str = "", found: dict[int, tuple[str, Any]] | None = None
 ) -> dict[int, tuple[str, Any]]:
-    """(path, layer) of every layer without children, in registration order.
+    """(path, layer) of every layer with a rule or without children, in registration
+    order.
 
     A layer that is registered twice is listed once, under its first path. A block that
     computes something besides what its layers do is listed, too.
     """
     found = {} if found is None else found
     children = {k: v for k, v in _children(net).items() if v is not None}
-    if bare_kind(net) in ("Conv", "Dense"):
-        children = {}  # Gluon's `activation=` makes a child; the layer counts as one
-    if not children or bare_kind(net) in _COMPOSITE:
+    kind, work = _rule_of(net)
+    if work is not None:
+        # Gluon's `activation=` makes a child; PyTorch's parametrizations are one.
+        children = {
+            name: child
+            for name, child in children.items()
+            if kind
+            and kind not in _WHOLE
+            and name != "parametrizations"
+            and child is not getattr(net, "act", None)
+        }
+    if work is not None or not children or bare_kind(net) in _COMPOSITE:
         found.setdefault(id(net), (path, net))
     for name, child in children.items():
         _leaves(child, f"{path}.{name}" if path else str(name), found)
     return found
+
+
+def _shapes(arrays: Any) -> list[tuple[int, ...]]:
+    """The shapes of arrays in nested tuples and lists, one after the other."""
+    if isinstance(arrays, (tuple, list)):
+        return [shape for array in arrays for shape in _shapes(array)]
+    return [tuple(arrays.shape)] if hasattr(arrays, "shape") else []
 
 
 class _UnknownWorkError(Exception):
@@ -504,67 +668,90 @@ class _UnknownWorkError(Exception):
 class _Recorder:
     """Makes an entry of each call that a layer's forward hook reports."""
 
-    def __init__(self, net: Net, entries: list[Entry]) -> None:
-        self.net, self.entries = net, entries
-        self.layers = {layer.path: layer for layer in net.layers}
+    def __init__(self, net: Net, leaves: dict[int, tuple[str, Any]]) -> None:
+        self.net = net
+        self.entries: list[Entry] = []
+        paths = sorted((path for path, _ in leaves.values()), key=len, reverse=True)
+        # The tensors of each layer, those of its parametrizations included, by name.
+        self.tensors: dict[str, dict[str, Any]] = {}
+        self.kinds: dict[str, str] = {}
+        for layer in net.layers:
+            inside = (p for p in paths if f"{layer.path}.".startswith(f"{p}.") or not p)
+            path = next(inside, layer.path)
+            self.kinds.setdefault(path, layer.kind)
+            for role, tensor in layer.tensors.items():
+                if role in STATISTICS or _is_trained(tensor):
+                    name = f"{layer.path}.{role}"[len(path) :].lstrip(".")
+                    self.tensors.setdefault(path, {})[name] = tensor
         self.seen: set[str] = set()
         self.counted: set[int] = set()
 
+    def _shapes(self, path: str) -> dict[str, tuple[int, ...]]:
+        tensors = self.tensors.get(path, {})
+        return {name: self.net.shape(tensor) for name, tensor in tensors.items()}
+
     def _sizes(self, path: str) -> dict[str, int]:
-        """Numbers by role, of tensors that no other layer has been counted with."""
-        sizes = {}
-        for role, tensor in self.layers[path].tensors.items():
+        """Numbers by kind, of tensors that no other layer has been counted with."""
+        sizes = dict.fromkeys(("weights", "biases", "buffers"), 0)
+        for name, tensor in self.tensors.get(path, {}).items():
             identity = self.net.identity(tensor)
             if identity not in self.counted:
                 self.counted.add(identity)
-                sizes[role] = prod(self.net.shape(tensor))
+                kind = "biases" if "bias" in name else "weights"
+                kind = "buffers" if name in STATISTICS else kind
+                sizes[kind] += prod(self.net.shape(tensor))
         return sizes
 
     def hook(self, path: str, layer: Any) -> Callable[..., None]:
         """A forward hook for the layer at a path."""
+        kind, work = _rule_of(layer)
 
-        def record(_layer: Any, _inputs: Any, output: Any) -> None:
-            kind = type(layer).__name__
-            tensors = self.layers[path].tensors if path in self.layers else {}
-            shapes = {role: self.net.shape(t) for role, t in tensors.items()}
-            first = output[0] if isinstance(output, (tuple, list)) else output
-            produced = tuple(first.shape)
-            work = _work(kind, shapes.get("weight", ()), produced, layer)
-            if work is None:
-                if shapes:
-                    raise _UnknownWorkError(
-                        f"no rule for the work of {path or 'the net'} ({kind}), "
-                        f"which has parameters {shapes}"
-                    )
-                work = 0
-            sizes = self._sizes(path) if path in self.layers else {}
+        def record(_layer: Any, inputs: Any, output: Any) -> None:
+            shapes = self._shapes(path)
+            produced = next(iter(_shapes(output)), ())
+            if work is not None and not _adds_matrices(kind, layer, shapes):
+                count = work(layer, _shapes(inputs), produced)
+            elif shapes:
+                raise self._unknown(path, type(layer).__name__)
+            else:
+                count = 0
+            if not isinstance(count, (int, np.integer)) or count < 0:
+                raise _UnknownWorkError(
+                    f"the rule for {path or 'the net'} ({type(layer).__name__}) must "
+                    f"return an integer from 0 on, got {count!r}"
+                )
             self.seen.add(path)
-            buffers = sum(sizes.pop(role, 0) for role in STATISTICS)
-            biases = sizes.pop("bias", 0)
             self.entries.append(
                 Entry(
                     path,
-                    kind.lstrip("_"),
+                    type(layer).__name__.lstrip("_"),
                     produced,
-                    weights=sum(sizes.values()),
-                    biases=biases,
-                    buffers=buffers,
-                    multiply_adds=work,
+                    multiply_adds=int(count),
+                    **self._sizes(path),
                 )
             )
 
         return record
 
+    def _unknown(self, path: str, kind: str, more: str = "") -> _UnknownWorkError:
+        return _UnknownWorkError(
+            f"no rule for the work of {path or 'the net'} ({kind}), which has "
+            f"parameters {self._shapes(path)}{more}; d2lutils.ledger.rule adds one"
+        )
+
     def complete(self) -> None:
         """Raise for a layer whose parameters no entry accounts for."""
-        for path, layer in self.layers.items():
+        for path in self.tensors:
             if path not in self.seen:
-                shapes = {role: self.net.shape(t) for role, t in layer.tensors.items()}
-                raise _UnknownWorkError(
-                    f"no rule for the work of {path or 'the net'} ({layer.kind}), "
-                    f"which has parameters {shapes} and did not run, or not as a "
-                    "layer without children"
-                )
+                more = " and did not run, or not as a layer without children"
+                raise self._unknown(path, self.kinds[path], more)
+
+
+def _is_trained(tensor: Any) -> bool:
+    """False for what Gluon stores and never trains: a constant, the gamma of a norm
+    without scale. Freezing a parameter does not make it one."""
+    constant = type(tensor).__name__ == "Constant"
+    return not constant and getattr(tensor, "_differentiable", True)
 
 
 class _Keeper:
@@ -587,8 +774,8 @@ class _Keeper:
             keeps = _keeps(self.framework, layer)
             if keeps is not None and keeps.mask and rate == 1:
                 keeps = None  # all zeros, without a mask
-            if not inputs or not hasattr(output, "shape"):
-                keeps = None  # called with keywords, or several outputs
+            if not hasattr(inputs[0], "shape") or not hasattr(output, "shape"):
+                keeps = None  # several arrays at once
             if keeps is None:
                 kind = type(layer).__name__.lstrip("_")
                 self.missing = self.missing or (
@@ -616,7 +803,8 @@ class _Keeper:
                 self.kept[made] = size
             numbers, item = prod(output.shape), _itemsize(output)
             on_gpu = bool(getattr(output, "is_cuda", False))
-            channels = output.shape[1] if keeps.statistics else 0
+            axis = getattr(layer, "_kwargs", {}).get("axis", 1)
+            channels = output.shape[axis] if keeps.statistics else 0
             self.own.append(
                 {
                     "activations": _copies(self.framework, layer, output),
@@ -630,13 +818,20 @@ class _Keeper:
         return record
 
 
+def _copies_input(layer: Any) -> bool:
+    """Whether a curve in place keeps a copy of what it overwrites."""
+    return bare_kind(layer) in (*_HARD, "SiLU") and getattr(layer, "inplace", False)
+
+
 def _copies(framework: str, layer: Any, output: Any) -> int:
     """Bytes of tensors inside a layer that its backward pass gets."""
+    if _copies_input(layer):
+        return _itemsize(output) * prod(output.shape)
     if framework == "pytorch" or not _pads(layer):
         return 0
     # What is padded, reshaped into a copy, all zeros, and one channel of them; what a
     # stride leaves besides, for its shape.
-    channels = layer.channels + 1 + layer.in_channels * (layer.stride > 1)
+    channels = layer.channels + 1 + layer.in_channels * (np.max(layer.stride) > 1)
     return _itemsize(output) * prod(output.shape) // layer.channels * channels
 
 
@@ -651,10 +846,23 @@ def _hooked(adapter: Net, net: Any, make: Callable[..., Any]) -> Iterator[None]:
     """A forward hook on every layer inside; none afterwards."""
     if isinstance(adapter, GluonNet):
         adapter.hybridize(False)  # hooks inside a cached graph do not run
-    hooks = [
-        layer.register_forward_hook(make(path, layer))
-        for path, layer in _leaves(net).values()
-    ]
+
+    def named(hook: Callable[..., Any]) -> Callable[..., Any]:
+        def with_names(layer: Any, inputs: Any, names: Any, output: Any) -> Any:
+            if names:  # in the order in which the layer declares them
+                bound = inspect.signature(layer.forward).bind(*inputs, **names)
+                inputs = tuple(bound.arguments.values())
+            return hook(layer, inputs, output)
+
+        return with_names
+
+    hooks = []
+    for path, layer in _leaves(net).values():
+        hook = make(path, layer)
+        if isinstance(adapter, GluonNet):
+            hooks.append(layer.register_forward_hook(hook))
+        else:
+            hooks.append(layer.register_forward_hook(named(hook), with_kwargs=True))
     try:
         yield
     finally:
@@ -687,7 +895,7 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
         result.unknown["kept"] = "other layers run in training than in inference"
         return
     found = sum(keeper.kept.values()) + sum(
-        own["indices"] + own["statistics"] for own in keeper.own
+        own["activations"] + own["indices"] + own["statistics"] for own in keeper.own
     )
     if saved is not None and saved != found:
         # A dropout is off here and its mask missing, on both sides.
@@ -728,13 +936,19 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
     autograd really saves, and refused if they differ; a Gluon net that calls functions
     in place of layers may keep more than the ledger says (`gluon.memory.kept_bytes`
     measures it). The rules are those of a CPU, but for PyTorch's dropout mask. Branches
-    that stochastic depth might drop are all there. The net gets one floating-point
-    input, so an embedding or a net of several inputs is refused.
+    that stochastic depth might drop are all there. The net gets one input: zeros of its
+    own dtype, or whole numbers where its first layer is an embedding.
+
+    The work of a layer follows from what it was made with and the shapes of its input
+    and output, wherever its weights are stored. A class of one's own counts by the
+    nearest base with a rule, also if it overrides the forward pass; `rule` adds one.
+    What Gluon stores but never trains, such as the gamma of a norm without scale, is no
+    parameter; what somebody froze is one, and is counted in `frozen` besides.
 
     Args:
         net: a Gluon Block, initialised, or a PyTorch Module. It is run in evaluation
             and in training mode, and left as it was.
-        input_shape: (N, C, L) or (N, C, H, W), batch included.
+        input_shape: (N, C, L), (N, C, H, W) or what else the net takes, batch included.
 
     Returns:
         A `Ledger`: `.entries`, `.parameters`, `.multiply_adds`, `.kept`, `.live`,
@@ -749,11 +963,16 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
     owner = "ledger"
     shape = checks.shape_of(owner, "input_shape", input_shape)
     adapter = net_of(owner, "net", net)
-    zeros = [np.zeros(shape, dtype="float32")]
+    # Where the first layer looks something up, zeros are places.
+    leaves = _leaves(net)
+    kind = next((_rule_of(layer)[0] for _, layer in leaves.values()), "")
+    whole = kind in ("Embedding", "EmbeddingBag")
+    zeros = [np.zeros(shape, dtype="int64" if whole else "float32")]
     entries: list[Entry] = []
     try:
         adapter.settle(zeros)
-        recorder = _Recorder(adapter, entries)
+        recorder = _Recorder(adapter, leaves)
+        entries = recorder.entries
         with adapter.undisturbed(), _hooked(adapter, net, recorder.hook):
             adapter.evaluate(zeros)
         recorder.complete()

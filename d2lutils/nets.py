@@ -592,7 +592,11 @@ class GluonNet(Net):
 
     def frozen(self) -> int:
         unique = {id(p): p for _, p, trained in self.items() if trained}
-        return sum(prod(p.shape) for p in unique.values() if p.grad_req == "null")
+        return sum(
+            prod(p.shape)
+            for p in unique.values()
+            if p.grad_req == "null" and p._differentiable
+        )
 
     def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
         arrays = self._arrays(inputs)
@@ -1024,9 +1028,29 @@ _WHOLE |= {"Dense", "GlobalAvgPool", "GlobalMaxPool", "Linear"}
 _WINDOWS = {"Conv": "conv", "MaxPool": "pool", "AvgPool": "pool"}
 
 
+def bare_name(kind: type) -> str:
+    """A class's name without its rank: Conv for Conv2d and Conv2D, and so on."""
+    return re.sub(r"[123][dD](?=Transpose$|$)", "", kind.__name__.lstrip("_"))
+
+
+def from_framework(kind: type) -> bool:
+    """Whether a class is a framework's or this package's own."""
+    return kind.__module__.split(".")[0] in ("d2lutils", "mxnet", "torch")
+
+
 def bare_kind(layer: Any) -> str:
-    """A layer's class without its rank: Conv for Conv2d and Conv2D, and so on."""
-    return re.sub(r"[123][dD]$", "", type(layer).__name__.lstrip("_"))
+    """The name without rank of the class whose forward pass a layer has.
+
+    A class of one's own that only derives from a layer counts as that layer; one that
+    overrides `forward` or `hybrid_forward` does something else.
+    """
+    for kind in type(layer).__mro__:
+        parametrized = kind.__module__.startswith("torch.nn.utils")
+        if from_framework(kind) and not parametrized:
+            return bare_name(kind)
+        if {"__call__", "forward", "hybrid_forward"} & set(vars(kind)):
+            break
+    return bare_name(type(layer))
 
 
 def chain_of(net: Any, axis: int = 0) -> tuple[Window, ...]:

@@ -63,6 +63,7 @@ def padding(half: str, name: str, channels: int, stride: int) -> Maker:
 TORCH: dict[str, Maker] = {
     "conv": of(nn, "Conv{}d", 5, 5, 3, padding=1),
     "grouped conv": of(nn, "Conv{}d", 5, 5, 3, groups=5, bias=False),
+    "transposed conv": of(nn, "ConvTranspose{}d", 5, 5, 3, 2),
     "average": of(nn, "AvgPool{}d", 3, 2),
     "average, padded": of(nn, "AvgPool{}d", 3, 2, 1, ceil_mode=True),
     "max": of(nn, "MaxPool{}d", 3, 2),
@@ -86,6 +87,17 @@ TORCH: dict[str, Maker] = {
     "Sigmoid": of(nn, "Sigmoid"),
     "Tanh": of(nn, "Tanh"),
     "Softmax": of(nn, "Softmax", 1),
+    "LogSoftmax": of(nn, "LogSoftmax", 1),
+    **{
+        name: of(nn, name)
+        for name in ("Hardsigmoid", "Hardswish", "Hardtanh", "ReLU6", "Softplus")
+    },
+    **{
+        f"{name} in place": of(nn, name, inplace=True)
+        for name in ("Hardsigmoid", "Hardswish", "ReLU6", "SiLU")
+    },
+    "Upsample": of(nn, "Upsample", None, 2),
+    "ZeroPad": of(nn, "ZeroPad{}d", 1),
     "batch norm": of(nn, "BatchNorm{}d", 5),
     "bare batch norm": of(nn, "BatchNorm{}d", 5, 1e-5, 0.1, False, False),
     "dropout": of(nn, "Dropout", 0.5),
@@ -96,6 +108,7 @@ TORCH: dict[str, Maker] = {
 GLUON: dict[str, Maker] = {
     "conv": of(gnn, "Conv{}D", 5, 3, padding=1, in_channels=5),
     "grouped conv": of(gnn, "Conv{}D", 5, 3, groups=5, use_bias=False, in_channels=5),
+    "transposed conv": of(gnn, "Conv{}DTranspose", 5, 3, 2, in_channels=5),
     "average": of(gnn, "AvgPool{}D", 3, 2),
     "average, padded": of(gnn, "AvgPool{}D", 3, 2, 1, ceil_mode=True),
     "max": of(gnn, "MaxPool{}D", 3, 2),
@@ -196,8 +209,7 @@ class TestRules:
             ("pytorch", nn.GroupNorm(1, 5), "GroupNorm"),
             ("pytorch", nn.Dropout2d(0.5), "Dropout2d"),
             ("pytorch", nn.Dropout(1.0), "Dropout"),
-            ("pytorch", nn.SiLU(inplace=True), "SiLU"),
-            ("pytorch", nn.Softplus(), "Softplus"),
+            ("pytorch", nn.LocalResponseNorm(2), "LocalResponseNorm"),
             ("gluon", gnn.InstanceNorm(in_channels=5), "InstanceNorm"),
             ("gluon", gnn.Dropout(0.5, axes=(2, 3)), "Dropout"),
             ("gluon", gnn.Swish(), "Swish"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from d2lutils import ledger as module
 from d2lutils import shapes
@@ -19,7 +21,7 @@ from d2lutils.gluon import weightnet as gluon_weightnet
 from d2lutils.gluon.memory import kept_bytes
 from d2lutils.gluon.nin import nin_small as gluon_nin_small
 from d2lutils.gluon.residual import ResidualChunks as GluonChunks
-from d2lutils.ledger import DTYPES, OPTIMIZERS, Entry, Ledger, ledger
+from d2lutils.ledger import DTYPES, OPTIMIZERS, Entry, Ledger, ledger, rule
 from d2lutils.pytorch import condconv as torch_condconv
 from d2lutils.pytorch import resnet as torch_resnet
 from d2lutils.pytorch import weightnet as torch_weightnet
@@ -141,23 +143,30 @@ def test_table() -> None:
 
 
 class TestUnknownWork:
-    def test_known_kinds(self) -> None:
-        assert module._work("Conv2DTranspose", (3, 4, 2, 2), (1, 4, 5, 5)) is None
-        assert module._work("_BatchNorm1D", (3,), (1, 3, 5)) == 0
-        assert module._work("Embedding", (9, 3), (1, 2, 3)) is None
-
     @pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
     def test_is_an_error(self, half: int) -> None:
-        net = (
-            gluon_sequence(gnn.Conv2DTranspose(3, 2, in_channels=4)),
-            nn.Sequential(nn.ConvTranspose2d(4, 3, 2)),
-        )[half]
-        kind = ("Conv2DTranspose", "ConvTranspose2d")[half]
+        class Gluon(gnn.HybridBlock):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = self.params.get("scale", shape=(4, 1, 1))
+
+            def hybrid_forward(self, F: Any, x: Any, scale: Any) -> Any:
+                return F.broadcast_mul(x, scale)
+
+        class Torch(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = nn.Parameter(torch.ones(4, 1, 1))
+
+            def forward(self, x: Any) -> Any:
+                return x * self.scale
+
+        net = (gluon_sequence(Gluon()), nn.Sequential(Torch()))[half]
         with pytest.raises(ValueError, match="no rule") as caught:
             ledger(net, (1, 4, 5, 5))
         assert str(caught.value) == (
-            f"ledger: no rule for the work of 0 ({kind}), which has parameters "
-            "{'weight': (4, 3, 2, 2), 'bias': (3,)}"
+            f"ledger: no rule for the work of 0 ({('Gluon', 'Torch')[half]}), which "
+            "has parameters {'scale': (4, 1, 1)}; d2lutils.ledger.rule adds one"
         )
 
     def test_parameters_beside_children_are_not_forgotten(self) -> None:
@@ -728,3 +737,345 @@ class TestKernelsOfEachExample:
         assert gated.multiply_adds - plain.multiply_adds == gates
         with pytest.raises(ValueError, match=r"training keeps of .*SqueezeExcite"):
             _ = gated.kept
+
+
+class First(nn.Module):
+    """A recurrent layer or cell without its states."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        out = self.layer(x)
+        return out[0] if isinstance(out, tuple) else out
+
+
+def cell_net(half: int, kind: str) -> Any:
+    """A recurrent cell, called once with its first states."""
+    if half:
+        return First(getattr(nn, kind)(3, 5))
+
+    class Gluon(mx.gluon.Block):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = getattr(mx.gluon.rnn, kind)(5)
+
+        def forward(self, x: Any) -> Any:
+            return self.cell(x, self.cell.begin_state(x.shape[0]))[0]
+
+    net = Gluon()
+    net.initialize()
+    return net
+
+
+@pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
+class TestRules:
+    """Multiply-adds and parameters by hand."""
+
+    def count(self, half: int, layers: tuple[Any, Any], shape: Any) -> list[int]:
+        net = nn.Sequential(layers[1]) if half else gluon_sequence(layers[0])
+        result = ledger(net, shape)
+        return [result.parameters, result.multiply_adds]
+
+    @pytest.mark.parametrize("groups", [1, 2])
+    def test_transposed(self, half: int, groups: int) -> None:
+        """Each of the 4 x 5 x 7 input numbers meets a kernel of 6 / groups maps."""
+        options = {"groups": groups}
+        one = gnn.Conv2DTranspose(6, (3, 2), 2, in_channels=4, **options)
+        two = nn.ConvTranspose2d(4, 6, (3, 2), 2, **options)
+        kernels = 4 * 6 // groups * 6
+        expected = [kernels + 6, 2 * 5 * 7 * kernels]
+        assert self.count(half, (one, two), (2, 4, 5, 7)) == expected
+
+    def test_sizes_of_each_axis(self, half: int) -> None:
+        one = gnn.Conv2D(6, (3, 1), (2, 1), (0, 1), (1, 2), groups=2, in_channels=4)
+        two = nn.Conv2d(4, 6, (3, 1), (2, 1), (0, 1), (1, 2), groups=2)
+        expected = [6 * 2 * 3 + 6, 2 * 6 * 4 * 9 * 2 * 3]
+        assert self.count(half, (one, two), (2, 4, 9, 7)) == expected
+
+    @pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+    def test_recurrent(self, half: int, kind: str, gates: int) -> None:
+        one = getattr(mx.gluon.rnn, kind)(5, 2, bidirectional=True, input_size=3)
+        two = First(getattr(nn, kind)(3, 5, 2, bidirectional=True))
+        matrices = 2 * gates * 5 * ((3 + 5) + (10 + 5))
+        expected = [matrices + 2 * 2 * 2 * gates * 5, 7 * 2 * matrices]
+        assert self.count(half, (one, two), (7, 2, 3)) == expected
+
+    @pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
+    def test_projected(self, half: int) -> None:
+        one = mx.gluon.rnn.LSTM(5, input_size=3, projection_size=2)
+        two = First(nn.LSTM(3, 5, proj_size=2))
+        matrices = 4 * 5 * (3 + 2) + 5 * 2
+        expected = [matrices + 2 * 4 * 5, 7 * 2 * matrices]
+        assert self.count(half, (one, two), (7, 2, 3)) == expected
+
+    @pytest.mark.parametrize(
+        ("kind", "gates"), [("RNNCell", 1), ("GRUCell", 3), ("LSTMCell", 4)]
+    )
+    def test_cells(self, half: int, kind: str, gates: int) -> None:
+        result = ledger(cell_net(half, kind), (2, 3))
+        assert result.multiply_adds == 2 * gates * 5 * (3 + 5)
+        assert result.parameters == gates * 5 * (3 + 5 + 2)
+
+    def test_looked_up(self, half: int) -> None:
+        """An embedding in front gets whole numbers; its table is tied to the end."""
+        if half:
+            net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9))
+            net[1].weight = net[0].weight
+        else:
+            table = gnn.Embedding(9, 4)
+            net = gluon_sequence(
+                table, gnn.Dense(9, flatten=False, in_units=4, params=table.params)
+            )
+            shared = net.collect_params().values()
+            assert len(shared) == 2
+        result = ledger(net, (2, 3))
+        assert [e.output for e in result.entries] == [(2, 3, 4), (2, 3, 9)]
+        assert [e.parameters for e in result.entries] == [36, 9]
+        assert result.multiply_adds == 6 * 36
+
+    def test_free(self, half: int) -> None:
+        """Norms and curves with parameters, by both frameworks' names."""
+        norms = ("GroupNorm", "LayerNorm", "InstanceNorm")
+        if half:
+            make = (
+                nn.GroupNorm(2, 4),
+                nn.LayerNorm(6),
+                nn.InstanceNorm1d(4, 0, 0.1, 1),
+            )
+            net = nn.Sequential(*make, nn.PReLU(), nn.Upsample(None, 2))
+        else:
+            layers = [gnn.GroupNorm(2), gnn.LayerNorm(), gnn.InstanceNorm()]
+            net = gluon_sequence(*layers, gnn.PReLU(), gnn.Swish())
+        result = ledger(net, (2, 4, 6))
+        kinds = [e.kind.rstrip("1d") for e in result.entries[:3]]
+        assert kinds == list(norms)
+        assert result.multiply_adds == 0
+        assert [e.parameters for e in result.entries[1:]] == [12, 8, 1, 0]
+
+
+def test_attention() -> None:
+    """Projections of 4 queries and 4 keys, 4 x 4 scores with 6 numbers each, twice."""
+
+    class Net(nn.Module):
+        def __init__(self, **options: Any) -> None:
+            super().__init__()
+            self.inner = nn.MultiheadAttention(6, 2, **options)
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(value=x, query=x, key=x)[0]
+
+    expected = 3 * (4 * 4 * 6 * 6 + 2 * 4 * 4 * 6)
+    for first, shape in ((False, (4, 3, 6)), (True, (3, 4, 6))):
+        result = ledger(Net(batch_first=first), shape)
+        (entry,) = result.entries
+        assert (entry.multiply_adds, entry.weights, entry.biases) == (
+            expected,
+            4 * 36,
+            4 * 6,
+        )
+
+
+class TestDerived:
+    """A class of one's own counts by the nearest base that has a rule."""
+
+    def test_both_halves(self) -> None:
+        class GConv(gnn.Conv2D):
+            pass
+
+        class GNorm(gnn.BatchNorm):
+            def __init__(self, **options: Any) -> None:
+                super().__init__(**options)
+
+        class TConv(nn.Conv2d):
+            pass
+
+        class TNorm(nn.BatchNorm2d):
+            pass
+
+        one = gluon_sequence(GConv(6, 3, in_channels=4), GNorm(in_channels=6))
+        two = nn.Sequential(TConv(4, 6, 3), TNorm(6))
+        for net, measured in ((one, kept_bytes), (two, torch_kept_bytes)):
+            result = ledger(net, (2, 4, 9, 9))
+            assert [e.parameters for e in result.entries] == [222, 12]
+            assert result.multiply_adds == 2 * 49 * 216
+            assert result.kept == measured(net, (2, 4, 9, 9))
+
+    def test_its_own_forward_pass(self) -> None:
+        """The work is the base's; what training keeps may not be."""
+
+        class GConv(gnn.Conv2D):
+            def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any) -> Any:
+                return super().hybrid_forward(F, x, weight * 2, bias)
+
+        class TConv(nn.Conv2d):
+            def __init__(self, *arguments: Any) -> None:
+                super().__init__(*arguments)
+                self.gain = nn.Parameter(torch.ones(6, 1, 1, 1))
+
+            def forward(self, x: Any) -> Any:
+                return self._conv_forward(x, self.weight * self.gain, self.bias)
+
+        for net, more in ((gluon_sequence(GConv(6, 3)), 0), (TConv(4, 6, 3), 6)):
+            result = ledger(net, (2, 4, 9, 9))
+            assert result.parameters == 222 + more
+            assert result.multiply_adds == 2 * 49 * 216
+            with pytest.raises(ValueError, match="no rule for what training keeps"):
+                _ = result.kept
+
+    def test_more_matrices_are_more_work(self) -> None:
+        class LowRank(nn.Linear):
+            def __init__(self) -> None:
+                super().__init__(4, 5)
+                self.down = nn.Parameter(torch.ones(2, 4))
+                self.up = nn.Parameter(torch.ones(5, 2))
+
+            def forward(self, x: Any) -> Any:
+                return super().forward(x) + x @ self.down.T @ self.up.T
+
+        with pytest.raises(ValueError, match=r"no rule .*LowRank.*'down': \(2, 4\)"):
+            ledger(LowRank(), (3, 4))
+
+    def test_layers_beside_it(self) -> None:
+        """What it calls as layers has entries of its own."""
+
+        class LowRank(nn.Linear):
+            def __init__(self) -> None:
+                super().__init__(4, 5)
+                self.down, self.up = nn.Linear(4, 2), nn.Linear(2, 5)
+
+            def forward(self, x: Any) -> Any:
+                return super().forward(x) + self.up(self.down(x))
+
+        result = ledger(LowRank(), (3, 4))
+        assert result.parameters == 25 + 10 + 15
+        assert result.multiply_adds == 3 * (20 + 8 + 10)
+
+
+class TestWeightsThatAreMade:
+    """The work follows from what the layer was made with, wherever its weight is."""
+
+    @pytest.mark.parametrize(
+        ("change", "parameters"),
+        [
+            (lambda c: prune.l1_unstructured(c, "weight", 0.5), 0),
+            (lambda c: prune.random_unstructured(c, "bias", 0.5), 0),
+            (torch.nn.utils.parametrizations.weight_norm, 8),
+            (torch.nn.utils.parametrizations.spectral_norm, 0),
+            (torch.nn.utils.parametrizations.orthogonal, 0),
+        ],
+        ids=["pruned", "pruned bias", "weight norm", "spectral norm", "orthogonal"],
+    )
+    def test_convolution(self, change: Any, parameters: int) -> None:
+        conv = nn.Conv2d(3, 8, 3)
+        change(conv)
+        for net in (conv, nn.Sequential(conv, nn.ReLU())):
+            result = ledger(net, (1, 3, 8, 8))
+            assert result.multiply_adds == 36 * 8 * 27 == 7776
+            entry = result.entries[0]
+            assert (entry.weights, entry.biases) == (216 + parameters, 8)
+
+    def test_old_weight_norm(self) -> None:
+        with pytest.warns(FutureWarning, match="weight_norm"):
+            conv = torch.nn.utils.weight_norm(nn.Conv2d(3, 8, 3))
+        result = ledger(conv, (1, 3, 8, 8))
+        assert (result.multiply_adds, result.parameters) == (7776, 216 + 8 + 8)
+
+    def test_a_buffer(self) -> None:
+        linear = nn.Linear(4, 5)
+        weight = linear.weight.detach()
+        del linear.weight
+        linear.register_buffer("weight", weight)
+        result = ledger(linear, (3, 4))
+        assert (result.multiply_adds, result.parameters) == (60, 5)
+
+    def test_quantised(self) -> None:
+        net = nn.Sequential(nn.Linear(4, 5), nn.ReLU())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # says that it will move
+            net = torch.ao.quantization.quantize_dynamic(net, {nn.Linear})
+            result = ledger(net, (3, 4))
+        assert (result.multiply_adds, result.parameters) == (60, 0)
+
+
+class TestConstants:
+    """What is stored and never trained is no parameter; what is frozen still is."""
+
+    def test_norm_without_scale(self) -> None:
+        norm = gnn.BatchNorm(scale=False, center=False, in_channels=6)
+        net = gluon_sequence(gnn.Conv2D(6, 1, in_channels=4, use_bias=False), norm)
+        result = ledger(net, (2, 4, 3, 3))
+        assert (result.parameters, result.frozen, result.buffers) == (24, 0, 12)
+        net.collect_params().setattr("grad_req", "null")
+        result = ledger(net, (2, 4, 3, 3))
+        assert (result.parameters, result.frozen, result.buffers) == (24, 24, 12)
+
+    def test_resnet_v2(self) -> None:
+        """He et al., 2016: the zoo's first norm has neither scale nor shift."""
+        net = mx.gluon.model_zoo.vision.resnet18_v2()
+        net.initialize()
+        assert ledger(net, (1, 3, 224, 224)).parameters == 11_687_848
+
+    def test_constant(self) -> None:
+        class Shifted(gnn.HybridBlock):
+            def __init__(self) -> None:
+                super().__init__()
+                self.shift = self.params.get_constant("shift", [[1.0, 2.0]])
+
+            def hybrid_forward(self, F: Any, x: Any, shift: Any) -> Any:
+                return F.broadcast_add(x, shift)
+
+        assert ledger(gluon_sequence(Shifted()), (3, 2)).parameters == 0
+
+
+class TestAddedRule:
+    @pytest.fixture(autouse=True)
+    def _forget(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_ADDED", {})
+
+    def test_counts_as_one(self) -> None:
+        """Also for what derives from it, in both halves; children are part of it."""
+
+        class Gluon(gnn.HybridBlock):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = self.params.get("scale", shape=(1, 3), init="ones")
+                self.dense = gnn.Dense(3, in_units=3)
+
+            def hybrid_forward(self, F: Any, x: Any, scale: Any) -> Any:
+                return F.broadcast_mul(self.dense(x), scale)
+
+        class Torch(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = nn.Parameter(torch.ones(1, 3))
+                self.dense = nn.Linear(3, 3)
+
+            def forward(self, x: Any) -> Any:
+                return self.dense(x) * self.scale
+
+        def work(layer: Any, inputs: Any, output: Any) -> int:
+            assert (inputs, output) == ([(2, 3)], (2, 3))
+            return 2 * 9 + 2 * int(layer.scale.shape[1])
+
+        for base, net in ((Gluon, gluon_sequence), (Torch, nn.Sequential)):
+            own = type("Own", (base,), {})
+            rule(base, work)
+            result = ledger(net(own()), (2, 3))
+            (entry,) = result.entries
+            assert (entry.kind, entry.multiply_adds) == ("Own", 24)
+            assert result.parameters == 3 + 9 + 3
+
+    def test_replaces_a_built_in_one(self) -> None:
+        rule(nn.Linear, lambda layer, inputs, output: 7)
+        assert ledger(nn.Sequential(nn.Linear(3, 3)), (2, 3)).multiply_adds == 7
+
+    def test_refused(self) -> None:
+        with pytest.raises(TypeError, match=r"^rule: kind must be a class, got 'Conv'"):
+            rule("Conv", int)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"^rule: multiply_adds must be a function"):
+            rule(nn.Linear, 3)  # type: ignore[arg-type]
+        rule(nn.Linear, lambda layer, inputs, output: 0.5)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"rule for 0 \(Linear\) .* got 0.5"):
+            ledger(nn.Sequential(nn.Linear(3, 3)), (2, 3))
