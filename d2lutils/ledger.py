@@ -18,6 +18,7 @@ import csv
 import importlib
 import inspect
 import io
+import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -614,7 +615,9 @@ def _adds_matrices(kind: str, layer: Any, shapes: dict[str, tuple[int, ...]]) ->
         own
         and bare_kind(layer) != kind
         and any(
-            role not in ("weight", "bias") and sum(n > 1 for n in shape) > 1
+            role not in ("weight", "bias")
+            and sum(n > 1 for n in shape) > 1
+            and shape != shapes.get("weight")  # works number by number
             for role, shape in shapes.items()
         )
     )
@@ -679,12 +682,25 @@ class _Recorder:
             inside = (p for p in paths if f"{layer.path}.".startswith(f"{p}.") or not p)
             path = next(inside, layer.path)
             self.kinds.setdefault(path, layer.kind)
+            whole = layer.tensors.get("weight")
             for role, tensor in layer.tensors.items():
-                if role in STATISTICS or _is_trained(tensor):
+                if role in STATISTICS or not self._is_constant(role, tensor, whole):
                     name = f"{layer.path}.{role}"[len(path) :].lstrip(".")
                     self.tensors.setdefault(path, {})[name] = tensor
         self.seen: set[str] = set()
         self.counted: set[int] = set()
+        self.frozen = 0
+
+    def _is_constant(self, role: str, tensor: Any, weight: Any) -> bool:
+        """Whether a tensor is stored and never trained: Gluon's constants, the gamma of
+        a norm without scale, a mask beside the weight that it belongs to. Freezing a
+        parameter does not make it one."""
+        if role not in ("weight", "bias") and weight is not None:
+            alike = self.net.shape(tensor) == self.net.shape(weight)
+            if alike and not _gets_gradient(tensor):
+                return True
+        constant = type(tensor).__name__ == "Constant"
+        return constant or not getattr(tensor, "_differentiable", True)
 
     def _shapes(self, path: str) -> dict[str, tuple[int, ...]]:
         tensors = self.tensors.get(path, {})
@@ -699,7 +715,10 @@ class _Recorder:
                 self.counted.add(identity)
                 kind = "biases" if "bias" in name else "weights"
                 kind = "buffers" if name in STATISTICS else kind
-                sizes[kind] += prod(self.net.shape(tensor))
+                size = prod(self.net.shape(tensor))
+                sizes[kind] += size
+                if kind != "buffers" and not _gets_gradient(tensor):
+                    self.frozen += size
         return sizes
 
     def hook(self, path: str, layer: Any) -> Callable[..., None]:
@@ -747,11 +766,10 @@ class _Recorder:
                 raise self._unknown(path, self.kinds[path], more)
 
 
-def _is_trained(tensor: Any) -> bool:
-    """False for what Gluon stores and never trains: a constant, the gamma of a norm
-    without scale. Freezing a parameter does not make it one."""
-    constant = type(tensor).__name__ == "Constant"
-    return not constant and getattr(tensor, "_differentiable", True)
+def _gets_gradient(tensor: Any) -> bool:
+    if isinstance(tensor, tuple):  # a module and the name of its parameter
+        return bool(getattr(*tensor).requires_grad)
+    return bool(tensor.grad_req != "null")
 
 
 class _Keeper:
@@ -870,6 +888,15 @@ def _hooked(adapter: Net, net: Any, make: Callable[..., Any]) -> Iterator[None]:
             hook.detach() if isinstance(adapter, GluonNet) else hook.remove()
 
 
+def _dangerous(result: Ledger, adapter: Net) -> bool:
+    """Whether oneDNN may end the process in a recorded float32 pass of a Gluon net:
+    joining and cutting maps did so. In float64 it has no part."""
+    if result.dtype != "float32" or not isinstance(adapter, GluonNet):
+        return False
+    names = [o.name for o in result.lifetimes.operations] if result.lifetimes else []
+    return any(re.search("concat|slice|split", name) for name in names)
+
+
 def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -> None:
     """Fill in what training keeps, or why that is not known."""
     keeper = _Keeper(adapter)
@@ -882,8 +909,11 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
     def make(path: str, layer: Any) -> Callable[..., Any]:
         return keeper.hook(path, layer, rates.get(path))
 
+    double = _dangerous(result, adapter)
     try:
         with adapter.undisturbed(), _hooked(adapter, net, make):
+            if double:
+                adapter.cast("float64")
             inputs, saved = adapter.train(zeros)
     except Exception as error:
         result.unknown["kept"] = f"the net fails in training: {checks.reason(error)}"
@@ -894,6 +924,10 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
     if keeper.paths != [entry.path for entry in result.entries]:
         result.unknown["kept"] = "other layers run in training than in inference"
         return
+    if double:
+        keeper.kept = {key: size // 2 for key, size in keeper.kept.items()}
+        for own in keeper.own:
+            own |= {name: n // 2 for name, n in own.items() if name != "indices"}
     found = sum(keeper.kept.values()) + sum(
         own["activations"] + own["indices"] + own["statistics"] for own in keeper.own
     )
@@ -986,8 +1020,7 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
             f"{owner}: the net fails on input_shape={shape}{after}: "
             f"{checks.reason(error)}"
         ) from error
-    result = Ledger(entries, shape, adapter.dtype(), frozen=adapter.frozen())
-    _training(result, adapter, net, zeros)
+    result = Ledger(entries, shape, adapter.dtype(), frozen=recorder.frozen)
     half = "gluon" if isinstance(adapter, GluonNet) else "pytorch"
     memory = importlib.import_module(f"d2lutils.{half}.memory")
     try:
@@ -995,4 +1028,5 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
         result.live = result.lifetimes.largest()
     except ValueError as error:
         result.unknown["live"] = str(error).removeprefix("lifetimes: ")
+    _training(result, adapter, net, zeros)
     return result

@@ -186,10 +186,6 @@ class Net:
         """The same number for the same parameter, wherever it is used."""
         raise NotImplementedError
 
-    def frozen(self) -> int:
-        """How many trained numbers get no gradient."""
-        raise NotImplementedError
-
     def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
         """One forward pass in training mode, recorded for a backward pass: the inputs
         as the framework's arrays, and the bytes that autograd saved, if it tells."""
@@ -283,9 +279,6 @@ class TorchNet(Net):
 
     def identity(self, tensor: Any) -> int:
         return id(self._tensor(tensor))
-
-    def frozen(self) -> int:
-        return sum(p.numel() for p in self.net.parameters() if not p.requires_grad)
 
     def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
         self.net.train()
@@ -589,14 +582,6 @@ class GluonNet(Net):
 
     def identity(self, tensor: Any) -> int:
         return id(tensor)
-
-    def frozen(self) -> int:
-        unique = {id(p): p for _, p, trained in self.items() if trained}
-        return sum(
-            prod(p.shape)
-            for p in unique.values()
-            if p.grad_req == "null" and p._differentiable
-        )
 
     def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
         arrays = self._arrays(inputs)

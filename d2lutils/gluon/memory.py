@@ -59,7 +59,9 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
         with autograd.record():
             # A ReLU keeps what it makes, not what it gets: the net's
             # own output counts only if the net keeps it.
-            return mx.nd.relu(_first(_run(owner, net, given)))
+            out = _first(_run(owner, net, given))
+            np_mode = mx.util.is_np_array()
+            return (mx.npx if np_mode else mx.nd).relu(out)
 
     with adapter.undisturbed(dropout=True):
         _allocate_freely(adapter)
@@ -99,7 +101,14 @@ def _lifetimes(
         adapter.hybridize(False)
         _run(owner, net, x)
         graph = _traced(owner, net)
-        _, shapes, _ = graph.get_internals().infer_shape(data=x.shape)
+        try:
+            inside = graph.get_internals()
+            _, shapes, _ = inside.infer_shape(data=x.shape)
+        except mx.MXNetError as error:
+            raise ValueError(
+                f"{owner}: the shapes inside net cannot be inferred: "
+                f"{checks.reason(error)}"
+            ) from error
     operations, sizes, held = _operations(graph, shapes, x)
     itemsize = np.dtype(x.dtype).itemsize
     return Lifetimes(operations, sizes, held, itemsize)
@@ -264,8 +273,11 @@ def _settle() -> None:
 
 def _traced(owner: str, net: Any) -> Any:
     """The net's graph."""
+    data = mx.sym.var("data")
+    if mx.util.is_np_array():
+        data = data.as_np_ndarray()
     try:
-        out = net(mx.sym.var("data"))
+        out = net(data)
         return (
             mx.sym.Group(out) if isinstance(out, (list, tuple)) else out
         )

@@ -1017,6 +1017,25 @@ class TestConstants:
         net.initialize()
         assert ledger(net, (1, 3, 224, 224)).parameters == 11_687_848
 
+    def test_mask(self) -> None:
+        """A net of random connections keeps its mask among its parameters."""
+
+        class Masked(nn.Conv2d):
+            def __init__(self) -> None:
+                super().__init__(4, 6, 3)
+                mask = torch.ones_like(self.weight)
+                self.mask = nn.Parameter(mask, requires_grad=False)
+
+            def forward(self, x: Any) -> Any:
+                return self._conv_forward(x, self.weight * self.mask, self.bias)
+
+        for train in (True, False):
+            net = nn.Sequential(Masked()).requires_grad_(train)
+            net[0].mask.requires_grad_(False)
+            result = ledger(net, (2, 4, 9, 9))
+            assert (result.parameters, result.frozen) == (222, 0 if train else 222)
+            assert result.multiply_adds == 2 * 49 * 216
+
     def test_constant(self) -> None:
         class Shifted(gnn.HybridBlock):
             def __init__(self) -> None:
@@ -1027,6 +1046,29 @@ class TestConstants:
                 return F.broadcast_add(x, shift)
 
         assert ledger(gluon_sequence(Shifted()), (3, 2)).parameters == 0
+
+
+def test_cut_and_joined_maps() -> None:
+    """In float32, oneDNN ended the process in the recorded pass of such a net."""
+
+    class Shifted(gnn.HybridBlock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = (gnn.Conv2D(16, 1, in_channels=16) for _ in "12")
+
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            cut = F.slice(x, begin=(None,) * 4, end=(None, None, -1, -1))
+            width = (0, 0, 0, 0, 1, 0, 1, 0)
+            cut = F.pad(cut, mode="constant", pad_width=width, constant_value=0)
+            return F.concat(self.one(x), self.two(cut), dim=1)
+
+    net = gluon_sequence(gnn.Conv2D(16, 3, in_channels=3), Shifted(), gnn.Dropout(0.5))
+    book = ledger(net, (2, 3, 9, 9))
+    assert book.multiply_adds == 2 * 49 * (27 * 16 + 2 * 256)
+    maps = 4 * 2 * 49 * 16
+    # The input, what both convolutions read, the mask of twice as many channels.
+    assert book.kept == 4 * 2 * 3 * 81 + 2 * maps + 2 * maps
+    assert net[0].weight.dtype == np.float32
 
 
 class TestAddedRule:
