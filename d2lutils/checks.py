@@ -247,6 +247,10 @@ def tensor_shape(
     size that axis 1 must have, or None for any; `smallest` is what each spatial axis
     must have at least. Raises ValueError with the shape that was expected.
     """
+    # The usual answer comes first: each call of a block waits for it.
+    fits = len(shape) in axes and channels in (None, shape[1])
+    if fits and min(shape) > 0 and smallest == 1:
+        return
     shape = tuple(int(n) for n in shape)
     wrong_channels = channels is not None and len(shape) > 1 and shape[1] != channels
     if len(shape) not in axes or wrong_channels or 0 in shape:

@@ -6,7 +6,7 @@ from typing import Any
 
 from d2lutils import checks
 from d2lutils.compat import mx
-from d2lutils.gluon.inputs import check_input
+from d2lutils.gluon.inputs import check_input, operators
 from d2lutils.shapes import check_fits, resolve_padding
 
 __all__ = ["ConvChunk"]
@@ -23,9 +23,10 @@ class _BatchNorm1D(nn.BatchNorm):
     """
 
     def hybrid_forward(self, F: Any, x: Any, **parameters: Any) -> Any:
-        x = F.expand_dims(x, axis=3)
+        ops = operators(x)
+        x = ops.expand_dims(x, axis=3)
         x = super().hybrid_forward(F, x, **parameters)
-        return F.squeeze(x, axis=3)
+        return ops.squeeze(x, axis=3)
 
 
 _CONV = {1: nn.Conv1D, 2: nn.Conv2D}
@@ -93,14 +94,8 @@ class ConvChunk(nn.HybridBlock):
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, …) → (N, channels, …)."""
-        check_input(
-            "ConvChunk",
-            x,
-            self.rank,
-            self.in_channels,
-            self.conv.weight,
-        )
-        if isinstance(x, mx.nd.NDArray):
+        sizes = (self.rank, self.in_channels)
+        if check_input("ConvChunk", x, *sizes, self.conv):
             check_fits(x.shape[2:], *self.window)
         return super().forward(x)
 

@@ -8,7 +8,12 @@ from typing import Any
 
 from d2lutils import checks
 from d2lutils.compat import mx
-from d2lutils.gluon.inputs import check_input, check_routing
+from d2lutils.gluon.inputs import (
+    any_batch,
+    check_input,
+    check_routing,
+    operators,
+)
 from d2lutils.shapes import PADDING_MODES, check_padded_fits
 
 __all__ = [
@@ -29,7 +34,7 @@ nn: Any = mx.gluon.nn
 
 def mixed(routing: Any, experts: Any) -> Any:
     """The kernel of each example: (N, K) and (K, O, …) → (N, O, …)."""
-    return _mixed(mx.nd, routing, experts, experts.shape)
+    return _mixed(operators(routing), routing, experts, experts.shape)
 
 
 def _mixed(F: Any, routing: Any, experts: Any, shape: Any) -> Any:
@@ -53,7 +58,7 @@ def looped(
     k, k) → (N, O, H', W').
     """
     window = (experts.shape, stride, padding, dilation, groups)
-    return _looped(mx.nd, x, routing, experts, *window)
+    return _looped(operators(x), x, routing, experts, *window)
 
 
 def _looped(
@@ -115,12 +120,13 @@ def convolve_each(
     n, shape = len(x), kernels.shape
     # Example by example, so that each group meets its own kernel:
     # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
-    y = mx.nd.Convolution(
-        mx.nd.reshape(x, (1, -1, *x.shape[2:])),
-        mx.nd.reshape(kernels, (-1, *shape[2:])),
+    F = operators(x)
+    y = F.Convolution(
+        F.reshape(x, (1, -1, *x.shape[2:])),
+        F.reshape(kernels, (-1, *shape[2:])),
         **_window(shape, stride, padding, dilation, n * groups, n),
     )
-    return mx.nd.reshape(y, (n, -1, *y.shape[2:]))
+    return F.reshape(y, (n, -1, *y.shape[2:]))
 
 
 def folded(
@@ -137,7 +143,7 @@ def folded(
     Shapes: as `looped`.
     """
     window = (experts.shape, stride, padding, dilation, groups)
-    return _folded(mx.nd, x, routing, experts, *window)
+    return _folded(operators(x), x, routing, experts, *window)
 
 
 def _folded(
@@ -169,7 +175,7 @@ def unfold_each(
     Shapes: as `convolve_each`.
     """
     window = (kernels.shape, stride, padding, dilation, groups)
-    return _unfold_each(mx.nd, x, kernels, *window)
+    return _unfold_each(operators(x), x, kernels, *window)
 
 
 def _unfold_each(
@@ -227,7 +233,7 @@ def unfolded(
     Shapes: as `looped`.
     """
     window = (experts.shape, stride, padding, dilation, groups)
-    return _unfolded(mx.nd, x, routing, experts, *window)
+    return _unfolded(operators(x), x, routing, experts, *window)
 
 
 def _unfolded(
@@ -261,7 +267,7 @@ def mixture(
     Shapes: as `looped`.
     """
     window = (experts.shape, stride, padding, dilation, groups)
-    return _mixture(mx.nd, x, routing, experts, *window)
+    return _mixture(operators(x), x, routing, experts, *window)
 
 
 def _mixture(
@@ -377,9 +383,8 @@ class Experts2d(nn.HybridBlock):
     def forward(self, x: Any, routing_weights: Any) -> Any:
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
         owner = "CondConv2d"
-        check_input(owner, x, 2, self.in_channels, self.weight)
-        check_routing(owner, x, routing_weights, self.num_experts)
-        if isinstance(x, mx.nd.NDArray):
+        if check_input(owner, x, 2, self.in_channels, self):
+            check_routing(owner, x, routing_weights, self.num_experts)
             check_padded_fits(
                 owner,
                 x.shape[2:],
@@ -397,11 +402,12 @@ class Experts2d(nn.HybridBlock):
         weight: Any,
         bias: Any = None,
     ) -> Any:
+        F = operators(x)
         stride, padding, dilation, groups = self.window
         if self.padding_mode != "zeros" and padding:
             x = _padded(F, x, padding, self.padding_mode)
             padding = 0
-        y = WITH_F[self._form(F)](
+        y = WITH_F[self._form(x)](
             F,
             x,
             routing_weights,
@@ -419,13 +425,13 @@ class Experts2d(nn.HybridBlock):
             return F.broadcast_add(y, F.reshape(bias, (0, 0, 1, 1)))
         return F.broadcast_add(y, F.reshape(bias, (1, -1, 1, 1)))
 
-    def _form(self, F: Any) -> str:
+    def _form(self, x: Any) -> str:
         """The fastest form by the stored benchmarks, unless one is set.
 
         A graph does not know how many examples there are, and cannot
         have as many groups.
         """
-        if F is mx.nd:
+        if not any_batch(x):
             return "folded" if self.form == "auto" else self.form
         form = "unfolded" if self.form == "auto" else self.form
         if form in ("looped", "folded"):
@@ -520,10 +526,13 @@ class CondConv2d(nn.HybridBlock):
                 layer finds itself.
         """
         if routing_weights is None:
-            weight = self.experts.weight
-            check_input("CondConv2d", x, 2, self.in_channels, weight)
-            routing_weights = self.routing(x)
+            sizes = (2, self.in_channels)
+            check_input("CondConv2d", x, *sizes, self.routing)
+            return super().forward(x)
         return self.experts(x, routing_weights)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.experts(x, self.routing(x))
 
 
 _MODES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,81 @@ import numpy as np
 from d2lutils import checks
 from d2lutils.compat import mx
 
-__all__ = ["check_input", "check_pair", "check_routing"]
+__all__ = [
+    "any_batch",
+    "check_input",
+    "check_pair",
+    "check_routing",
+    "mixed_precision",
+    "operators",
+    "traced",
+]
+
+nn: Any = mx.gluon.nn
+
+_CONV = {1: nn.Conv1D, 2: nn.Conv2D}
+# They hand on the dtype and the channels that they get.
+_BETWEEN = (
+    nn.BatchNorm,
+    nn.AvgPool2D,
+    nn.GlobalAvgPool2D,
+    nn.Flatten,
+    nn.Dropout,
+)
+_NUMPY = (mx.np.ndarray, mx.symbol.numpy._Symbol)
 
 
-def _device(context: Any) -> str:
-    """A context in PyTorch's spelling: "cpu", "cuda:0"."""
-    if context.device_type == "gpu":
-        return f"cuda:{context.device_id}"
-    return "cpu"
+def traced(x: Any) -> bool:
+    """Whether a graph is being made, where sizes may be symbols.
+
+    A Symbol has no shape to look at, so that no check is made there.
+    """
+    return isinstance(x, mx.sym.Symbol)
+
+
+def any_batch(x: Any) -> bool:
+    """Whether a graph is being made for batches of every size.
+
+    All of MXNet's are.
+    """
+    return traced(x)
+
+
+def mixed_precision(x: Any) -> bool:
+    """Whether layers on the device of `x` choose the dtype themselves.
+
+    They do after `amp.init`, on all devices.
+    """
+    amp = sys.modules.get("mxnet.contrib.amp.amp")
+    return amp is not None and amp._amp_initialized
+
+
+class _Operators:
+    """MXNet's older operators for the arrays of `mx.np`, which they
+    refuse: converted on the way in and out, without a copy."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        operator = getattr(self._module, name)
+
+        def call(*inputs: Any, **options: Any) -> Any:
+            result = operator(*(_older(x) for x in inputs), **options)
+            return result.as_np_ndarray()
+
+        return call
+
+
+def _older(x: Any) -> Any:
+    return x.as_nd_ndarray() if isinstance(x, _NUMPY) else x
+
+
+def operators(x: Any) -> Any:
+    """Where the operators for `x` are: an NDArray or a Symbol, also of
+    `mx.np` (after `npx.set_np()`), which the results then are too."""
+    module = mx.sym if isinstance(x, mx.sym.Symbol) else mx.nd
+    return _Operators(module) if isinstance(x, _NUMPY) else module
 
 
 def check_input(
@@ -24,14 +92,11 @@ def check_input(
     x: Any,
     rank: int | tuple[int, ...],
     channels: int | None,
-    parameter: Any = None,
+    layer: Any = None,
     smallest: int = 1,
     name: str = "x",
-) -> None:
+) -> bool:
     """Raise at once if `x` does not fit a block, in words.
-
-    A block that is traced inside somebody else's hybridized net gets a
-    Symbol, which has no shape to look at: no check there.
 
     Args:
         owner: the block's name, for the message.
@@ -39,38 +104,102 @@ def check_input(
         rank: number of spatial axes that `x` must have, 1 or 2 or
             either.
         channels: size that axis 1 must have; None for any.
-        parameter: one of the block's, for its dtype and device.
+        layer: the part of the block that `x` goes to, for the dtype and
+            device of its weight. If that part is not as the block made
+            it, it knows best what it takes, and nothing is checked.
+            Without a part `x` must be floating point.
         smallest: positions that each spatial axis must have.
         name: of the argument, for the message.
+
+    Returns:
+        Whether `x` has been checked: not in a graph, see `traced`.
 
     Raises:
         TypeError: `x` is not a tensor.
         ValueError: wrong shape, dtype or device.
     """
-    if isinstance(x, mx.sym.Symbol):
-        return
+    if traced(x):
+        return False
+    _check_tensor(owner, name, x)
+    ranks = (rank,) if isinstance(rank, int) else rank
+    weight = None
+    if layer is not None:
+        weight = _own_weight(layer, ranks[0], channels)
+        if weight is None:
+            return False
+    axes = [rank + 2 for rank in ranks]
+    checks.tensor_shape(owner, name, x.shape, axes, channels, smallest)
+    if weight is None:
+        checks.floating(owner, name, _dtype(x))
+        return True
+    got, own = _dtype(x), _dtype(weight)
+    if got != own and not mixed_precision(x):
+        checks.same_kind(owner, name, "dtype", got, own)
+    if weight._data is None:
+        return True  # not initialised: Gluon's own error says so
+    devices = [_device(context) for context in weight.list_ctx()]
+    if _device(x.context) not in devices:
+        got, own = _device(x.context), ", ".join(devices)
+        checks.same_kind(owner, name, "device", got, own)
+    return True
+
+
+def _own_weight(layer: Any, rank: int, channels: int | None) -> Any:
+    """The weight that meets x first, in a block as it was made.
+
+    None where the layer that has it was replaced or is hooked: it may
+    then take something else than its weight tells.
+    """
+    kind = type(layer)
+    if _hooked(layer):
+        return None
+    ours = kind.__module__.startswith("d2lutils.")
+    weight = getattr(layer, "_reg_params", {}).get("weight")
+    if weight is None and (ours or kind is nn.HybridSequential):
+        for child in layer._children.values():
+            if type(child) in _BETWEEN and not _hooked(child):
+                continue
+            return _own_weight(child, rank, channels)
+    if weight is None or type(weight) is not mx.gluon.Parameter:
+        return None
+    if kind is nn.Dense:
+        inputs = weight.shape[1]
+    elif kind is _CONV[rank]:
+        inputs = layer._in_channels
+    elif ours:
+        inputs = layer.in_channels
+    else:
+        return None
+    return weight if channels in (None, inputs) else None
+
+
+def _hooked(layer: Any) -> bool:
+    """Whether somebody's code stands before, after or around it."""
+    return bool(
+        layer._forward_pre_hooks
+        or layer._forward_hooks
+        or "forward" in vars(layer)
+    )
+
+
+def _check_tensor(owner: str, name: str, x: Any) -> None:
+    """TypeError unless an argument is a tensor."""
     if not isinstance(x, mx.nd.NDArray):
         raise TypeError(
             f"{owner}: {name} must be a tensor, got {type(x).__name__}"
         )
-    ranks = (rank,) if isinstance(rank, int) else rank
-    axes = [rank + 2 for rank in ranks]
-    checks.tensor_shape(owner, name, x.shape, axes, channels, smallest)
-    if parameter is None:
-        return
-    got, own = np.dtype(x.dtype).name, np.dtype(parameter.dtype).name
-    checks.same_kind(owner, name, "dtype", got, own)
-    if parameter._data is None:
-        return  # not initialised: Gluon's own error says so
-    devices = [_device(context) for context in parameter.list_ctx()]
-    if _device(x.context) not in devices:
-        checks.same_kind(
-            owner,
-            name,
-            "device",
-            _device(x.context),
-            ", ".join(devices),
-        )
+
+
+def _dtype(x: Any) -> str:
+    name = np.dtype(x.dtype).name
+    return "bfloat16" if name == "void16" else name
+
+
+def _device(context: Any) -> str:
+    """A context in PyTorch's spelling: "cpu", "cuda:0"."""
+    if context.device_type == "gpu":
+        return f"cuda:{context.device_id}"
+    return "cpu"
 
 
 def check_pair(
@@ -93,24 +222,21 @@ def check_pair(
             `extra` that is not the difference.
     """
     for name, tensor in (("x", x), ("identity", identity)):
-        if not isinstance(tensor, mx.nd.NDArray):
-            raise TypeError(
-                f"{owner}: {name} must be a tensor, got "
-                f"{type(tensor).__name__}"
-            )
+        _check_tensor(owner, name, tensor)
         checks.tensor_shape(owner, name, tensor.shape, (3, 4))
-        checks.floating(owner, name, np.dtype(tensor.dtype).name)
+        checks.floating(owner, name, _dtype(tensor))
     extra = checks.addable(owner, x.shape, identity.shape, extra)
-    for what, got, own in (
-        (
-            "dtype",
-            np.dtype(identity.dtype).name,
-            np.dtype(x.dtype).name,
-        ),
-        ("device", _device(identity.context), _device(x.context)),
-    ):
-        checks.alike(owner, "identity", "x", what, got, own)
+    _check_alike(owner, "identity", identity, x)
     return extra
+
+
+def _check_alike(owner: str, name: str, tensor: Any, x: Any) -> None:
+    """ValueError unless an argument has the dtype and device of x."""
+    got, own = _dtype(tensor), _dtype(x)
+    if got != own and not mixed_precision(x):
+        checks.alike(owner, name, "x", "dtype", got, own)
+    got, own = _device(tensor.context), _device(x.context)
+    checks.alike(owner, name, "x", "device", got, own)
 
 
 def check_routing(
@@ -133,20 +259,8 @@ def check_routing(
         TypeError: `routing` is not a tensor.
         ValueError: wrong shape, dtype or device.
     """
-    if isinstance(x, mx.sym.Symbol):
+    if traced(x):
         return
-    if not isinstance(routing, mx.nd.NDArray):
-        raise TypeError(
-            f"{owner}: {name} must be a tensor, got "
-            f"{type(routing).__name__}"
-        )
+    _check_tensor(owner, name, routing)
     checks.table_shape(owner, name, routing.shape, len(x), count)
-    for what, got, own in (
-        (
-            "dtype",
-            np.dtype(routing.dtype).name,
-            np.dtype(x.dtype).name,
-        ),
-        ("device", _device(routing.context), _device(x.context)),
-    ):
-        checks.alike(owner, name, "x", what, got, own)
+    _check_alike(owner, name, routing, x)

@@ -131,9 +131,8 @@ class PyramidUnit(nn.HybridBlock):
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) → (N, channels, …)."""
-        weight = self.sum.branch[0].gamma
         smallest = 1 if self.pool is None else 2
-        sizes = (2, self.in_channels, weight, smallest)
+        sizes = (2, self.in_channels, self.sum.branch, smallest)
         check_input("PyramidUnit", x, *sizes)
         return super().forward(x)
 
@@ -239,16 +238,50 @@ class PyramidNet(nn.HybridBlock):
 
     def hybridize(self, active: bool = True, **options: Any) -> None:
         super().hybridize(active, **options)
-        sums = [unit.sum for unit in self.blocks]
-        if any(s.mode == "batch" and s.drop_prob > 0 for s in sums):
+        if _deciding(self):
             self._active = self.blocks._active = False
+
+    def export(
+        self, path: str, epoch: int = 0, remove_amp_cast: bool = True
+    ) -> Any:
+        """As Gluon's; with drop_prob > 0 and drop_mode "batch" what
+        evaluation does, for inference alone: every branch is kept."""
+        sums = _deciding(self)
+        if not sums:
+            return super().export(path, epoch, remove_amp_cast)
+        probs = [s.drop_prob for s in sums]
+        array = mx.np if mx.util.is_np_array() else mx.nd
+        try:
+            for s in sums:
+                s._drop_prob = 0.0
+            # The graph has no sizes: any array will do.
+            self._build_cache(array.zeros((1,)))
+            return super().export(path, epoch, remove_amp_cast)
+        finally:
+            for s, prob in zip(sums, probs, strict=True):
+                s._drop_prob = prob
+            self._clear_cached_op()
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) → (N, num_classes)."""
-        weight = self.stem[0].weight
-        sizes = (2, self.in_channels, weight, self.smallest)
-        check_input("PyramidNet", x, *sizes)
-        return super().forward(x)
+        check_input("PyramidNet", x, 2, self.in_channels, self.stem)
+        try:
+            return super().forward(x)
+        except (RuntimeError, ValueError):
+            # Said only now: a net that was changed may take less.
+            check_input("PyramidNet", x, 2, None, None, self.smallest)
+            raise
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return self.head(self.blocks(self.stem(x)))
+
+
+def _deciding(block: Any) -> list[StochasticDepth]:
+    """The sums in a net that a graph cannot hold."""
+    found = []
+    for child in block._children.values():
+        depth = isinstance(child, StochasticDepth)
+        if depth and child.mode == "batch" and child.drop_prob > 0:
+            found.append(child)
+        found += _deciding(child)
+    return found

@@ -105,11 +105,8 @@ class ResidualChunks(nn.HybridBlock):
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, …) → (N, channels, …)."""
-        weight = self.branch[0].conv.weight
-        check_input(
-            "ResidualChunks", x, self.rank, self.in_channels, weight
-        )
-        if isinstance(x, mx.nd.NDArray):
+        sizes = (self.rank, self.in_channels)
+        if check_input("ResidualChunks", x, *sizes, self.branch):
             check_addable("ResidualChunks", x.shape[2:], *self.window)
         return super().forward(x)
 

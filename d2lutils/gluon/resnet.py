@@ -127,8 +127,7 @@ class ResNetUnit(nn.HybridBlock):
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) → (N, channels, …)."""
-        weight = self.branch[1].gamma
-        check_input("ResNetUnit", x, 2, self.in_channels, weight)
+        check_input("ResNetUnit", x, 2, self.in_channels, self.branch)
         return super().forward(x)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
@@ -201,8 +200,7 @@ class ResNet(nn.HybridBlock):
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) → (N, num_classes)."""
-        weight = self.head[2].weight
-        check_input("ResNet", x, 2, self.in_channels, weight)
+        check_input("ResNet", x, 2, self.in_channels, self.stem)
         return super().forward(x)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from d2lutils import checks
 from d2lutils.compat import mx
-from d2lutils.gluon.inputs import check_input, check_pair
+from d2lutils.gluon.inputs import (
+    check_input,
+    check_pair,
+    operators,
+    traced,
+)
 
 __all__ = [
     "SubsampleZeroPad",
@@ -61,13 +64,13 @@ def zero_pad_channels(x: Any, channels: int) -> Any:
     """
     owner = "zero_pad_channels"
     channels = checks.positive(owner, "channels", channels)
-    if isinstance(x, mx.sym.Symbol):
-        padded = _append_zeros(mx.sym, x, channels)
-        return mx.sym.slice_axis(padded, axis=1, begin=0, end=channels)
+    F = operators(x)
+    if traced(x):
+        padded = _append_zeros(F, x, channels)
+        return F.slice_axis(padded, axis=1, begin=0, end=channels)
     check_input(owner, x, (1, 2), None)
-    checks.floating(owner, "x", np.dtype(x.dtype).name)
     extra = checks.extra_channels(owner, x.shape, channels)
-    return _append_zeros(mx.nd, x, extra) if extra else x
+    return _append_zeros(F, x, extra) if extra else x
 
 
 def add_zero_padded(
@@ -95,24 +98,22 @@ def add_zero_padded(
             more channels than x, or `extra` is not their difference.
     """
     owner = "add_zero_padded"
-    if isinstance(x, mx.sym.Symbol):
+    F = operators(x)
+    if traced(x):
         if extra is None:
             # C zeros are enough whatever C is; the rest is cut off.
-            sym, zeros = mx.sym, mx.sym.zeros_like(x)
             views = (
-                sym.reshape(t, shape=(0, 0, -1))
-                for t in (identity, zeros)
+                F.reshape(t, shape=(0, 0, -1))
+                for t in (identity, F.zeros_like(x))
             )
-            padded = sym.concat(*views, dim=1)
-            padded = sym.slice_like(
-                padded, sym.reshape(x, shape=(0, 0, -1)), axes=(1,)
+            padded = F.concat(*views, dim=1)
+            padded = F.slice_like(
+                padded, F.reshape(x, shape=(0, 0, -1)), axes=(1,)
             )
-            return x + sym.reshape_like(padded, x)
+            return x + F.reshape_like(padded, x)
         extra = checks.non_negative(owner, "extra", extra)
-        F = mx.sym
     else:
         extra = check_pair(owner, x, identity, extra)
-        F = mx.nd
     return x + (
         _append_zeros(F, identity, extra) if extra else identity
     )
@@ -149,13 +150,12 @@ class SubsampleZeroPad(nn.HybridBlock):
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, …) → (N, channels, …)."""
-        owner = "SubsampleZeroPad"
-        check_input(owner, x, self.rank, self.in_channels)
-        if isinstance(x, mx.nd.NDArray):
-            checks.floating(owner, "x", np.dtype(x.dtype).name)
+        sizes = (self.rank, self.in_channels)
+        check_input("SubsampleZeroPad", x, *sizes)
         return super().forward(x)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        F = operators(x)
         if self.stride > 1:
             every = (None,) * (2 + self.rank)
             steps = (None, None) + (self.stride,) * self.rank
@@ -205,15 +205,13 @@ class ZeroPadShortcut(nn.HybridBlock):
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, …) → (N, channels, …)."""
-        owner = "ZeroPadShortcut"
         # MXNet refuses a window larger than its input.
         sizes = (self.rank, self.in_channels, None, self.stride)
-        check_input(owner, x, *sizes)
-        if isinstance(x, mx.nd.NDArray):
-            checks.floating(owner, "x", np.dtype(x.dtype).name)
+        check_input("ZeroPadShortcut", x, *sizes)
         return super().forward(x)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        F = operators(x)
         x = x if self.pool is None else self.pool(x)
         extra = self.channels - self.in_channels
         return _append_zeros(F, x, extra) if extra else x

@@ -6,7 +6,7 @@ from typing import Any
 
 from d2lutils import checks
 from d2lutils.compat import mx
-from d2lutils.gluon.inputs import check_input
+from d2lutils.gluon.inputs import check_input, operators
 
 __all__ = ["SqueezeExcite"]
 
@@ -48,10 +48,10 @@ class SqueezeExcite(nn.HybridBlock):
 
     def forward(self, x: Any) -> Any:
         """(N, channels, H, W) → (N, channels, H, W)."""
-        weight = self.gate[2].weight
-        check_input("SqueezeExcite", x, 2, self.channels, weight)
+        check_input("SqueezeExcite", x, 2, self.channels, self.gate)
         return super().forward(x)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        F = operators(x)
         gate = F.reshape(self.gate(x), (0, 0, 1, 1))
         return F.broadcast_mul(x, gate)

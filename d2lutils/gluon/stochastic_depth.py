@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from d2lutils import checks
 from d2lutils.compat import mx
-from d2lutils.gluon.inputs import check_input
+from d2lutils.gluon.inputs import (
+    check_input,
+    mixed_precision,
+    operators,
+    traced,
+)
 from d2lutils.gluon.shortcuts import add_zero_padded, zero_pad_channels
 
 __all__ = ["StochasticDepth"]
@@ -102,7 +105,7 @@ class StochasticDepth(nn.HybridBlock):
         """
         owner = "StochasticDepth"
         identity = x if identity is None else identity
-        if isinstance(x, mx.sym.Symbol):
+        if traced(x):
             return self._graph(x, identity, keep)
         check_input(owner, x, (1, 2), None)
         check_input(owner, identity, (1, 2), None, name="identity")
@@ -129,16 +132,17 @@ class StochasticDepth(nn.HybridBlock):
             if not keep:
                 channels = identity.shape[1] + self.extra
                 return zero_pad_channels(identity, channels)
-            y = self.branch(x) * scale
+            y = self.branch(x)
+            kept = mx.nd.array([scale], ctx=y.context, dtype="float64")
+            y = _scaled(y, kept)
             return self.add(y, identity, self.extra)
 
         y = self.branch(x)
         if keep is None:
             drawn = mx.nd.random.uniform(shape=len(x), ctx=y.context)
             keep = drawn >= self._drop_prob
-        mask = keep.astype(np.dtype(y.dtype).name) * scale
-        mask = mask.reshape((-1,) + (1,) * (y.ndim - 1))
-        return self.add(y * mask, identity, self.extra)
+        y = _scaled(y, keep.astype("float64") * scale)
+        return self.add(y, identity, self.extra)
 
     def _graph(self, x: Any, identity: Any, keep: Any) -> Any:
         """The same on Symbols, inside somebody else's graph."""
@@ -153,8 +157,10 @@ class StochasticDepth(nn.HybridBlock):
         y = self.branch(x)
         if p == 0 and keep is None:
             return self.add(y, identity, self.extra)
-        rows = F.reshape(y, shape=(0, -1))
+        rows = F.reshape(y.as_nd_ndarray(), shape=(0, -1))
         first = F.slice_axis(rows, axis=1, begin=0, end=1)
+        if mixed_precision(x):  # see _scaled
+            first = F.cast(first, dtype="float32")
         # Dropout is what tells training from evaluation in a graph:
         # here it gives 0 or 2 in training and 1 in evaluation.
         evaluation = F.Dropout(F.ones_like(first), p=0.5) == 1
@@ -163,13 +169,26 @@ class StochasticDepth(nn.HybridBlock):
         else:
             # The mask may have another dtype than the branch.
             ones, zeros = F.ones_like(first), F.zeros_like(first)
-            keep = F.reshape(keep, shape=(-1, 1))
+            keep = F.reshape(keep.as_nd_ndarray(), shape=(-1, 1))
             keep = F.where(keep, ones, zeros)
         mask = F.broadcast_maximum(
             keep * _inverse(1 - p) * (1 - evaluation), evaluation
         )
         rows = F.broadcast_mul(rows, F.BlockGrad(mask))
-        return self.add(F.reshape_like(rows, y), identity, self.extra)
+        y = operators(y).reshape_like(rows, y)
+        return self.add(y, identity, self.extra)
+
+
+def _scaled(y: Any, factors: Any) -> Any:
+    """Each example times its factor, or all times the only one.
+
+    MXNet multiplies bfloat16, which mixed precision makes, wrongly by
+    a number, and rightly by an array of float32.
+    """
+    kind = "float32" if mixed_precision(y) else y.dtype
+    factors = factors.astype(kind)
+    factors = factors.reshape((-1,) + (1,) * (y.ndim - 1))
+    return operators(y).broadcast_mul(y, factors)
 
 
 def _inverse(survival: float) -> float:

@@ -131,7 +131,7 @@ def fit(
                     _rescale_waiting(step, change)
                 # The loss is a mean already: no division by the batch.
                 step.step(1, ignore_stale_grad=skips)
-                value = loss.asscalar().item()
+                value = loss.asnumpy().item()
                 checks.finite_loss(owner, value, epoch, i, rate)
                 total += value * len(y)
                 right += _hits(logits, target)
@@ -206,21 +206,27 @@ def _rescale_waiting(step: Any, change: float) -> None:
 def _to(x: Any, net: Any, device: Any) -> Any:
     """A batch as an array of the net's dtype on its device."""
     dtype = next(iter(net.collect_params().values())).dtype
-    x = x.asnumpy() if isinstance(x, mx.nd.NDArray) else np.asarray(x)
-    return mx.nd.array(x, ctx=device, dtype=dtype)
+    return _array(x, device, dtype)
 
 
 def _labels(y: Any, device: Any) -> Any:
     """A batch of class indices on the net's device."""
-    y = y.asnumpy() if isinstance(y, mx.nd.NDArray) else np.asarray(y)
-    return mx.nd.array(y, ctx=device, dtype="int64")
+    return _array(y, device, "int64")
+
+
+def _array(values: Any, device: Any, dtype: Any) -> Any:
+    """An array as layers take it: of `mx.np` after `set_np`."""
+    if isinstance(values, mx.nd.NDArray):
+        values = values.asnumpy()
+    array = mx.np.array if mx.util.is_np_array() else mx.nd.array
+    return array(np.asarray(values), ctx=device, dtype=dtype)
 
 
 def _hits(logits: Any, y: Any) -> float:
     """How many rows of `logits` are largest at `y`."""
     # argmax answers in the logits' dtype, and `==` wants one dtype.
     best = logits.argmax(axis=1).astype(y.dtype)
-    return (best == y).sum().asscalar().item()
+    return float((best == y).sum().asnumpy())
 
 
 def _device(owner: str, device: Any) -> Any:

@@ -11,7 +11,12 @@ from d2lutils.gluon.condconv import (
     _unfold_each,
     convolve_each,
 )
-from d2lutils.gluon.inputs import check_input, check_routing
+from d2lutils.gluon.inputs import (
+    any_batch,
+    check_input,
+    check_routing,
+    operators,
+)
 from d2lutils.shapes import check_padded_fits
 
 __all__ = ["GeneratedConv2d", "WeightNet2d"]
@@ -70,19 +75,20 @@ class GeneratedConv2d(nn.HybridBlock):
     def forward(self, x: Any, alpha: Any) -> Any:
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
         owner = "WeightNet2d"
-        check_input(owner, x, 2, self.in_channels, self.linear.weight)
-        check_routing(owner, x, alpha, self.numbers, "alpha")
-        if isinstance(x, mx.nd.NDArray):
+        if check_input(owner, x, 2, self.in_channels):
+            check_routing(owner, x, alpha, self.numbers, "alpha")
             sizes = (self.shape[-1], *self.window[:3])
             check_padded_fits(owner, x.shape[2:], *sizes, "zeros")
+        check_input(owner, x, 2, None, self.linear)
         return super().forward(x, alpha)
 
     def hybrid_forward(self, F: Any, x: Any, alpha: Any) -> Any:
+        F = operators(x)
         kernels = self.linear(F.reshape(alpha, (0, 0, 1, 1)))
         kernels = F.reshape(kernels, (-1, *self.shape))
-        if F is mx.nd:
+        if not any_batch(x):
             return convolve_each(x, kernels, *self.window)
-        # A graph cannot have as many groups as examples.
+        # A graph for all batches cannot have as many groups as one.
         shape = (0, *self.shape)
         return _unfold_each(F, x, kernels, shape, *self.window)
 
@@ -160,7 +166,10 @@ class WeightNet2d(nn.HybridBlock):
                 the layer finds itself; M for each channel in turn.
         """
         if alpha is None:
-            weight = self.generated.linear.weight
-            check_input("WeightNet2d", x, 2, self.in_channels, weight)
-            alpha = self.alpha(x)
+            sizes = (2, self.in_channels)
+            check_input("WeightNet2d", x, *sizes, self.alpha)
+            return super().forward(x)
         return self.generated(x, alpha)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return self.generated(x, self.alpha(x))

@@ -71,10 +71,11 @@ ONE_SIDED = {
         "PyTorch",
         "MXNet frees memory a while after the last use, in an order of its own",
     ),
+    "operators": ("Gluon", "PyTorch has one kind of tensor"),
     "planned_bytes": ("Gluon", "PyTorch plans no memory before it runs"),
 }
 # Gluon's own halves of a method, which PyTorch needs no name for.
-_GLUON_ONLY = ("hybrid_forward", "hybridize")
+_GLUON_ONLY = ("hybrid_forward", "hybridize", "export")
 
 Names = dict[str, Any]
 

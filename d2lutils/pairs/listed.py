@@ -277,6 +277,9 @@ TOPICS: dict[str, list[Pair]] = {
             ),
             "one_idea",
         ),
+        Pair("traced(x)", same(x=(3, 4))),
+        Pair("any_batch(x)", same(x=(3, 4))),
+        Pair("mixed_precision(x)", same(x=(3, 4))),
         Pair("list(WAYS)", same(), _WAYS),
         Pair(
             "capabilities('add_zero_padded')",

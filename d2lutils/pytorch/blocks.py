@@ -76,14 +76,8 @@ class ConvChunk(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
-        check_input(
-            "ConvChunk",
-            x,
-            self.rank,
-            self.in_channels,
-            self.conv.weight,
-        )
-        if not torch.compiler.is_compiling():
+        sizes = (self.rank, self.in_channels)
+        if check_input("ConvChunk", x, *sizes, self.conv):
             check_fits(x.shape[2:], *self.window)
         x = self.norm(self.conv(x))
         return x if self.relu is None else self.relu(x)

@@ -11,7 +11,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from d2lutils import checks
-from d2lutils.pytorch.inputs import check_input, check_routing
+from d2lutils.pytorch.inputs import (
+    any_batch,
+    check_input,
+    check_routing,
+)
 from d2lutils.shapes import PADDING_MODES, check_padded_fits
 
 __all__ = [
@@ -118,10 +122,10 @@ def unfold_each(
     """
     k = kernels.shape[-1]
     span = dilation * (k - 1) + 1
-    height, width = (
-        (n + 2 * padding - span) // stride + 1 for n in x.shape[2:]
-    )
-    columns = F.unfold(x, k, dilation, padding, stride)
+    # One by one, since in a graph of torch.fx there is no loop.
+    height = (x.shape[2] + 2 * padding - span) // stride + 1
+    width = (x.shape[3] + 2 * padding - span) // stride + 1
+    columns = F.unfold(x, (k, k), dilation, padding, stride)
     # (N, I * k * k, L) → (N, groups, I / groups * k * k, L)
     columns = columns.unflatten(1, (groups, -1))
     y = kernels.flatten(2).unflatten(1, (groups, -1)) @ columns
@@ -276,9 +280,8 @@ class Experts2d(nn.Module):
     ) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
         owner = "CondConv2d"
-        check_input(owner, x, 2, self.in_channels, self.weight)
-        check_routing(owner, x, routing_weights, self.num_experts)
-        if not torch.compiler.is_compiling():
+        if check_input(owner, x, 2, self.in_channels, self):
+            check_routing(owner, x, routing_weights, self.num_experts)
             check_padded_fits(
                 owner,
                 x.shape[2:],
@@ -315,17 +318,7 @@ class Experts2d(nn.Module):
         """
         if self.form != "auto":
             return self.form
-        if torch.compiler.is_compiling():
-            # It takes a second to load, and knows what is a symbol;
-            # in an old PyTorch a graph cannot ask it.
-            from torch.fx.experimental import symbolic_shapes
-
-            if not (
-                hasattr(symbolic_shapes, "has_static_value")
-                and symbolic_shapes.has_static_value(x.shape[0])
-            ):
-                return "unfolded"
-        return "folded"
+        return "unfolded" if any_batch(x) else "folded"
 
 
 class CondConv2d(nn.Module):
@@ -413,7 +406,7 @@ class CondConv2d(nn.Module):
                 layer finds itself.
         """
         if routing_weights is None:
-            weight = self.experts.weight
-            check_input("CondConv2d", x, 2, self.in_channels, weight)
+            sizes = (2, self.in_channels)
+            check_input("CondConv2d", x, *sizes, self.routing)
             routing_weights = self.routing(x)
         return self.experts(x, routing_weights)

@@ -5,10 +5,67 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from d2lutils import checks
 
-__all__ = ["check_input", "check_pair", "check_routing"]
+__all__ = [
+    "any_batch",
+    "check_input",
+    "check_pair",
+    "check_routing",
+    "mixed_precision",
+    "traced",
+]
+
+_CONV = {1: nn.Conv1d, 2: nn.Conv2d}
+# They hand on the dtype and the channels that they get.
+_BETWEEN = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.Flatten,
+    nn.Dropout,
+)
+
+
+def traced(x: Any) -> bool:
+    """Whether a graph is being made, where sizes may be symbols.
+
+    To compare a symbol would tie the graph to one batch size, so that
+    no check is made there.
+    """
+    return (
+        torch.compiler.is_compiling()
+        # A proxy of torch.fx stands for a tensor.
+        or not isinstance(x, torch.Tensor)
+        or any(type(n) is not int for n in x.shape)
+    )
+
+
+def any_batch(x: torch.Tensor) -> bool:
+    """Whether a graph is being made for batches of every size."""
+    if not torch.compiler.is_compiling():
+        return type(x.shape[0]) is not int
+    # It takes a second to load, and knows what is a symbol; in an old
+    # PyTorch a graph cannot ask it.
+    from torch.fx.experimental import symbolic_shapes
+
+    return not (
+        hasattr(symbolic_shapes, "has_static_value")
+        and symbolic_shapes.has_static_value(x.shape[0])
+    )
+
+
+def mixed_precision(x: torch.Tensor) -> bool:
+    """Whether layers on the device of `x` choose the dtype themselves.
+
+    They do under `torch.autocast`, on its device.
+    """
+    kind = x.device.type
+    available = torch.amp.is_autocast_available(kind)
+    return available and torch.is_autocast_enabled(kind)
 
 
 def check_input(
@@ -16,15 +73,11 @@ def check_input(
     x: Any,
     rank: int | tuple[int, ...],
     channels: int | None,
-    parameter: torch.Tensor | None = None,
+    layer: nn.Module | None = None,
     smallest: int = 1,
     name: str = "x",
-) -> None:
+) -> bool:
     """Raise at once if `x` does not fit a block, in words.
-
-    Inside `torch.compile` and `torch.export` sizes may be symbols, and
-    comparing them would tie the graph to one batch size: no check
-    there.
 
     Args:
         owner: the block's name, for the message.
@@ -32,30 +85,96 @@ def check_input(
         rank: number of spatial axes that `x` must have, 1 or 2 or
             either.
         channels: size that axis 1 must have; None for any.
-        parameter: one of the block's, for its dtype and device.
+        layer: the part of the block that `x` goes to, for the dtype and
+            device of its weight. If that part is not as the block made
+            it, it knows best what it takes, and nothing is checked.
+            Without a part `x` must be floating point.
         smallest: positions that each spatial axis must have.
         name: of the argument, for the message.
+
+    Returns:
+        Whether `x` has been checked: not in a graph, see `traced`.
 
     Raises:
         TypeError: `x` is not a tensor.
         ValueError: wrong shape, dtype or device.
     """
-    if torch.compiler.is_compiling():
+    _check_tensor(owner, name, x)
+    if traced(x):
+        return False
+    ranks = (rank,) if isinstance(rank, int) else rank
+    weight = None
+    if layer is not None:
+        weight = _own_weight(layer, ranks[0], channels)
+        if weight is None:
+            return False
+    axes = [rank + 2 for rank in ranks]
+    checks.tensor_shape(owner, name, x.shape, axes, channels, smallest)
+    if weight is None:
+        checks.floating(owner, name, _dtype(x))
+        return True
+    if x.dtype != weight.dtype and not mixed_precision(x):
+        got, own = _dtype(x), _dtype(weight)
+        checks.same_kind(owner, name, "dtype", got, own)
+    if x.device != weight.device:
+        got, own = str(x.device), str(weight.device)
+        checks.same_kind(owner, name, "device", got, own)
+    return True
+
+
+def _own_weight(
+    layer: nn.Module, rank: int, channels: int | None
+) -> torch.Tensor | None:
+    """The weight that meets x first, in a block as it was made.
+
+    None where the layer that has it was replaced, or is hooked, pruned,
+    quantised, sharded or in a replica: it may then take something else
+    than its weight tells.
+    """
+    kind = type(layer)
+    if _hooked(layer):
+        return None
+    ours = kind.__module__.startswith("d2lutils.")
+    weight = layer._parameters.get("weight")
+    if weight is None and (ours or kind is nn.Sequential):
+        for child in layer._modules.values():
+            if child is None or (
+                type(child) in _BETWEEN and not _hooked(child)
+            ):
+                continue
+            return _own_weight(child, rank, channels)
+    if type(weight) not in (nn.Parameter, torch.Tensor):
+        return None
+    if kind is nn.Linear:
+        inputs: Any = layer.in_features
+    elif ours or kind is _CONV[rank]:
+        inputs = layer.in_channels
+    else:
+        return None
+    return weight if channels in (None, inputs) else None
+
+
+def _hooked(layer: nn.Module) -> bool:
+    """Whether somebody's code stands before, after or around it."""
+    return bool(
+        layer._forward_pre_hooks
+        or layer._forward_hooks
+        or "forward" in vars(layer)
+    )
+
+
+def _check_tensor(owner: str, name: str, x: Any) -> None:
+    """TypeError unless an argument is a tensor, or stands for one."""
+    if torch.compiler.is_compiling() or isinstance(x, torch.Tensor):
         return
-    if not isinstance(x, torch.Tensor):
+    if not torch.overrides.is_tensor_like(x):
         raise TypeError(
             f"{owner}: {name} must be a tensor, got {type(x).__name__}"
         )
-    ranks = (rank,) if isinstance(rank, int) else rank
-    axes = [rank + 2 for rank in ranks]
-    checks.tensor_shape(owner, name, x.shape, axes, channels, smallest)
-    if parameter is None:
-        return
-    if not torch.is_autocast_enabled(x.device.type):
-        got, own = (str(t.dtype).split(".")[-1] for t in (x, parameter))
-        checks.same_kind(owner, name, "dtype", got, own)
-    got, own = str(x.device), str(parameter.device)
-    checks.same_kind(owner, name, "device", got, own)
+
+
+def _dtype(x: torch.Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")
 
 
 def check_pair(
@@ -77,26 +196,30 @@ def check_pair(
         ValueError: shapes, dtypes or devices that do not fit, or an
             `extra` that is not the difference.
     """
-    if torch.compiler.is_compiling():
-        return x.shape[1] - identity.shape[1]
+    _check_tensor(owner, "x", x)
+    _check_tensor(owner, "identity", identity)
+    if traced(x):
+        if extra is None:
+            return x.shape[1] - identity.shape[1]
+        return extra
     for name, tensor in (("x", x), ("identity", identity)):
-        if not isinstance(tensor, torch.Tensor):
-            raise TypeError(
-                f"{owner}: {name} must be a tensor, got "
-                f"{type(tensor).__name__}"
-            )
         checks.tensor_shape(owner, name, tensor.shape, (3, 4))
-        kind = str(tensor.dtype).split(".")[-1]
-        checks.floating(owner, name, kind)
+        checks.floating(owner, name, _dtype(tensor))
     extra = checks.addable(owner, x.shape, identity.shape, extra)
-    for what in ("dtype", "device"):
-        if what == "dtype" and torch.is_autocast_enabled(x.device.type):
-            continue
-        got, own = (
-            str(getattr(t, what)).split(".")[-1] for t in (identity, x)
-        )
-        checks.alike(owner, "identity", "x", what, got, own)
+    _check_alike(owner, "identity", identity, x)
     return extra
+
+
+def _check_alike(
+    owner: str, name: str, tensor: torch.Tensor, x: torch.Tensor
+) -> None:
+    """ValueError unless an argument has the dtype and device of x."""
+    if tensor.dtype != x.dtype and not mixed_precision(x):
+        got, own = _dtype(tensor), _dtype(x)
+        checks.alike(owner, name, "x", "dtype", got, own)
+    if tensor.device != x.device:
+        got, own = str(tensor.device), str(x.device)
+        checks.alike(owner, name, "x", "device", got, own)
 
 
 def check_routing(
@@ -119,18 +242,8 @@ def check_routing(
         TypeError: `routing` is not a tensor.
         ValueError: wrong shape, dtype or device.
     """
-    if torch.compiler.is_compiling():
+    _check_tensor(owner, name, routing)
+    if traced(x):
         return
-    if not isinstance(routing, torch.Tensor):
-        raise TypeError(
-            f"{owner}: {name} must be a tensor, got "
-            f"{type(routing).__name__}"
-        )
     checks.table_shape(owner, name, routing.shape, len(x), count)
-    for what in ("dtype", "device"):
-        if what == "dtype" and torch.is_autocast_enabled(x.device.type):
-            continue
-        got, own = (
-            str(getattr(t, what)).split(".")[-1] for t in (routing, x)
-        )
-        checks.alike(owner, name, "x", what, got, own)
+    _check_alike(owner, name, routing, x)

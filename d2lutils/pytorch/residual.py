@@ -104,10 +104,7 @@ class ResidualChunks(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
-        weight = next(self.branch.parameters())
-        check_input(
-            "ResidualChunks", x, self.rank, self.in_channels, weight
-        )
-        if not torch.compiler.is_compiling():
+        sizes = (self.rank, self.in_channels)
+        if check_input("ResidualChunks", x, *sizes, self.branch):
             check_addable("ResidualChunks", x.shape[2:], *self.window)
         return self.relu(self.branch(x) + self.shortcut(x))

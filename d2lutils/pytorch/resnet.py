@@ -114,8 +114,7 @@ class ResNetUnit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, channels, …)."""
-        weight = next(self.branch.parameters())
-        check_input("ResNetUnit", x, 2, self.in_channels, weight)
+        check_input("ResNetUnit", x, 2, self.in_channels, self.branch)
         return self.relu(self.branch(x) + self.shortcut(x))
 
 
@@ -177,6 +176,5 @@ class ResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, num_classes)."""
-        weight = next(self.head.parameters())
-        check_input("ResNet", x, 2, self.in_channels, weight)
+        check_input("ResNet", x, 2, self.in_channels, self.stem)
         return self.head(self.blocks(self.stem(x)))

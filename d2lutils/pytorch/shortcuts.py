@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from d2lutils import checks
-from d2lutils.pytorch.inputs import check_input, check_pair
+from d2lutils.pytorch.inputs import check_input, check_pair, traced
 
 __all__ = [
     "SubsampleZeroPad",
@@ -21,6 +21,14 @@ __all__ = [
     "add_zero_padded",
     "zero_pad_channels",
 ]
+
+
+def _append_zeros(
+    x: torch.Tensor, extra: int, rank: int
+) -> torch.Tensor:
+    """`extra` channels of zeros behind `x` with `rank` spatial axes."""
+    # F.pad counts from the last axis: nothing on the spatial ones.
+    return functional.pad(x, (0, 0) * rank + (0, extra))
 
 
 def zero_pad_channels(x: torch.Tensor, channels: int) -> torch.Tensor:
@@ -42,12 +50,8 @@ def zero_pad_channels(x: torch.Tensor, channels: int) -> torch.Tensor:
     owner = "zero_pad_channels"
     channels = checks.positive(owner, "channels", channels)
     check_input(owner, x, (1, 2), None)
-    checks.floating(owner, "x", str(x.dtype).split(".")[-1])
     extra = checks.extra_channels(owner, x.shape, channels)
-    if extra == 0:
-        return x
-    # F.pad counts from the last axis: nothing on the spatial ones.
-    return functional.pad(x, (0, 0) * (x.ndim - 2) + (0, extra))
+    return _append_zeros(x, extra, x.ndim - 2) if extra else x
 
 
 class _AddToFirst(torch.autograd.Function):
@@ -93,13 +97,10 @@ def add_zero_padded(
     extra = check_pair("add_zero_padded", x, identity, extra)
     if extra == 0:
         return x + identity
-    if (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-    ):
+    if traced(x) or torch._C._are_functorch_transforms_active():
         # A compiler makes one kernel of this, and torch.func knows it.
-        behind = (0, 0) * (x.ndim - 2) + (0, extra)
-        return x + functional.pad(identity, behind)
+        sums = (x[:, :-extra] + identity, x[:, -extra:])
+        return torch.cat(sums, 1)
     sum_: torch.Tensor = _AddToFirst.apply(x, identity)
     return sum_
 
@@ -135,9 +136,8 @@ class SubsampleZeroPad(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
-        owner = "SubsampleZeroPad"
-        check_input(owner, x, self.rank, self.in_channels)
-        checks.floating(owner, "x", str(x.dtype).split(".")[-1])
+        sizes = (self.rank, self.in_channels)
+        check_input("SubsampleZeroPad", x, *sizes)
         if self.stride > 1:
             every = slice(None, None, self.stride)
             x = (
@@ -145,7 +145,8 @@ class SubsampleZeroPad(nn.Module):
                 if self.rank == 1
                 else x[:, :, every, every]
             )
-        return zero_pad_channels(x, self.channels)
+        extra = self.channels - self.in_channels
+        return _append_zeros(x, extra, self.rank) if extra else x
 
 
 class ZeroPadShortcut(nn.Module):
@@ -189,10 +190,9 @@ class ZeroPadShortcut(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
-        owner = "ZeroPadShortcut"
         # MXNet refuses a window larger than its input.
         sizes = (self.rank, self.in_channels, None, self.stride)
-        check_input(owner, x, *sizes)
-        checks.floating(owner, "x", str(x.dtype).split(".")[-1])
+        check_input("ZeroPadShortcut", x, *sizes)
         x = x if self.pool is None else self.pool(x)
-        return zero_pad_channels(x, self.channels)
+        extra = self.channels - self.in_channels
+        return _append_zeros(x, extra, self.rank) if extra else x

@@ -45,6 +45,5 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, channels, H, W) → (N, channels, H, W)."""
-        weight = next(self.gate.parameters())
-        check_input("SqueezeExcite", x, 2, self.channels, weight)
+        check_input("SqueezeExcite", x, 2, self.channels, self.gate)
         return x * self.gate(x)[:, :, None, None]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from d2lutils import checks
-from d2lutils.pytorch.inputs import check_input
+from d2lutils.pytorch.inputs import check_input, traced
 from d2lutils.pytorch.shortcuts import (
     add_zero_padded,
     zero_pad_channels,
@@ -102,7 +102,7 @@ class StochasticDepth(nn.Module):
         check_input(owner, identity, (1, 2), None, name="identity")
         if keep is not None and self.mode == "batch":
             checks.boolean(owner, "keep", keep)
-        elif keep is not None and not torch.compiler.is_compiling():
+        elif keep is not None and not traced(x):
             if not isinstance(keep, torch.Tensor):
                 raise TypeError(
                     f"{owner}: keep must be a tensor in mode 'row', "
@@ -127,7 +127,7 @@ class StochasticDepth(nn.Module):
 
         y = self.branch(x)
         if keep is None:
-            drawn = torch.rand(len(x), device=y.device)
+            drawn = torch.rand(x.shape[0], device=y.device)
             keep = drawn >= self._drop_prob
         mask = keep.to(y) * scale
         mask = mask.reshape((-1,) + (1,) * (y.ndim - 1))

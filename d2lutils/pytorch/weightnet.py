@@ -8,8 +8,12 @@ import torch
 from torch import nn
 
 from d2lutils import checks
-from d2lutils.pytorch.condconv import convolve_each
-from d2lutils.pytorch.inputs import check_input, check_routing
+from d2lutils.pytorch.condconv import convolve_each, unfold_each
+from d2lutils.pytorch.inputs import (
+    any_batch,
+    check_input,
+    check_routing,
+)
 from d2lutils.shapes import check_padded_fits
 
 __all__ = ["GeneratedConv2d", "WeightNet2d"]
@@ -69,14 +73,16 @@ class GeneratedConv2d(nn.Module):
     ) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
         owner = "WeightNet2d"
-        check_input(owner, x, 2, self.in_channels, self.linear.weight)
-        check_routing(owner, x, alpha, self.numbers, "alpha")
-        if not torch.compiler.is_compiling():
+        if check_input(owner, x, 2, self.in_channels):
+            check_routing(owner, x, alpha, self.numbers, "alpha")
             sizes = (self.shape[-1], *self.window[:3])
             check_padded_fits(owner, x.shape[2:], *sizes, "zeros")
+        check_input(owner, x, 2, None, self.linear)
         kernels = self.linear(alpha[:, :, None, None])
-        kernels = kernels.view(-1, *self.shape)
-        return convolve_each(x, kernels, *self.window)
+        kernels = kernels.reshape(-1, *self.shape)
+        # A graph for all batches cannot have as many groups as one.
+        convolve = unfold_each if any_batch(x) else convolve_each
+        return convolve(x, kernels, *self.window)
 
 
 class WeightNet2d(nn.Module):
@@ -153,7 +159,7 @@ class WeightNet2d(nn.Module):
                 the layer finds itself; M for each channel in turn.
         """
         if alpha is None:
-            weight = self.generated.linear.weight
-            check_input("WeightNet2d", x, 2, self.in_channels, weight)
+            sizes = (2, self.in_channels)
+            check_input("WeightNet2d", x, *sizes, self.alpha)
             alpha = self.alpha(x)
         return self.generated(x, alpha)

@@ -993,30 +993,22 @@ def test_capabilities_of_nothing() -> None:
         assert {error for error, _ in found.values()} == {ValueError}
 
 
-class OtherDevice:
-    """Stands for a parameter on a GPU, which no CPU machine can have."""
-
-    dtype = "float32"
-    _data = ()
-
-    def list_ctx(self) -> list[Any]:
-        return [mx.gpu(1)]
-
-
-def test_device() -> None:
-    """The same words, with PyTorch's spelling of devices."""
+def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same words, with PyTorch's spelling of devices. The weight stands for one on
+    a GPU, which no CPU machine can have."""
     text = (
         "Block: x has device cpu, but the parameters have cuda:1; convert one of them"
     )
-    parameters = {
-        "gluon": OtherDevice(),
+    weights = {
+        "gluon": SimpleNamespace(
+            dtype="float32", _data=(), list_ctx=lambda: [mx.gpu(1)]
+        ),
         "pytorch": SimpleNamespace(dtype=torch.float32, device="cuda:1"),
     }
     for name, half in HALVES.items():
+        monkeypatch.setattr(half.inputs, "_own_weight", lambda *_, n=name: weights[n])
         with pytest.raises(ValueError, match="device") as caught:
-            half.inputs.check_input(
-                *("Block", half.zeros(1, 2, 3), 1, 2, parameters[name])
-            )
+            half.inputs.check_input("Block", half.zeros(1, 2, 3), 1, 2, half.relu())
         assert str(caught.value) == text
 
 
