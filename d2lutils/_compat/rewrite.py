@@ -27,8 +27,11 @@ _HELPERS = {
         *("as_float", "as_int", "as_scalars"),
     ),
     "d2lutils._compat.numpy1": ("rebuilt", "fallback"),
+    "d2lutils._compat.processes": ("context",),
 }
 _PREFIX = "_d2lutils_"
+# What MXNet takes from ``multiprocessing`` that starts a process or belongs to one.
+_STARTERS = {"Process", "Pool", "Queue", "SimpleQueue", "get_context", "Manager"}
 _OPERATORS = {
     ast.Add: "add",
     ast.Sub: "sub",
@@ -167,9 +170,13 @@ class _Rewriter:
         return node
 
     def _attribute(self, node: ast.Attribute) -> ast.Attribute:
-        """Two names that moved long before their old places were closed."""
+        """Old places of names, and ``multiprocessing.Pool``, which starts processes."""
         owner = node.value
-        if node.attr == "tostring":  # of an array, until NumPy 2.3
+        if isinstance(owner, ast.Name) and owner.id == "multiprocessing":
+            if node.attr in _STARTERS:
+                context = self._name("context", owner)
+                node.value = ast.copy_location(ast.Call(context, [], []), owner)
+        elif node.attr == "tostring":  # of an array, until NumPy 2.3
             node.attr = "tobytes"
         elif (
             node.attr == "csr_matrix"
