@@ -34,7 +34,7 @@ STAGES = {
         *("tests/unit", "tests/parity", "tests/compat"),
         *COVERAGE,
     ],
-    "chapters: form and outputs": ["tests/chapters"],
+    "chapters: form and outputs": ["--nbval", "tests/chapters", "chapters", "book"],
     BROWSER: ["tests/book"],
 }
 

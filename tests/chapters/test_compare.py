@@ -346,27 +346,46 @@ def test_without_mxnet_what_is_exact_is_compared(
 
 # -- end to end: notebooks on a disk, pytest in a process of its own -------------------
 
+BAR = """from tqdm import tqdm
+for _ in tqdm(range(2)):
+    pass"""
 DRAW = """import matplotlib.pyplot as plt
 plt.plot([1, 2, {last}])
 plt.show()"""
 
 
+def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What somebody would type, in a shell that knows nothing of the book."""
+    ours = ("PYTEST", "D2L_", "PYTHONPATH", "TQDM_")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith(ours)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Run a small copy of this test set-up; test name → its failure, or ""."""
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small copy of this test set-up, with a notebook for each outcome."""
     root = tmp_path_factory.mktemp("book")
     here = Path(__file__).parent
     (root / "tests" / "chapters").mkdir(parents=True)
-    for name in ("compare.py", "conftest.py", "test_outputs.py"):
+    for name in ("compare.py", "cells.py", "test_outputs.py"):
         shutil.copy(here / name, root / "tests" / "chapters")
-    shutil.copy(here.parent / "without_mxnet.py", root / "tests" / "chapters")
+    shutil.copy(here.parent / "without_mxnet.py", root / "tests")
+    shutil.copytree(execute.ROOT / "d2lutils", root / "d2lutils")
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(execute.ROOT / name, root)
     (root / "tools").mkdir()
     for name in ("execute.py", "notebook.py"):
         shutil.copy(execute.ROOT / "tools" / name, root / "tools")
-    (root / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     (root / "chapters").mkdir()
 
-    sources = ["x = 1", "print(x + 1)", "x * 3;", "x * 4", DRAW.format(last=3)]
+    sources = ["x = 1", "print(x + 1)", "x * 3;", "x * 4", DRAW.format(last=3), BAR]
     green = new_notebook(cells=[new_code_cell(source) for source in sources])
     green = execute.execute(notebook.normalize(green), root, root)
     green.metadata["d2l"] = {"code_hash": execute.code_hash(green, "green", root)}
@@ -387,15 +406,14 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     )
     notebook.write(stops, root / "chapters" / "stops.ipynb")
 
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-    process = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/chapters", "--junitxml=result.xml"],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    return root
+
+
+@pytest.fixture(scope="module")
+def outcome(root: Path) -> dict[str, str]:
+    """Run all that is in the copy; test name → its failure, or ""."""
+    process = run_pytest(
+        root, "--nbval", "tests/chapters", "chapters", "--junitxml=result.xml"
     )
     assert process.returncode == 1, process.stdout + process.stderr
     found = {"": process.stdout}
@@ -415,7 +433,7 @@ def of(outcome: dict[str, str], *parts: str) -> str:
 
 def test_a_true_notebook_is_green_from_end_to_end(outcome: dict[str, str]) -> None:
     green = {name: text for name, text in outcome.items() if "green" in name}
-    assert len(green) == 7  # five cells, and two tests of the notebook itself
+    assert len(green) == 8  # six cells, and two tests of the notebook itself
     assert not any(green.values()), green
 
 
@@ -426,7 +444,7 @@ def test_a_true_notebook_is_green_from_end_to_end(outcome: dict[str, str]) -> No
         ("Cell 2", "other outputs"),
         ("Cell 3", "never executed"),
         ("Cell 4", "image"),
-        ("Cell 6", "stderr"),
+        ("Cell 7", "stderr"),
     ],
 )
 def test_an_altered_cell_is_red_from_end_to_end(
@@ -436,6 +454,36 @@ def test_an_altered_cell_is_red_from_end_to_end(
     assert text.startswith("failed")
     assert reason in text
     assert "red.ipynb, cell" in text
+
+
+@pytest.mark.parametrize(
+    ("folder", "arguments"),
+    [
+        (".", ("chapters/green.ipynb",)),
+        ("chapters", ("-k", "green", "-n", "2")),
+    ],
+)
+def test_plain_nbval_judges_as_we_do(
+    root: Path, folder: str, arguments: tuple[str, ...]
+) -> None:
+    process = run_pytest(root / folder, "--nbval", *arguments)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "6 passed" in process.stdout
+
+
+def test_lax_nbval_runs_without_comparing(root: Path) -> None:
+    process = run_pytest(root, "--nbval-lax", "chapters/red.ipynb")
+    assert "3 failed" in process.stdout, process.stdout  # never run, stderr, stderr
+    assert "differs" not in process.stdout
+
+
+def test_a_notebook_that_is_not_the_books_stays_nbvals(root: Path) -> None:
+    notebook.write(
+        new_notebook(cells=[new_code_cell("1 / 0", execution_count=1)]),
+        root / "own.ipynb",
+    )
+    process = run_pytest(root, "--nbval", "own.ipynb")
+    assert "Cell execution caused an exception" in process.stdout
 
 
 def test_an_unaltered_cell_of_a_red_notebook_is_green(outcome: dict[str, str]) -> None:

@@ -1,19 +1,20 @@
 """Run the stored notebooks with nbval, and let ``compare`` judge their outputs.
 
-``pytest tests/chapters`` collects, beside the Python tests here, every notebook of
-``chapters/`` and ``book/``: one item a code cell, named ``chapters/blocks.ipynb::Cell
-3``. ``-k blocks`` picks a chapter; ``-n 2 --dist loadscope`` runs two at a time. With
-``D2L_ON_GPU=1`` chapters see the machine's GPUs and are run without comparison.
-Without MXNet each cell that needs it must say so in one line; of the others all run,
-and those that are exact are compared.
+``pytest --nbval chapters book`` collects every notebook: one item a code cell, named
+``chapters/blocks.ipynb::Cell 3``. A path or ``-k blocks`` picks a chapter, ``-n 2``
+runs two at a time, ``--nbval-lax`` runs without comparing. With ``D2L_ON_GPU=1``
+chapters see the machine's GPUs and are run without comparison, too. Without MXNet each
+cell that needs it must say so in one line; of the others all run, and those that are
+exact are compared.
+
+The root's ``conftest.py`` makes this a plugin of pytest.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -23,40 +24,34 @@ import without_mxnet
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel, start_new_kernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent))
+import compare
 
-import compare  # noqa: E402
-
-from tools import execute, notebook  # noqa: E402
+from tools import execute, notebook
 
 WITHOUT_MXNET = without_mxnet.is_missing()
 ON_GPU = bool(os.environ.get("D2L_ON_GPU"))
+#: Ways in which xdist would give cells of one notebook to several kernels.
+DIVIDING = ("load", "worksteal")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A cell that hangs must not hold a run for nbval's default of 2,000 s."""
+    """A cell that hangs must not hold a run for nbval's 2,000 s; no notebook is cut."""
     option = config.option
-    if getattr(option, "nbval_cell_timeout", None) == 2000:
+    if option.nbval_cell_timeout == 2000:
         option.nbval_cell_timeout = float(execute.CELL_TIMEOUT_SECONDS)
+    if getattr(option, "dist", None) in DIVIDING:
+        option.dist = "loadfile"
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_collect_file(
     file_path: Path, parent: pytest.Collector
-) -> pytest.Collector | None:
-    """Collect the notebooks where the tests of stored outputs are collected."""
-    if file_path.name == "test_outputs.py":
-        return Chapters.from_parent(parent, path=file_path)
-    return None
-
-
-class Chapters(pytest.File):
-    """All notebooks whose outputs are stored."""
-
-    def collect(self) -> Iterator[pytest.Collector]:
-        """One collector a notebook."""
-        for path in execute.executed_notebooks():
-            yield Chapter.from_parent(self, path=path)
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Collect the notebooks of the book in nbval's place; others stay nbval's."""
+    found = yield
+    if file_path.resolve() not in execute.executed_notebooks():
+        return found
+    return [Chapter.from_parent(parent, path=file_path)]
 
 
 class ChapterKernel(RunningKernel):
@@ -149,7 +144,8 @@ class ChapterCell(IPyNbCell):
         if WITHOUT_MXNET:
             found = compare.compare_without_gluon(ref, test, self.cell.metadata)
         else:
-            reference = test if ON_GPU else ref
+            lax = ON_GPU or self.config.option.nbval_lax
+            reference = test if lax else ref
             found = compare.compare_cell(reference, test, self.cell.metadata)
         if self.never_executed:
             found.insert(0, "the stored cell was never executed: `make execute`")
