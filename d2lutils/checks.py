@@ -474,7 +474,8 @@ def reason(error: BaseException) -> str:
     line = lines[0]
     if line.endswith(":") and len(lines) > 1:
         line = f"{line} {lines[1]}"
-    line = re.sub(rf"^({type(error).__name__}|MXNetError):\s*", "", line)
+    # PyTorch 2.15 names the operator of a product first: "addmm: mat1 and mat2 …".
+    line = re.sub(rf"^({type(error).__name__}|MXNetError|\w*mm):\s*", "", line)
     line = _CPP_PLACE.sub("", line)
     return without_places(line).strip().rstrip(":").rstrip()
 

@@ -216,9 +216,20 @@ def fixed_environment(root: Path = ROOT) -> dict[str, str]:
     """This process's environment with everything fixed that could change an output."""
     environment = {k: v for k, v in os.environ.items() if k not in UNSET}
     environment.update(ENVIRONMENT)
-    paths = [str(root), os.environ.get("PYTHONPATH", "")]
+    # ROOT, too: the extension that IPython loads is there.
+    paths = dict.fromkeys([str(root), str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return environment
+
+
+def new_profile() -> tempfile.TemporaryDirectory[str]:
+    """A fresh IPYTHONDIR; a kernel that is given it refuses draws without a seed."""
+    folder = tempfile.TemporaryDirectory()
+    profile = Path(folder.name, "profile_default")
+    profile.mkdir()
+    setting = "get_config().InteractiveShellApp.extensions = ['tools.seeds']\n"
+    (profile / "ipython_config.py").write_text(setting, encoding="utf-8")
+    return folder
 
 
 def execute(
@@ -248,7 +259,7 @@ def execute(
     for cell in fresh.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    with tempfile.TemporaryDirectory() as profile:
+    with new_profile() as profile:
         client = nbclient.NotebookClient(
             fresh,
             kernel_manager_class=OwnKernelManager,

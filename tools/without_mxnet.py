@@ -55,7 +55,10 @@ def check() -> int:
         return 1
     outcomes = [
         stages.run("package: the PyTorch half", [*HALF]),
-        stages.run("chapters: form and outputs", ["--nbval", "tests/chapters", "chapters", "book"]),
+        stages.run(
+            "chapters: form and outputs",
+            ["--nbval", "tests/chapters", "chapters", "book"],
+        ),
         one("book: rendered", render),
         one("doctor: exit status and MXNet", doctor),
     ]

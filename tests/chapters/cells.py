@@ -13,18 +13,16 @@ The root's ``conftest.py`` makes this a plugin of pytest.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import compare
 import pytest
 import without_mxnet
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel, start_new_kernel
 from nbval.plugin import IPyNbCell, IPyNbFile
-
-import compare
 
 from tools import execute, notebook
 
@@ -63,7 +61,7 @@ class ChapterKernel(RunningKernel):
         environment = execute.fixed_environment()
         if ON_GPU:
             del environment["CUDA_VISIBLE_DEVICES"]
-        self.profile = tempfile.TemporaryDirectory()
+        self.profile = execute.new_profile()
         environment["IPYTHONDIR"] = self.profile.name
         with open(os.devnull, "w") as nowhere:
             self.km, self.kc = start_new_kernel(

@@ -381,7 +381,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(execute.ROOT / name, root)
     (root / "tools").mkdir()
-    for name in ("execute.py", "notebook.py"):
+    for name in ("execute.py", "notebook.py", "seeds.py"):
         shutil.copy(execute.ROOT / "tools" / name, root / "tools")
     (root / "chapters").mkdir()
 

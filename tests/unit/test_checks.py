@@ -418,6 +418,8 @@ def test_parameters() -> None:
             ValueError("The message begins here:\n  and ends here"),
             "The message begins here: and ends here",
         ),
+        (RuntimeError("addmm: mat1 and mat2 differ"), "mat1 and mat2 differ"),
+        (RuntimeError("mm: mat1 and mat2 differ"), "mat1 and mat2 differ"),
         (OSError("no file /home/reader/book/data.npz"), "no file data.npz"),
         (TypeError("<Net object at 0x7f12ab34cd56>"), "<Net object at 0x…>"),
         (ValueError("^^^^\n~~~\nwhat went wrong:"), "what went wrong"),

@@ -493,6 +493,7 @@ def test_a_notebook_is_run_and_stored_the_same_way_twice(
         ("import warnings\nwarnings.warn('careful')", "wrote to stderr"),
         ("import sys\nprint(sys.prefix)", "printed a path of this machine"),
         ("import os\nos.getcwd()", "printed a path of this machine"),
+        ("import random\nrandom.random();", "draws without a seed"),
     ],
 )
 def test_a_bad_run_is_told_and_not_stored(
@@ -529,6 +530,68 @@ def test_a_cell_that_hangs_is_stopped(
     write_cells(tmp_path / "chapters", "import time\ntime.sleep(30)")
     assert execute.main(["--root", str(tmp_path)]) == 1
     assert "took longer than 1 s" in capsys.readouterr().out
+
+
+# The cell of `graph` that was red in 3 runs of 100, as it stood, and its siblings.
+COIN = """
+class Keeps(torch.nn.Module):
+    calls, scale = 0, 1
+
+    def forward(self, x):
+        self.calls += 1
+        return self.scale * x + random.random()
+
+
+net, seen = Keeps(), []
+for net.scale in (1, 10, 100):
+    seen.append(net(torch.ones(1)).item())
+print("coins:", len({f"{value % 1:.2f}" for value in seen}))"""
+UNSEEDED = {
+    "random was never": [
+        COIN,
+        "random.shuffle([1, 2])",
+        "random.seed()\nrandom.random()",
+    ],
+    "random.Random was": ["random.Random().random();"],
+    "np.random was never": [
+        "np.random.permutation(3);",
+        "from sklearn.utils import shuffle\nshuffle([1, 2]);",
+    ],
+    "NumPy generator": [
+        "np.random.default_rng();",
+        "np.random.RandomState();",
+        "np.random.Generator(np.random.PCG64());",
+    ],
+    "torch was never": [
+        "torch.nn.Linear(1, 1);",
+        "torch.nn.functional.dropout(torch.ones(9));",
+        "list(torch.utils.data.DataLoader([1, 2], shuffle=True));",
+    ],
+}
+SEEDED = [
+    COIN.replace("class", "random.seed(0)\nclass", 1),
+    "np.random.seed(1)\nnp.random.rand(2)\nnp.random.default_rng(1).random(2);",
+    "random.Random(3).random();",
+    "torch.manual_seed(1)\ntorch.nn.Linear(1, 1);",
+    "torch.randn(2, generator=torch.Generator().manual_seed(0));",
+    "import tempfile\ntempfile.TemporaryDirectory().cleanup()",
+]
+
+
+def test_a_draw_without_a_seed_is_seen(tmp_path: Path) -> None:
+    head = "import random\nimport numpy as np\nimport torch"
+    words = [(word, code) for word, codes in UNSEEDED.items() for code in codes]
+    path = write_cells(tmp_path, head, *(code for _, code in words), *SEEDED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute, "_refuse_noise", lambda *cell: None)
+        cells = execute.execute(notebook.read(path), tmp_path).cells[2:]
+    noise = [
+        "".join(o.text for o in c.outputs if o.get("name") == "stderr") for c in cells
+    ]
+    for (word, code), said in zip(words, noise, strict=False):
+        assert "draws without a seed" in said, code
+        assert word in said, (code, said)
+    assert noise[len(words) :] == [""] * len(SEEDED)
 
 
 def test_pieces_of_one_stream_are_joined() -> None:
