@@ -671,9 +671,7 @@ class GluonNet(Net):
         if not states:
             batch = x.shape[0 if cell else self.net._layout.find("N")]
             info = self.net.state_info(batch)
-            states = [
-                self.array(np.zeros(i["shape"]), x.dtype, x.ctx) for i in info
-            ]
+            states = [self.array(np.zeros(i["shape"]), x.dtype, x.ctx) for i in info]
         outputs = self.net(x, states)
         # A cell's output is one of its states, and PyTorch's returns these alone.
         return _leaves(outputs[1] if cell else outputs)
