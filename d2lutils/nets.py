@@ -78,7 +78,9 @@ class Layer:
     `constants` are tensors that belong to the net and are never trained (PyTorch's
     buffers, Gluon's `Constant`). `fixed` holds what the layer computes with, whatever
     is stored: ones and zeros of a norm without scale and shift. `options` are those of
-    a norm, `module` the layer itself where there is one.
+    a norm, `module` the layer itself where there is one. `computed` are tensors that
+    a parametrization or pruning makes of others: of `parts` of this layer, or of
+    layers below it (`is_part`).
     """
 
     path: str
@@ -89,6 +91,9 @@ class Layer:
     fixed: dict[str, np.ndarray] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     module: Any = None
+    computed: dict[str, Any] = field(default_factory=dict)
+    parts: set[str] = field(default_factory=set)
+    is_part: bool = False
 
     def name(self, role: str) -> str:
         """The name of one of its tensors in the whole net."""
@@ -245,12 +250,33 @@ class TorchNet(Net):
                 if role in constants:
                     tensors[role] = constants.pop(role)
             fixed = self._fixed(module)
-            if tensors or constants or fixed:
-                kind = type(module).__name__
-                self.every.append(
-                    Layer(path, kind, tensors, trained, constants, fixed, {}, module)
-                )
+            computed, parts = self._computed(module, tensors)
+            if tensors or constants or fixed or computed:
+                layer = Layer(path, type(module).__name__, tensors, trained, constants)
+                layer.fixed, layer.module = fixed, module
+                layer.computed, layer.parts = computed, parts
+                layer.is_part = "parametrizations" in path.split(".")
+                self.every.append(layer)
         self.layers = [layer for layer in self.every if layer.tensors]
+
+    def _computed(
+        self, module: Any, tensors: dict[str, Any]
+    ) -> tuple[dict[str, Any], set[str]]:
+        """Tensors that a layer makes of others before each pass, and its own parts of
+        them: by `torch.nn.utils.parametrize`, or by the older hooks, which keep
+        weight_orig, or weight_g and weight_v, and set weight."""
+        made = list(module._modules.get("parametrizations", ()))
+        parts = set()
+        for part in tensors:
+            name, _, end = part.rpartition("_")
+            if end in ("orig", "g", "v") and name in module.__dict__:
+                made.append(name)
+                parts.add(part)
+        for hook in module._forward_pre_hooks.values() if parts else ():
+            # What was loaded since the last pass is not in the weight yet.
+            if hasattr(hook, "apply_mask"):  # of torch.nn.utils.prune
+                hook(module, ())
+        return {name: (module, name) for name in made}, parts
 
     def _fixed(self, module: Any) -> dict[str, np.ndarray]:
         """Ones and zeros of a norm without them, zeros of a recurrent layer's biases:

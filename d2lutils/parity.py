@@ -59,19 +59,21 @@ def _compatible(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
 
 def _roles(layer: Layer) -> list[str]:
     """What the layer computes with, stored or not."""
-    return list(dict.fromkeys([*layer.tensors, *layer.fixed]))
+    stored = [role for role in layer.tensors if role not in layer.parts]
+    return list(dict.fromkeys([*stored, *layer.computed, *layer.fixed]))
 
 
 def _tensor(layer: Layer, role: str) -> Any:
     """A parameter, or a constant that the other framework has as a parameter."""
-    return layer.tensors.get(role, layer.constants.get(role))
+    every = {**layer.constants, **layer.computed, **layer.tensors}
+    return every.get(role)
 
 
 def _fixed(net: Net, layer: Layer, role: str) -> np.ndarray | None:
     """What a layer computes with if training never changes it; None otherwise."""
-    if role in layer.fixed or role in layer.tensors:
-        return layer.fixed.get(role)
-    return net.get(layer.constants[role])
+    if role in layer.constants and role not in layer.tensors:
+        return net.get(layer.constants[role])
+    return layer.fixed.get(role)
 
 
 def _shape(net: Net, layer: Layer, role: str) -> tuple[int, ...]:
@@ -107,15 +109,16 @@ def _match(
     """
     pairs = []
     i = j = 0
-    while i < len(one.every) or j < len(two.every):
-        a = one.every[i] if i < len(one.every) else None
-        b = two.every[j] if j < len(two.every) else None
+    ours, theirs = ([x for x in net.every if not x.is_part] for net in (one, two))
+    while i < len(ours) or j < len(theirs):
+        a = ours[i] if i < len(ours) else None
+        b = theirs[j] if j < len(theirs) else None
         if a and b and _fit(one, a, two, b):
             pairs.append((a, b))
             i, j = i + 1, j + 1
-        elif a and not a.tensors:
+        elif a and not a.tensors and not a.computed:
             i += 1
-        elif b and not b.tensors:
+        elif b and not b.tensors and not b.computed:
             j += 1
         elif a and b:
             number = sum(bool(c.tensors or d.tensors) for c, d in pairs)
@@ -174,10 +177,11 @@ def copy_parameters(source: Any, target: Any) -> None:
     weight_ih_l0), shapes must agree. Works from Gluon to PyTorch, back, and within
     one framework. What is copied is what the source computes with: ones for the gamma
     of `BatchNorm(scale=False)`, whatever it stores, ones and zeros for a norm with
-    `affine=False`. Constants and buffers are copied where both nets have them under
-    one name. A Gluon target that is not initialised, or waits for its shapes, is
-    initialised by this. Values take the target's dtype. Either everything is copied
-    or nothing.
+    `affine=False`, the weight that a weight norm or pruning leaves. (A dict or a file
+    without its symbol beside it does not say which gamma is fixed.) Constants and
+    buffers are copied where both nets have them under one name. A Gluon target that
+    is not initialised, or waits for its shapes, is initialised by this. Values take
+    the target's dtype. Either everything is copied or nothing.
 
         copy_parameters("net-0000.params", torch_net)
 
@@ -192,7 +196,8 @@ def copy_parameters(source: Any, target: Any) -> None:
         FileNotFoundError: there is no such file.
         ValueError: the nets differ in structure or a shape (the first mismatch is
             named with both sides), the source has no values yet, or the target
-            cannot hold them: a fixed scale or shift, a lazy layer, the meta device.
+            cannot hold them: a fixed scale or shift, a lazy layer, the meta device,
+            a weight that is computed from others.
     """
     owner = "copy_parameters"
     one, two = source_of(owner, "source", source), net_of(owner, "target", target)
@@ -209,11 +214,22 @@ def copy_parameters(source: Any, target: Any) -> None:
         two.initialize_constants()
 
 
+def _settable(owner: str, name: str, layer: Layer, role: str) -> None:
+    """ValueError for what is computed from other tensors before each pass."""
+    if role in layer.computed:
+        raise ValueError(
+            f"{owner}: {name} {layer.name(role)} is computed from other tensors; make "
+            "it permanent first (torch.nn.utils.prune.remove, remove_weight_norm, "
+            "remove_spectral_norm, or parametrize.remove_parametrizations)"
+        )
+
+
 def _copied(
     owner: str, one: Net, a: Layer, two: Net, b: Layer, role: str
 ) -> tuple[Any, np.ndarray]:
     """The target's tensor, None where it stores nothing, and the values for it."""
     given, tensor = _tensor(a, role), _tensor(b, role)
+    _settable(owner, "target", b, role)
     values = a.fixed[role] if role in a.fixed else one.get(given)
     if values is None:
         raise ValueError(f"{owner}: source {a.name(role)} {one.missing(given)}")
@@ -379,14 +395,14 @@ class Report:
 
 
 def _difference(a: np.ndarray, b: np.ndarray, floor: float = _TINY) -> float:
-    """max|a - b| / max(max|a|, max|b|, floor); infinite for unequal shapes."""
+    """max|a - b| / max(max|b|, floor), in float64; infinite for unequal shapes."""
     if a.shape != b.shape:
         return float("inf")
     if a.size == 0:
         return 0.0
     a, b = a.astype("float64"), b.astype("float64")
     with np.errstate(invalid="ignore"):  # inf - inf is a difference: not a number
-        return float(np.abs(a - b).max() / max(_largest([a, b]), floor))
+        return float(np.abs(a - b).max() / max(np.abs(b).max(), floor))
 
 
 def _worst(
@@ -735,9 +751,9 @@ def compare(
     evaluation after that with the statistics copied. Dropout is off meanwhile, and
     afterwards both nets are as they were, dtype and gradients included.
 
-    The difference of two tensors is max|a - b| / max(max|a|, max|b|, 1e-3 times the
-    largest gradient of the net), so that a true gradient of zero does not count
-    rounding; in the same way for running statistics, where a true mean can be zero.
+    The difference of two tensors is max|a - b| / max(max|b|, 1e-3 times the largest
+    gradient of the net), so that a true gradient of zero does not count rounding; in
+    the same way for running statistics, where a true mean can be zero.
 
     What one framework cannot do stands in the report: a net that cannot be hybridized,
     a layer that refuses one example in training, a float32 pass that oneDNN ends. If
@@ -784,6 +800,9 @@ def compare(
     _runs("gluon_net", gluon, arrays, gluon.settle)
     _runs("torch_net", torch, arrays, torch.settle)
     pairs = _match(owner, gluon, torch, ("Gluon's", "PyTorch's"))
+    for _, layer in pairs:
+        for role in layer.computed:
+            _settable(owner, "torch_net", layer, role)
     run = _Comparison(gluon, torch, pairs, arrays, seed)
     report = Report(layers=len(gluon.layers), steps=steps)
     report.numbers = sum(p.size for p in run.start[0].values())

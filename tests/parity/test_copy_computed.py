@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pairs import gnn, nn, noise, pair, randomize, sequence
+from torch.nn.utils import prune
 
 from d2lutils import parity
 from d2lutils.compat import mx
@@ -176,6 +177,39 @@ def test_what_cannot_be_expressed_is_refused(name: str) -> None:
         parity.copy_parameters(source, target)
     assert str(caught.value).startswith(f"copy_parameters: {text}")
     assert all(np.array_equal(a, b) for a, b in zip(before, values(), strict=True))
+
+
+utils = nn.utils
+COMPUTED = {
+    "pruned": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    "weight norm": utils.parametrizations.weight_norm,
+    "spectral norm": utils.parametrizations.spectral_norm,
+}
+
+
+@pytest.mark.parametrize("name", list(COMPUTED))
+def test_a_weight_that_is_made_of_others(name: str) -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    source = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    COMPUTED[name](source[0])
+    randomize(source)
+    source.eval()
+    gluon = sequence(gnn.Dense(4, in_units=4), gnn.Dense(2, in_units=4))
+    for target in (plain, gluon):
+        parity.copy_parameters(source, target)
+    x = noise(5, 4)
+    a, b = outputs(gluon, source, x)
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert np.array_equal(outputs(gluon, plain, x)[1], b)
+    before = {n: t.clone() for n, t in source.state_dict().items()}
+    text = "0.weight is computed from other tensors; make it permanent first"
+    with pytest.raises(ValueError, match=f"^copy_parameters: target {text}"):
+        parity.copy_parameters(plain, source)
+    with pytest.raises(ValueError, match=f"^compare: torch_net {text}"):
+        parity.compare(gluon, source, x)
+    for n, t in source.state_dict().items():
+        assert torch.equal(before[n], t)
 
 
 def test_a_norm_without_parameters_needs_no_partner() -> None:
