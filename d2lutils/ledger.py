@@ -912,7 +912,7 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
     double = _dangerous(result, adapter)
     try:
         with adapter.undisturbed(), _hooked(adapter, net, make):
-            if double:
+            if double and isinstance(adapter, GluonNet):
                 adapter.cast("float64")
             inputs, saved = adapter.train(zeros)
     except Exception as error:
