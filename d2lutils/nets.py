@@ -849,7 +849,8 @@ def _rates(layers: Iterable[Any], dropout: bool) -> list[tuple[Any, str, float]]
         if any(map(_DEPTH.search, names)) or (
             not dropout and any(map(_RANDOM.search, names))
         ):
-            rates = [(name, getattr(layer, name, None)) for name in _RATES]
+            own = vars(layer)  # a property may have no setter
+            rates = [(name, own.get(name)) for name in _RATES]
             found += [
                 (layer, name, rate)
                 for name, rate in rates

@@ -378,7 +378,9 @@ class TestSwitchedOff:
 
     def test_branches_of_anybody(self) -> None:
         class DropPath(nn.Module):
-            drop_prob = 0.5
+            def __init__(self) -> None:
+                super().__init__()
+                self.drop_prob = 0.5
 
             def forward(self, x: Any) -> Any:
                 return functional.dropout(x, self.drop_prob, self.training)
