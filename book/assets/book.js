@@ -20,13 +20,24 @@
     }
   }
 
-  /* What has to be scrolled sideways can be reached by keyboard, the rest is no stop.
-     An observer is called after layout, when asking for sizes costs nothing. */
+  /* What has to be scrolled sideways can be reached by keyboard, the rest is no stop,
+     and it fades where it goes on (data-more). An observer is called after layout, when
+     asking for sizes costs nothing. */
+  function fade({ target: box }) {
+    const left = box.scrollLeft > 1;
+    const right = box.scrollLeft + box.clientWidth < box.scrollWidth - 1;
+    box.dataset.more = `${left ? "left " : ""}${right ? "right" : ""}`;
+  }
   const scrollable = new ResizeObserver((entries) => {
     const wide = entries.map(({ target: box }) => box.scrollWidth > box.clientWidth);
-    entries.forEach(({ target: box }, i) => {
-      if (wide[i]) box.tabIndex = 0;
-      else box.removeAttribute("tabindex");
+    entries.forEach((entry, i) => {
+      if (wide[i]) {
+        entry.target.tabIndex = 0;
+        fade(entry);
+      } else {
+        entry.target.removeAttribute("tabindex");
+        delete entry.target.dataset.more;
+      }
     });
   });
 
@@ -43,8 +54,8 @@
   }
 
   for (const radio of radios) {
-    radio.checked = radio.value === root.dataset.framework;
     radio.addEventListener("change", () => choose(radio.value));
+    if (radio.checked && radio.value !== root.dataset.framework) choose(radio.value);
   }
   addEventListener("keydown", (event) => {
     if (!radios.length || !event.altKey || !event.shiftKey || event.code !== "KeyF") return;
@@ -53,6 +64,9 @@
     choose(radios[(at + 1) % radios.length].value);
   });
   const boxes = "pre, .pst-scrollable-table-container, .cell_output, .text_html, .math";
-  for (const box of main ? main.querySelectorAll(boxes) : []) scrollable.observe(box);
+  for (const box of main ? main.querySelectorAll(boxes) : []) {
+    scrollable.observe(box);
+    box.addEventListener("scroll", fade, { passive: true });
+  }
   followReading();
 })();

@@ -15,7 +15,8 @@
   const field = document.querySelector(".bd-search-container input");  // the search page's
   const apple = /^(Mac|iPhone|iPad)/.test(navigator.platform);
 
-  function toggle() {
+  function toggle(event) {
+    event?.preventDefault();  // without this script, the button leads to the search page
     if (field) field.focus();
     else if (dialog.open) dialog.close();
     else dialog.showModal();
@@ -26,16 +27,27 @@
   addEventListener("keydown", (event) => {
     const command = apple ? event.metaKey : event.ctrlKey;
     if (!command || event.shiftKey || event.altKey || !/^k$/i.test(event.key)) return;
-    event.preventDefault();
-    toggle();
+    toggle(event);
   });
-  Documentation.focusSearchBar = toggle;  // what Sphinx calls for "/"
+  Documentation.focusSearchBar = () => toggle();  // what Sphinx calls for "/"
   if (apple) {
     for (const key of document.querySelectorAll(".kbd-shortcut__modifier")) {
       key.textContent = "\u2318";
     }
   }
-  if (field) return;
+
+  /* Sphinx's script writes the searched words, or nothing, into each field named q as
+     soon as it runs, while someone types. So a field has its name only when it is sent;
+     the search page's own field shows what was searched for until a person writes. */
+  const box = field ?? input;
+  const { name } = box;
+  const hide = () => box.removeAttribute("name");
+  box.form.addEventListener("submit", () => { box.name = name; });
+  if (field) {
+    if (!field.value) field.value = new URLSearchParams(location.search).get(name) ?? "";
+    hide();
+    return;
+  }
 
   const status = Object.assign(document.createElement("p"), { className: "search-status" });
   const list = Object.assign(document.createElement("ul"), { className: "search-hits" });
@@ -48,12 +60,10 @@
   });
   let loading = null;
   function ready() {
-    // Sphinx's script would empty each field of this name, while someone types.
-    const { name } = input;
-    if (!loading) input.removeAttribute("name");
+    if (!loading) hide();
     return loading ??= FILES.reduce(
       (before, file) => before.then(() => load(file)), Promise.resolve(),
-    ).finally(() => { input.name = name; });
+    );
   }
 
   function hit([page, title, anchor], terms) {

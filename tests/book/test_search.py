@@ -146,7 +146,52 @@ def test_what_is_typed_while_the_index_is_on_its_way_counts(
     release()
     expect(page.locator(HITS).first).to_be_visible()
     expect(page.locator(FIELD)).to_have_value("memory")
-    expect(page.locator(FIELD)).to_have_attribute("name", "q")
+
+
+@pytest.mark.parametrize("late", ["search.js", "searchtools.js", "searchindex.js"])
+def test_enter_before_a_script_is_there_loses_no_words(
+    late: str, served: str, visit: Visit
+) -> None:
+    page = visit().page
+    held: list[Route] = []
+    page.route(f"**/{late}*", lambda route: held.append(route))
+    page.goto(f"{served}/{CHAPTER}", wait_until="commit")
+    if late == "search.js":  # then the button leads to the search page
+        page.locator(".search-button-field").click()
+        page.wait_for_url("**/search.html*", wait_until="commit")
+        page.locator(".bd-search-container input").fill("memory")
+    else:
+        page.wait_for_load_state()
+        page.keyboard.press("Control+k")
+        page.keyboard.type("memory")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=memory*", wait_until="commit")
+    page.unroute_all()
+    page.reload()
+    expect(page.locator("#search-results li a").first).to_be_visible()
+    expect(page.locator(".bd-search-container input")).to_have_value("memory")
+
+
+def test_words_typed_on_the_search_page_survive_its_scripts(
+    served: str, visit: Visit
+) -> None:
+    page = visit().page
+    held: list[Route] = []
+    page.route("**/searchtools.js*", lambda route: held.append(route))
+    page.goto(f"{served}/search.html?q=memory", wait_until="commit")
+    field = page.locator(".bd-search-container input")
+    field.fill("receptive field")
+    for _ in range(500):
+        if held:
+            break
+        page.wait_for_timeout(10)
+    held.pop().continue_()
+    page.unroute_all()
+    page.wait_for_load_state()
+    expect(page.locator("#search-results li a").first).to_be_visible()
+    expect(field).to_have_value("receptive field")
+    field.press("Enter")
+    page.wait_for_url("**/search.html?q=receptive+field*")
 
 
 def test_enter_leads_to_all_hits(opened: Open) -> None:
