@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from d2lutils._compat import rewrite
-from d2lutils._compat.numpy1 import NUMPY_2, return_what_numpy_returns
+from d2lutils._compat.numpy1 import NUMPY_2, as_array, return_what_numpy_returns
 
 # Part of the name of cached bytecode, so that none outlives a change of the rewriting.
 _TAG = f"d2lutils{zlib.crc32(Path(rewrite.__file__).read_bytes()):x}"
@@ -43,8 +43,10 @@ class _Loader(SourceFileLoader):
     """Compiles a module through ``rewrite``, with its own cached bytecode."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module, and complete the one that registers for NumPy's functions."""
+        """Run the module, and complete two: arrays, and their NumPy functions."""
         super().exec_module(module)
+        if module.__name__ == "mxnet.ndarray.ndarray":
+            module.NDArray.__array__ = as_array
         if module.__name__ == "mxnet.numpy_dispatch_protocol":
             return_what_numpy_returns(module._NUMPY_ARRAY_FUNCTION_DICT)
 

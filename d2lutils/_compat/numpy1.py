@@ -120,10 +120,84 @@ def array(object: Any, dtype: Any = None, **kwargs: Any) -> Any:
     """
     try:
         return _numpy.array(object, dtype, **kwargs)
-    except OverflowError:
-        if dtype is None or _numpy.dtype(dtype).kind not in "ui":
+    except OverflowError as error:
+        if dtype is None:
             raise
-        return _numpy.array(object, **kwargs).astype(dtype)
+        return _numpy.array(_as_before(object, dtype, error), **kwargs)
+
+
+def _as_before(value: Any, dtype: Any, error: OverflowError) -> Any:
+    """Return ``value`` as an array of ``dtype``, too large numbers modulo its size."""
+    if _numpy.dtype(dtype).kind not in "ui":
+        raise error
+    items = _numpy.array(value)
+    if items.dtype.kind == "f":  # some are: each item was converted by itself
+        items = items.astype(_numpy.int64)
+    return items.astype(dtype)
+
+
+def wrapping(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call NumPy's ``function`` with Python numbers that may be too large, as before.
+
+    Where it makes an array they wrap around: ``full(2, -1, "uint8")``, ``uint8(-1)``.
+    Where it combines arrays, the result gets a type that holds them: ``maximum``.
+    """
+    try:
+        return function(*args, **kwargs)
+    except OverflowError as error:
+        if isinstance(function, type) and issubclass(function, _numpy.generic):
+            return _as_before(args[0], function, error)[()]
+        name = function.__name__
+        if name in PLACES:
+            position = PLACES[name]
+            dtype = kwargs.pop("dtype", None)
+            if dtype is None and len(args) > position:
+                dtype = args[position]
+            if dtype is None and name == "full_like":
+                dtype = args[0].dtype
+            if dtype is None or _numpy.dtype(dtype).kind not in "ui":
+                raise
+            if name == "full_like":
+                kwargs["dtype"] = _numpy.int64
+                return function(*args[:position], **kwargs).astype(dtype)
+            return _as_before(function(*args[:position], **kwargs), dtype, error)
+        return function(*promotion.together(args), **kwargs)
+
+
+#: Where the type stands among the arguments of what makes arrays.
+PLACES = {"asarray": 1, "ascontiguousarray": 1, "full": 2, "full_like": 2, "arange": 3}
+
+
+def set_item(value: Any, array: Any, key: Any) -> None:
+    """``array[key] = value``; in an array of integers too large a number wraps."""
+    try:
+        array[key] = value
+    except OverflowError as error:
+        if not isinstance(array, _numpy.ndarray):
+            raise
+        array[key] = _as_before(value, array.dtype, error)
+
+
+def fill(array: Any, *args: Any, **kwargs: Any) -> Any:
+    """``array.fill(value)``; in an array of integers too large a number wraps."""
+    try:
+        return array.fill(*args, **kwargs)
+    except OverflowError as error:
+        if not isinstance(array, _numpy.ndarray):
+            raise
+        return array.fill(_as_before(args[0], array.dtype, error))
+
+
+def as_array(self: Any, dtype: Any = None, copy: Any = None) -> Any:
+    """MXNet's arrays as NumPy's: what NumPy's functions ask them for.
+
+    Without it NumPy took them for sequences of sequences, without an end, since an
+    item of an NDArray is an NDArray again. Until 1.23 it stopped at 32 dimensions.
+    """
+    if copy is False:
+        raise ValueError("an NDArray's values cannot be had without a copy of them")
+    values = self.asnumpy()
+    return values if dtype is None else values.astype(dtype, copy=False)
 
 
 def rebuilt(kind: Any, items: Any) -> Any:

@@ -60,6 +60,19 @@ def _beside(array: np.dtype[Any], scalar: Any, dtype: np.dtype[Any]) -> Any:
     return np.asarray(scalar).astype(dtype)[()]
 
 
+def together(values: tuple[Any, ...]) -> list[Any]:
+    """Return the operands, Python's integers with a type that holds them and arrays."""
+    kinds = [value.dtype for value in values if isinstance(value, np.ndarray)]
+    kinds = [kind for kind in kinds if kind.kind in "ui"]
+    dtype: np.dtype[Any] = np.result_type(*kinds) if kinds else np.dtype(np.int64)
+    for value in values:
+        if type(value) is int:
+            dtype = np.promote_types(
+                dtype, _beside(dtype, value, np.dtype("int64")).dtype
+            )
+    return [dtype.type(value) if type(value) is int else value for value in values]
+
+
 add = _promoting(operator.add)
 sub = _promoting(operator.sub)
 mul = _promoting(operator.mul)
@@ -67,6 +80,9 @@ truediv = _promoting(operator.truediv)
 floordiv = _promoting(operator.floordiv)
 power = _promoting(operator.pow)
 mod = _promoting(operator.mod)
+and_ = _promoting(operator.and_)
+or_ = _promoting(operator.or_)
+xor = _promoting(operator.xor)
 
 
 def _in_place(function: _Operator, promoting: _Operator) -> _Operator:
@@ -75,7 +91,10 @@ def _in_place(function: _Operator, promoting: _Operator) -> _Operator:
     def in_place(a: Any, b: Any) -> Any:
         if isinstance(a, np.generic) or type(a) in _NUMBERS:
             return promoting(a, b)
-        return function(a, b)
+        try:
+            return function(a, b)
+        except OverflowError:  # uint8 += 300: computed in uint16, stored in uint8
+            return function(a, promoted(a, b)[1])
 
     return in_place
 

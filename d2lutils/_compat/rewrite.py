@@ -23,10 +23,11 @@ _HELPERS = {
     "d2lutils._compat.text": ("as_str", "as_repr", "formatted", "modulo"),
     "d2lutils._compat.promotion": (
         *("add", "sub", "mul", "truediv", "floordiv", "power"),
+        *("and_", "or_", "xor"),
         *("iadd", "isub", "imul", "itruediv", "equal", "not_equal"),
         *("as_float", "as_int", "as_scalars"),
     ),
-    "d2lutils._compat.numpy1": ("rebuilt", "fallback"),
+    "d2lutils._compat.numpy1": ("rebuilt", "fallback", "wrapping", "set_item", "fill"),
     "d2lutils._compat.processes": ("context",),
 }
 _PREFIX = "_d2lutils_"
@@ -40,7 +41,14 @@ _OPERATORS = {
     ast.FloorDiv: "floordiv",
     ast.Pow: "power",
     ast.Mod: "modulo",
+    ast.BitAnd: "and_",
+    ast.BitOr: "or_",
+    ast.BitXor: "xor",
 }
+# Functions of NumPy that refuse integers which do not fit, since NumPy 2.
+_INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+_STRICT = {*_INTEGERS, *("asarray", "ascontiguousarray", "full", "full_like", "arange")}
+_STRICT |= {"clip", "where", "minimum", "maximum", "add", "subtract", "multiply"}
 # Stubs of operators that MXNet's build generated: long, and nothing to change in them.
 _GENERATED = re.compile(r"/gen_\w+\.py$")
 
@@ -109,6 +117,19 @@ def _is_sequence(node: ast.expr) -> bool:
     return constant or isinstance(node, kinds)
 
 
+def _as_value(key: ast.expr) -> ast.expr:
+    """Return what stands in brackets as an argument: ``slice(1, None)`` for ``1:``."""
+    if isinstance(key, ast.Tuple):
+        key.elts = [_as_value(item) for item in key.elts]
+    elif isinstance(key, ast.Slice):
+        parts = (
+            part or ast.Constant(None) for part in (key.lower, key.upper, key.step)
+        )
+        call = ast.Call(ast.Name("slice", ast.Load()), list(parts), [])
+        return ast.fix_missing_locations(ast.copy_location(call, key))
+    return key
+
+
 class _Rewriter:
     """Changes a tree in place. ast.NodeTransformer takes twice the time."""
 
@@ -127,6 +148,7 @@ class _Rewriter:
             self._handlers[ast.Compare] = self._compare
             self._handlers[ast.FormattedValue] = self._formatted_value
             self._handlers[ast.AugAssign] = self._aug_assign
+            self._handlers[ast.Assign] = self._assign
 
     def visit(self, node: ast.AST) -> ast.AST:
         """Change what is below ``node``; return what replaces ``node`` itself."""
@@ -207,6 +229,15 @@ class _Rewriter:
             elif function.attr == "format" and self._numpy2:
                 node.func = self._name("formatted", function)
                 node.args.insert(0, function.value)
+            elif not self._numpy2:
+                pass
+            elif function.attr == "fill":
+                node.func = self._name("fill", function)
+                node.args.insert(0, function.value)
+            elif function.attr in _STRICT and isinstance(function.value, ast.Name):
+                if function.value.id in ("np", "_np", "onp", "numpy"):
+                    node.func = self._name("wrapping", function)
+                    node.args.insert(0, function)
             elif (
                 function.attr == "__repr__"
                 and self._numpy2
@@ -258,6 +289,17 @@ class _Rewriter:
         if helper and isinstance(other, (ast.Tuple, ast.List)) and not other.elts:
             return self._wrapped(helper, node.left, other)
         return node
+
+    def _assign(self, node: ast.Assign) -> ast.stmt:
+        """``x[key] = value``."""
+        target = node.targets[0]
+        if len(node.targets) > 1 or not isinstance(target, ast.Subscript):
+            return node
+        if isinstance(target.slice, ast.Constant) and not _is_number(target.slice):
+            return node  # a dictionary's item
+        key = _as_value(target.slice)
+        call = self._wrapped("set_item", node.value, target.value, key)
+        return ast.copy_location(ast.Expr(call), node)
 
     def _aug_assign(self, node: ast.AugAssign) -> ast.stmt:
         """``x += y`` and ``self.x += y``."""

@@ -629,6 +629,147 @@ def test_bytecode_is_cached_and_a_damaged_cache_is_ignored() -> None:
     assert passes(code) == "2.0\n"
 
 
+# --- integers that do not fit ---------------------------------------------------------
+
+
+def test_integers_that_do_not_fit_wrap_in_mxnets_modules() -> None:
+    names = compiled(
+        """
+        import numpy as np
+        byte = lambda *values: np.array(values, "uint8")
+        made = [np.full(2, -1, "uint8"), np.full_like(byte(1), 300), np.uint8(-1),
+                np.full(1, fill_value=-1, dtype=np.int8), np.int8(200),
+                np.asarray([-1, 257], dtype="uint8"), np.arange(-1, 2, dtype="uint8"),
+                np.array([1.5, -1], "uint8"), np.uint64(-1)]
+        a = byte(1, 2, 3, 4)
+        a[0] = -1
+        a[1:3] = [300, 5]
+        a[-1:, ...] = 256 + 7
+        table = np.zeros((2, 2), "int8"); table[:, 1] = 200; table[0, None] += 1
+        filled = byte(0); filled.fill(-2)
+        summed = byte(1); summed += 300
+        items = {}
+        items[1, 2] = items["a"] = 3
+        items[(1,)] = -1
+        wider = [np.maximum(byte(1), 300), np.where(byte(1) > 0, byte(1), -1),
+                 np.clip(byte(5), -1, 300), byte(7) & 257, byte(1) | 256, byte(1) - -1]
+        """
+    )
+    made = [np.asarray(value).tolist() for value in names["made"]]
+    assert made == [
+        *([255, 255], [44], 255, [-1], -56),
+        *([255, 1], [255, 0, 1], [1, 255], 2**64 - 1),
+    ]
+    assert names["a"].tolist() == [255, 44, 5, 7]
+    assert names["table"].tolist() == [[1, -55], [0, -56]]
+    assert (names["filled"].tolist(), names["summed"].tolist()) == ([254], [45])
+    assert names["items"] == {(1, 2): 3, "a": 3, (1,): -1}
+    values = [value.tolist() for value in names["wider"]]
+    assert values == [[300], [1], [5], [1], [257], [2]]
+    dtypes = [str(value.dtype) for value in names["wider"]]
+    assert dtypes[:2] + dtypes[5:] == ["uint16", "int16", "int16"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["np.full(2, 2**70, 'uint8')", "np.asarray(2**70, 'int8')", "[0].index(1)"],
+)
+def test_what_numpy_1_refused_is_refused(source: str) -> None:
+    with pytest.raises((OverflowError, ValueError)):
+        compiled(f"import numpy as np\n{source}")
+
+
+# --- NumPy's functions given MXNet's arrays -------------------------------------------
+
+
+@needs_mxnet
+def test_numpy_takes_mxnets_arrays() -> None:
+    passes(
+        """
+        import copy, pickle
+        import numpy as np
+        from d2lutils.compat import mx
+        from mxnet import autograd, nd
+
+        values = np.array([[1, 2], [3, 4]], "float32")
+        a, one = nd.array(values), nd.array([5.0])
+        for kind in ("float32", "float64", "float16", "int64", "int8", "uint8", "bool"):
+            array = np.asarray(nd.array(values).astype(kind))
+            assert array.dtype == kind and (array == values.astype(kind)).all()
+        assert type(np.asarray(a)) is np.ndarray
+        assert np.array(a, dtype="int32").dtype == np.int32
+        assert np.array([a, a]).shape == (2, 2, 2)
+        assert np.array([one, one]).shape == (2, 1)
+        for view in (a[0], a[:, 1], a.T, a[1:]):
+            assert np.array_equal(np.asarray(view), view.asnumpy())
+        for stype in ("csr", "row_sparse"):
+            assert (np.asarray(a.tostype(stype)) == values).all()
+        assert np.all(a) and not np.all(a - 1) and np.array_equal(a, values)
+        assert np.allclose(a, values) and mx.test_utils.same(a, a)
+        assert not mx.test_utils.same(a, a + 1)
+        np.testing.assert_allclose(a, values)
+        assert np.stack([a, a]).shape == (2, 2, 2) and np.float64(one) == 5
+        assert (np.add(values, a) == 2 * values).all()
+        total = values.copy()
+        total[0] = a[1]
+        assert total.tolist() == [[3, 4], [3, 4]]
+
+        array = np.asarray(a)
+        array[:] = 0  # a copy: NumPy cannot write into an NDArray
+        assert a.asnumpy()[1, 1] == 4
+        if np.__version__ >= "2":
+            try:
+                np.asarray(a, copy=False)
+            except ValueError as error:
+                assert "copy" in str(error)
+            else:
+                raise AssertionError
+        a.attach_grad()
+        with autograd.record():
+            loss = (a * np.asarray(a).sum()).sum()
+        loss.backward()
+        assert a.grad.asnumpy().tolist() == [[10, 10], [10, 10]]
+
+        # What NumPy leaves to MXNet, it still does.
+        for scalar in (np.float32(2), np.float64(2), np.int64(2), np.uint8(2)):
+            assert type(scalar * a) is type(scalar - a) is nd.NDArray
+            assert type(scalar > a) is nd.NDArray
+        assert type(np.sum(a)) is nd.NDArray and (np.float32(2) - a)[0, 0] == 1
+        assert (pickle.loads(pickle.dumps(a)) == copy.deepcopy(a)).asnumpy().all()
+        assert nd.array([one, one]).shape == (2, 1)
+
+        b = mx.np.array(values)
+        assert (np.asarray(b) == values).all()
+        with mx.util.np_shape(True):
+            assert np.asarray(mx.np.array(3.0)).shape == ()
+        assert np.array([b, b]).shape == (2, 2, 2)
+        assert type(np.add(b, b)) is type(np.mean(b)) is mx.np.ndarray
+        """
+    )
+
+
+@needs_mxnet
+def test_integers_that_do_not_fit_in_mxnets_interfaces() -> None:
+    passes(
+        """
+        from d2lutils.compat import mx
+        def first(invalid, dtype, sentence=(1, 2)):
+            data = mx.rnn.BucketSentenceIter(
+                [list(sentence)], 1, buckets=[2], invalid_label=invalid, dtype=dtype)
+            return next(data)
+        batch = first(-1, "uint8")
+        assert batch.data[0].asnumpy().tolist() == [[1, 2]]
+        assert batch.label[0].asnumpy().tolist() == [[2, 255]]
+        assert first(300, "int8").label[0].asnumpy().tolist() == [[2, 44]]
+        assert first(0, "uint8", (1, 258)).data[0].asnumpy().tolist() == [[1, 2]]
+        assert mx.nd.array([-1, 300], dtype="uint8").asnumpy().tolist() == [255, 44]
+        x = mx.nd.zeros((3,), dtype="uint8"); x[:2] = [1, 300]
+        assert x.asnumpy().tolist() == [1, 44, 0]
+        assert mx.np.array([-1], dtype="uint8").item() == 255
+        """
+    )
+
+
 # --- versions -------------------------------------------------------------------------
 
 

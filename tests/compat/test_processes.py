@@ -31,7 +31,8 @@ if sys.argv[1] != "spawn":
 for loader in loaders:
     batches = [y.asnumpy().tolist() for x, y in loader(data, 4, num_workers=1)]
     assert batches == [[0, 1, 2, 3], [4, 5]], batches
-assert multiprocessing.get_start_method(allow_none=True) == method
+if method:
+    assert multiprocessing.get_start_method() == method
 """
 
 
