@@ -341,6 +341,16 @@ def mask_shape(owner: str, name: str, shape: Sequence[int], batch: int) -> None:
         )
 
 
+def kept_rows(owner: str, shape: Sequence[int], kept: int) -> None:
+    """ValueError unless a branch made one output for each of `kept` examples."""
+    shape = tuple(int(n) for n in shape)
+    if shape[:1] != (kept,):
+        raise ValueError(
+            f"{owner}: branch must make ({kept}, C, …) of the {kept} examples kept, "
+            f"got {shape}"
+        )
+
+
 def widening(
     owner: str, in_channels: Any, channels: Any, stride: Any, rank: Any
 ) -> tuple[int, int, int, int]:
@@ -436,8 +446,12 @@ def some_parameters(owner: str, parameters: Any) -> None:
 
 
 def some_trained(owner: str, parameters: Any) -> None:
-    """ValueError if no parameter of a PyTorch net gets a gradient."""
-    if not any(parameter.requires_grad for parameter in parameters):
+    """ValueError if every parameter of a net of either framework is frozen."""
+    if not any(
+        getattr(parameter, "requires_grad", False)
+        or getattr(parameter, "grad_req", "null") != "null"
+        for parameter in parameters
+    ):
         raise ValueError(f"{owner}: net has no parameter that gets a gradient")
 
 

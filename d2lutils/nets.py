@@ -8,6 +8,7 @@ touched. A framework is imported only once one of its nets is at hand.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
 import sys
@@ -334,11 +335,8 @@ class TorchNet(Net):
             yield found
 
     def window(self, layer: Any) -> dict[str, Sequence[int]]:
-        rank = int(re.findall(r"[123]", type(layer).__name__)[-1])
-        if isinstance(layer.padding, str):
-            raise ValueError(
-                f"{self.owner}: padding must be a number, got {layer.padding!r}"
-            )
+        name = next(k.__name__ for k in type(layer).__mro__ if from_framework(k))
+        rank = int(re.findall(r"[123]", name)[-1])
         mode = getattr(layer, "padding_mode", "zeros")
         if mode != "zeros":  # the padding would read the input once more
             raise ValueError(
@@ -348,13 +346,34 @@ class TorchNet(Net):
         def sizes(value: Any) -> tuple[int, ...]:
             return (value,) * rank if isinstance(value, int) else tuple(value)
 
+        padding = getattr(layer, "padding", 0)
+        if not hasattr(layer, "kernel_size"):  # a layer that only pads
+            ones = (1,) * rank
+            sides = self.both_sides(padding, padding)
+            numbers = {"kernel_size": ones, "stride": ones, "padding": sides}
+            return {**numbers, "dilation": ones, "ceil_mode": (False,) * rank}
+        if padding == "valid":
+            padding = 0
+        elif padding == "same":
+            padding = self.both_sides(layer._reversed_padding_repeated_twice, "same")
         return {
             "kernel_size": sizes(layer.kernel_size),
-            "stride": sizes(layer.stride),
-            "padding": sizes(layer.padding),
+            "stride": sizes(layer.stride or layer.kernel_size),
+            "padding": sizes(padding),
             "dilation": sizes(getattr(layer, "dilation", 1)),
             "ceil_mode": (getattr(layer, "ceil_mode", False),) * rank,
         }
+
+    def both_sides(self, padding: Sequence[int], given: Any) -> tuple[int, ...]:
+        """(left, right, top, bottom, …), the last axis first, as one number an axis."""
+        before, after = padding[-2::-2], padding[-1::-2]
+        if tuple(before) != tuple(after) or min(padding) < 0:
+            raise ValueError(
+                f"{self.owner}: padding must be alike on both sides of an axis, and "
+                f"not negative, got {given!r}, which is (left, right, …) = "
+                f"{tuple(padding)}"
+            )
+        return tuple(before)
 
     def module(self, path: str) -> Any:
         """The layer at a path."""
@@ -657,6 +676,16 @@ class GluonNet(Net):
         return make.array(values, ctx=context, dtype=dtype)
 
     def set(self, tensor: Any, values: np.ndarray) -> None:
+        # In inference oneDNN re-orders the kernels of 1-D, 3-D and grouped
+        # convolutions. Values assigned to one are lost, and an error comes later;
+        # asking for its address puts it back in order, once nothing uses it.
+        self.mx.nd.waitall()
+        for array in tensor._data or ():
+            address = ctypes.c_void_p()
+            base = self.mx.base
+            base.check_call(
+                base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address))
+            )
         if tensor._data is None:
             # Never initialised, or waiting for its shape, which is known now.
             tensor.shape = values.shape
@@ -1028,14 +1057,39 @@ def net_of(owner: str, name: str, net: Any, other: str = "") -> TorchNet | Gluon
     )
 
 
-# Layers that look at one position at a time, and those that look at all of them.
+# Layers that look at one position at a time, over all channels or not, and those that
+# look at all of them.
 _POINTWISE = {
-    *("Activation", "BatchNorm", "Dropout", "ELU", "GELU", "Identity", "LeakyReLU"),
-    *("PReLU", "ReLU", "SELU", "SiLU", "Sigmoid", "Softplus", "Swish", "Tanh"),
+    *("Activation", "AlphaDropout", "BatchNorm", "CELU", "ChannelShuffle"),
+    *("CrossMapLRN", "Dropout", "ELU", "FeatureAlphaDropout", "GELU", "Hardshrink"),
+    *("Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU"),
+    *("LocalResponseNorm", "LogSigmoid", "Mish", "PReLU", "RELU6", "RReLU", "ReLU"),
+    *("ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softshrink"),
+    *("Softsign", "Swish", "SyncBatchNorm", "Tanh", "Tanhshrink", "Threshold"),
 }
 _WHOLE = {"AdaptiveAvgPool", "AdaptiveMaxPool", "Flatten"}
 _WHOLE |= {"Dense", "GlobalAvgPool", "GlobalMaxPool", "Linear"}
-_WINDOWS = {"Conv": "conv", "MaxPool": "pool", "AvgPool": "pool"}
+_WINDOWS = {"Conv": "conv", "LPPool": "pool", "MaxPool": "pool", "AvgPool": "pool"}
+# What zeros, or any other constant, around the map do to it.
+_PADS = {"ZeroPad", "ConstantPad"}
+# Why a layer is in no chain, where there is more to say than its name.
+_NO_CHAIN = {
+    **dict.fromkeys(
+        ("GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"),
+        "its statistics are of the whole map, so each output reads every input",
+    ),
+    **dict.fromkeys(
+        ("CircularPad", "ReflectionPad", "ReplicationPad"),
+        "its padding reads the input once more",
+    ),
+    **dict.fromkeys(
+        (
+            *("ConvTranspose", "PixelShuffle", "Upsample", "UpsamplingBilinear"),
+            *("MaxUnpool", "UpsamplingNearest"),
+        ),
+        "it makes the map larger, which no window does",
+    ),
+}
 
 
 def bare_name(kind: type) -> str:
@@ -1096,7 +1150,7 @@ def _collect(
     owner: str, adapter: Net, layer: Any, path: str, axis: int, found: list[Window]
 ) -> bool:
     """Append the windows of a layer to `found`; False once the chain has ended."""
-    kind = bare_kind(layer)
+    kind = bare_kind(layer).removeprefix("Lazy")
     if kind in ("Sequential", "HybridSequential"):
         gluon = hasattr(layer, "_children")
         children = layer._children if gluon else layer._modules
@@ -1106,7 +1160,7 @@ def _collect(
         )
     if kind in _WHOLE:
         return False
-    if kind in _WINDOWS:
+    if kind in _WINDOWS or kind in _PADS:
         numbers = adapter.window(layer)
         if axis >= len(numbers["kernel_size"]):
             raise ValueError(
@@ -1115,15 +1169,14 @@ def _collect(
             )
         sizes = {name: int(value[axis]) for name, value in numbers.items()}
         ceil_mode = bool(sizes.pop("ceil_mode"))
-        window = Window(
-            **sizes, ceil_mode=ceil_mode, kind=_WINDOWS[kind], name=path or kind
-        )
+        role = _WINDOWS.get(kind, "conv")
+        window = Window(**sizes, ceil_mode=ceil_mode, kind=role, name=path or kind)
         if (window.span, window.stride, window.padding) != (1, 1, 0):
             found.append(window)
         return True
     if kind not in _POINTWISE:
+        why = _NO_CHAIN.get(kind, "only a plain sequence of known layers is a chain")
         raise ValueError(
-            f"{owner}: no rule for {path or 'the net'} ({type(layer).__name__}); only "
-            "a plain sequence of known layers is a chain"
+            f"{owner}: no rule for {path or 'the net'} ({type(layer).__name__}); {why}"
         )
     return True

@@ -11,7 +11,10 @@ import math
 
 from d2lutils import checks
 
-__all__ = ["RULES", "drop_probs", "expected_blocks"]
+__all__ = ["MODES", "RULES", "drop_probs", "expected_blocks"]
+
+# What is decided at once, and by whom: see `StochasticDepth`.
+MODES = ("batch", "row", "gather")
 
 # Share of the rate asked for that block i = 0 … L - 1 gets.
 RULES = {

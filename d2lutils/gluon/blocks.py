@@ -29,7 +29,22 @@ class _BatchNorm1D(nn.BatchNorm):
         return ops.squeeze(x, axis=3)
 
 
-_CONV = {1: nn.Conv1D, 2: nn.Conv2D}
+class _Conv1D(nn.Conv1D):
+    """Convolution over (N, C, L) whose kernel takes new values at once.
+
+    MXNet 1.9.1 re-orders the kernel of a 1-D convolution in inference.
+    Assigning to it then fails, asynchronously, with "Check failed:
+    to.IsDefaultData()", and the old kernel runs on. A copy of it may be
+    re-ordered.
+    """
+
+    def hybrid_forward(
+        self, F: Any, x: Any, weight: Any, bias: Any = None
+    ) -> Any:
+        return super().hybrid_forward(F, x, weight * 1, bias)
+
+
+_CONV = {1: _Conv1D, 2: nn.Conv2D}
 _NORM = {1: _BatchNorm1D, 2: nn.BatchNorm}
 
 

@@ -52,7 +52,10 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
     """
     owner = "kept_bytes"
     adapter, x = _prepared(owner, net, input_shape)
-    checks.some_parameters(owner, net.collect_params())
+    parameters = net.collect_params().values()
+    checks.some_parameters(owner, parameters)
+    if all(p.grad_req == "null" for p in parameters):
+        return 0  # nothing will go backward, and MXNet would refuse to
 
     def record() -> Any:
         given = x.copy()

@@ -10,7 +10,7 @@ from d2lutils.compat import mx
 from d2lutils.gluon.inputs import check_input
 from d2lutils.gluon.stochastic_depth import StochasticDepth
 from d2lutils.shapes import BLOCKS, pyramid_blocks, pyramid_widths
-from d2lutils.survival import drop_probs
+from d2lutils.survival import MODES, drop_probs
 
 __all__ = ["PyramidNet", "PyramidUnit"]
 
@@ -85,7 +85,7 @@ class PyramidUnit(nn.HybridBlock):
         stride: 1 or 2.
         block: "basic" or "bottleneck".
         drop_prob: of the branch, in training; see `StochasticDepth`.
-        drop_mode: "batch" or "row".
+        drop_mode: "batch", "row" or "gather".
         add: how the sum is made; see `StochasticDepth`.
 
     Raises:
@@ -123,10 +123,10 @@ class PyramidUnit(nn.HybridBlock):
         )
 
     def hybridize(self, active: bool = True, **options: Any) -> None:
-        # A graph would freeze the decision of mode "batch": only the
-        # branch, which lies below it, becomes one.
+        # A graph would freeze the decisions of modes "batch" and
+        # "gather": only the branch, which lies below, becomes one.
         super().hybridize(active, **options)
-        if self.sum.mode == "batch" and self.sum.drop_prob > 0:
+        if self.sum.mode != "row" and self.sum.drop_prob > 0:
             self._active = False
 
     def forward(self, x: Any) -> Any:
@@ -149,8 +149,8 @@ class PyramidNet(nn.HybridBlock):
     `d2lutils.shapes.pyramid_widths` gives, and survives a training step
     with probability 1 - drop_prob * k / N.
 
-    With drop_prob > 0 and drop_mode "batch", `hybridize` turns the
-    branches into graphs and leaves the decisions to Python.
+    With drop_prob > 0 and drop_mode "batch" or "gather", `hybridize`
+    turns the branches into graphs and leaves the decisions to Python.
 
     Shapes: (N, in_channels, H, W) → (N, num_classes) logits.
 
@@ -165,7 +165,7 @@ class PyramidNet(nn.HybridBlock):
         stem: "cifar" (one 3x3 convolution, width 16) or "imagenet"
             (7x7 with stride 2, then 3x3 max pooling, width 64).
         drop_prob: of the last block's branch; see `StochasticDepth`.
-        drop_mode: "batch" or "row".
+        drop_mode: "batch", "row" or "gather".
         add: how the sums are made; see `StochasticDepth`.
 
     Raises:
@@ -196,7 +196,7 @@ class PyramidNet(nn.HybridBlock):
         num_classes = checks.positive(owner, "num_classes", num_classes)
         in_channels = checks.positive(owner, "in_channels", in_channels)
         drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
-        checks.choice(owner, "drop_mode", drop_mode, ("batch", "row"))
+        checks.choice(owner, "drop_mode", drop_mode, MODES)
         self.in_channels = in_channels
         # Two positions are left for the last shortcut that pools.
         self.smallest = 3 if stem == "cifar" else 17
@@ -244,8 +244,8 @@ class PyramidNet(nn.HybridBlock):
     def export(
         self, path: str, epoch: int = 0, remove_amp_cast: bool = True
     ) -> Any:
-        """As Gluon's; with drop_prob > 0 and drop_mode "batch" what
-        evaluation does, for inference alone: every branch is kept."""
+        """As Gluon's; with drop_prob > 0 and a drop_mode other than
+        "row" what evaluation does: every branch is kept."""
         sums = _deciding(self)
         if not sums:
             return super().export(path, epoch, remove_amp_cast)
@@ -281,7 +281,7 @@ def _deciding(block: Any) -> list[StochasticDepth]:
     found = []
     for child in block._children.values():
         depth = isinstance(child, StochasticDepth)
-        if depth and child.mode == "batch" and child.drop_prob > 0:
+        if depth and child.mode != "row" and child.drop_prob > 0:
             found.append(child)
         found += _deciding(child)
     return found

@@ -14,6 +14,7 @@ from d2lutils.gluon.inputs import (
     traced,
 )
 from d2lutils.gluon.shortcuts import add_zero_padded, zero_pad_channels
+from d2lutils.survival import MODES
 
 __all__ = ["StochasticDepth"]
 
@@ -30,10 +31,19 @@ class StochasticDepth(nn.HybridBlock):
     - mode "batch" drops the branch for the whole batch, as the paper
       does: it is then not called, which saves its time.
     - mode "row" drops it for each example by itself: it runs for all.
+    - mode "gather" drops the same examples, and the branch runs on the
+      kept ones alone, which saves the work of the others. Outputs and
+      gradients are those of "row", except that a batch norm sees, in
+      its statistics too, the kept examples alone. Where one of several
+      is kept, a batch norm over a 1x1 map has one value a channel:
+      Gluon's makes its beta of it, PyTorch's is an error, which names
+      mode "row" as the cure. Where none is kept, the branch is not
+      called: like in mode "batch", its parameters get no gradient.
 
-    The decision of mode "batch" is Python's, so a graph cannot hold it:
-    hybridize the branch, not a net around this block. `PyramidNet` does
-    so by itself; elsewhere an error says it. Mode "row" hybridizes.
+    The decisions of modes "batch" and "gather" are Python's, so a graph
+    cannot hold them: hybridize the branch, not a net around this block.
+    `PyramidNet` does so by itself; elsewhere an error says it, since
+    mode "row", which hybridizes, has other statistics than "gather".
 
     Shapes: x (N, C, …); the branch makes (N, C', …) of it, which is
     also the output. identity is (N, C' - extra, …).
@@ -41,7 +51,7 @@ class StochasticDepth(nn.HybridBlock):
     Args:
         branch: the layer or block that may be left out.
         drop_prob: from 0 to 1; at 1 it is always left out in training.
-        mode: "batch" or "row".
+        mode: "batch", "row" or "gather".
         extra: channels of the branch's output beyond identity's, which
             zeros stand for; a dropped example has zeros there.
         add: called as add(y, identity, extra) for the sum where extra
@@ -68,7 +78,7 @@ class StochasticDepth(nn.HybridBlock):
                 f"{type(branch).__name__}"
             )
         drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
-        self.mode = checks.choice(owner, "mode", mode, ("batch", "row"))
+        self.mode = checks.choice(owner, "mode", mode, MODES)
         self.extra = checks.non_negative(owner, "extra", extra)
         if add is not None and not callable(add):
             raise TypeError(
@@ -101,7 +111,7 @@ class StochasticDepth(nn.HybridBlock):
             identity: what it is added to; x by default.
             keep: the decision, instead of a random one: True or False
                 in mode "batch", a tensor of shape (N,) with ones and
-                zeros in mode "row". Evaluation keeps everything.
+                zeros in the others. Evaluation keeps everything.
         """
         owner = "StochasticDepth"
         identity = x if identity is None else identity
@@ -114,8 +124,8 @@ class StochasticDepth(nn.HybridBlock):
         elif keep is not None:
             if not isinstance(keep, mx.nd.NDArray):
                 raise TypeError(
-                    f"{owner}: keep must be a tensor in mode 'row', "
-                    f"got {type(keep).__name__}"
+                    f"{owner}: keep must be a tensor in mode "
+                    f"{self.mode!r}, got {type(keep).__name__}"
                 )
             checks.mask_shape(owner, "keep", keep.shape, len(x))
         dropping = mx.autograd.is_training() and (
@@ -137,6 +147,12 @@ class StochasticDepth(nn.HybridBlock):
             y = _scaled(y, kept)
             return self.add(y, identity, self.extra)
 
+        if self.mode == "gather":
+            if keep is None:
+                drawn = mx.nd.random.uniform(shape=len(x))
+                keep = drawn >= self._drop_prob
+            return self._gathered(x, identity, keep.asnumpy(), scale)
+
         y = self.branch(x)
         if keep is None:
             drawn = mx.nd.random.uniform(shape=len(x), ctx=y.context)
@@ -144,15 +160,32 @@ class StochasticDepth(nn.HybridBlock):
         y = _scaled(y, keep.astype("float64") * scale)
         return self.add(y, identity, self.extra)
 
+    def _gathered(
+        self, x: Any, identity: Any, keep: np.ndarray, scale: float
+    ) -> Any:
+        """The sum, with the branch run on the kept examples alone."""
+        rows = keep.nonzero()[0]
+        if len(rows) == 0:
+            channels = identity.shape[1] + self.extra
+            return zero_pad_channels(identity, channels)
+        rows = mx.nd.array(rows, ctx=x.context, dtype="int64")
+        y = self.branch(x.take(rows))
+        checks.kept_rows("StochasticDepth", y.shape, len(rows))
+        # Zeros stand for the others.
+        whole = mx.nd.scatter_nd(
+            y * scale, rows.reshape((1, -1)), (len(x), *y.shape[1:])
+        )
+        return self.add(whole, identity, self.extra)
+
     def _graph(self, x: Any, identity: Any, keep: Any) -> Any:
         """The same on Symbols, inside somebody else's graph."""
         F, p = mx.sym, self._drop_prob
-        if self.mode == "batch" and (p > 0 or keep is not None):
+        if self.mode != "row" and (p > 0 or keep is not None):
             raise ValueError(
-                "StochasticDepth: mode='batch' decides anew for each "
-                "batch, which a hybridized net cannot: it would repeat "
-                "its first decision; hybridize the branches only, or "
-                "use mode='row'"
+                f"StochasticDepth: mode={self.mode!r} decides anew for "
+                "each batch, which a hybridized net cannot: it would "
+                "repeat its first decision; hybridize the branches "
+                "only, or use mode='row'"
             )
         y = self.branch(x)
         if p == 0 and keep is None:

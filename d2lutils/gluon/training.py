@@ -69,9 +69,9 @@ def fit(
         epochs so far, with `finished` False.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value, or
-            a bad batch, which includes labels that the logits have no
-            class for.
+        TypeError, ValueError: a bad argument, named with its value, a
+            net that is frozen as a whole, or a bad batch, which
+            includes labels that the logits have no class for.
         FloatingPointError: the loss is no longer finite.
     """
     owner = "fit"
@@ -80,6 +80,7 @@ def fit(
             f"{owner}: net must be a Gluon Block, got {net!r}"
         )
     checks.some_parameters(owner, net.collect_params())
+    checks.some_trained(owner, net.collect_params().values())
     checks.batches(owner, "train_data", train_data)
     if test_data is not None:
         checks.batches(owner, "test_data", test_data)
@@ -99,10 +100,17 @@ def fit(
     options = {"learning_rate": rate, "wd": weight_decay}
     if optimizer == "sgd":
         options["momentum"] = momentum
+    parameters = list(net.collect_params().values())
     step = mx.gluon.Trainer(net.collect_params(), optimizer, options)
     # A branch that stochastic depth skipped has no gradient this time;
     # elsewhere that would be a mistake, and the Trainer says so.
     skips = _skips_blocks(net)
+    if skips:
+        # A batch can skip every block that is trained at all; MXNet
+        # refuses to go back from a loss that depends on nothing.
+        dtype = next(iter(net.collect_params().values())).dtype
+        nothing = mx.nd.zeros((1,), ctx=device, dtype=dtype)
+        nothing.attach_grad()
     loss_function = mx.gluon.loss.SoftmaxCrossEntropyLoss()
     history = History(framework="gluon", device=str(device))
     start = time.perf_counter()
@@ -122,10 +130,15 @@ def fit(
                     step.optimizer.momentum = momentum * change
                 step.set_learning_rate(now)
                 last = now
+                for parameter in parameters:
+                    if parameter.grad_req == "add":
+                        parameter.zero_grad()
                 with autograd.record():
                     logits = net(x)
                     checks.labels_fit(owner, logits.shape, y)
                     loss = loss_function(logits, target).mean()
+                    if skips:
+                        loss = loss + nothing
                 loss.backward()
                 if skips and optimizer == "sgd":
                     _rescale_waiting(step, change)
@@ -190,7 +203,7 @@ def accuracy(net: Any, data: Any, device: Any = None) -> float:
 def _skips_blocks(net: Any) -> bool:
     """Whether a training step may leave out some block of `net`."""
     if isinstance(net, StochasticDepth):
-        return net.mode == "batch" and net.drop_prob > 0
+        return net.mode != "row" and net.drop_prob > 0
     return any(_skips_blocks(child) for child in net._children.values())
 
 

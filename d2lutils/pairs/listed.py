@@ -128,6 +128,15 @@ TOPICS: dict[str, list[Pair]] = {
             "stochastic_depth",
         ),
         Pair(
+            "StochasticDepth(SubsampleZeroPad(4, 7), 0.25, 'gather', 3)(x, None, keep)",
+            function(
+                graph="mode='gather' decides anew",
+                x=(3, 4, 5, 6),
+                keep=np.array([1.0, 0.0, 1.0]),
+            ),
+            "stochastic_depth",
+        ),
+        Pair(
             "StochasticDepth(SubsampleZeroPad(4, 7), 0.25, 'row', 3)(x, None, keep)",
             function(x=(3, 4, 5, 6), keep=np.array([1.0, 0.0, 1.0])),
             "stochastic_depth",

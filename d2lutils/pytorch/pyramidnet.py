@@ -12,7 +12,7 @@ from d2lutils import checks
 from d2lutils.pytorch.inputs import check_input
 from d2lutils.pytorch.stochastic_depth import StochasticDepth
 from d2lutils.shapes import BLOCKS, pyramid_blocks, pyramid_widths
-from d2lutils.survival import drop_probs
+from d2lutils.survival import MODES, drop_probs
 
 __all__ = ["PyramidNet", "PyramidUnit"]
 
@@ -84,7 +84,7 @@ class PyramidUnit(nn.Module):
         stride: 1 or 2.
         block: "basic" or "bottleneck".
         drop_prob: of the branch, in training; see `StochasticDepth`.
-        drop_mode: "batch" or "row".
+        drop_mode: "batch", "row" or "gather".
         add: how the sum is made; see `StochasticDepth`.
 
     Raises:
@@ -151,7 +151,7 @@ class PyramidNet(nn.Module):
         stem: "cifar" (one 3x3 convolution, width 16) or "imagenet"
             (7x7 with stride 2, then 3x3 max pooling, width 64).
         drop_prob: of the last block's branch; see `StochasticDepth`.
-        drop_mode: "batch" or "row".
+        drop_mode: "batch", "row" or "gather".
         add: how the sums are made; see `StochasticDepth`.
 
     Raises:
@@ -182,7 +182,7 @@ class PyramidNet(nn.Module):
         num_classes = checks.positive(owner, "num_classes", num_classes)
         in_channels = checks.positive(owner, "in_channels", in_channels)
         drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
-        checks.choice(owner, "drop_mode", drop_mode, ("batch", "row"))
+        checks.choice(owner, "drop_mode", drop_mode, MODES)
         self.in_channels = in_channels
         # Two positions are left for the last shortcut that pools.
         self.smallest = 3 if stem == "cifar" else 17

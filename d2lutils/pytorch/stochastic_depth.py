@@ -14,6 +14,7 @@ from d2lutils.pytorch.shortcuts import (
     add_zero_padded,
     zero_pad_channels,
 )
+from d2lutils.survival import MODES
 
 __all__ = ["StochasticDepth"]
 
@@ -28,11 +29,20 @@ class StochasticDepth(nn.Module):
     - mode "batch" drops the branch for the whole batch, as the paper
       does: it is then not called, which saves its time.
     - mode "row" drops it for each example by itself: it runs for all.
+    - mode "gather" drops the same examples, and the branch runs on the
+      kept ones alone, which saves the work of the others. Outputs and
+      gradients are those of "row", except that a batch norm sees, in
+      its statistics too, the kept examples alone. Where one of several
+      is kept, a batch norm over a 1x1 map has one value a channel:
+      Gluon's makes its beta of it, PyTorch's is an error, which names
+      mode "row" as the cure. Where none is kept, the branch is not
+      called: like in mode "batch", its parameters get no gradient.
 
-    The decision of mode "batch" is Python's, so in training it breaks
-    the graph of `torch.compile` at every such block; past Dynamo's
-    limit of recompilations the rest runs uncompiled. Mode "row"
-    compiles whole.
+    The decisions of modes "batch" and "gather" are Python's, so in
+    training they break the graph of `torch.compile` at every such
+    block; past Dynamo's limit of recompilations the rest runs
+    uncompiled. Mode "row" compiles whole; in evaluation all do, and
+    export.
 
     Shapes: x (N, C, …); the branch makes (N, C', …) of it, which is
     also the output. identity is (N, C' - extra, …).
@@ -40,7 +50,7 @@ class StochasticDepth(nn.Module):
     Args:
         branch: the layer or block that may be left out.
         drop_prob: from 0 to 1; at 1 it is always left out in training.
-        mode: "batch" or "row".
+        mode: "batch", "row" or "gather".
         extra: channels of the branch's output beyond identity's, which
             zeros stand for; a dropped example has zeros there.
         add: called as add(y, identity, extra) for the sum where extra
@@ -67,7 +77,7 @@ class StochasticDepth(nn.Module):
                 f"{type(branch).__name__}"
             )
         drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
-        self.mode = checks.choice(owner, "mode", mode, ("batch", "row"))
+        self.mode = checks.choice(owner, "mode", mode, MODES)
         self.extra = checks.non_negative(owner, "extra", extra)
         if add is not None and not callable(add):
             raise TypeError(
@@ -94,7 +104,7 @@ class StochasticDepth(nn.Module):
             identity: what it is added to; x by default.
             keep: the decision, instead of a random one: True or False
                 in mode "batch", a tensor of shape (N,) with ones and
-                zeros in mode "row". Evaluation keeps everything.
+                zeros in the others. Evaluation keeps everything.
         """
         owner = "StochasticDepth"
         identity = x if identity is None else identity
@@ -105,8 +115,8 @@ class StochasticDepth(nn.Module):
         elif keep is not None and not traced(x):
             if not isinstance(keep, torch.Tensor):
                 raise TypeError(
-                    f"{owner}: keep must be a tensor in mode 'row', "
-                    f"got {type(keep).__name__}"
+                    f"{owner}: keep must be a tensor in mode "
+                    f"{self.mode!r}, got {type(keep).__name__}"
                 )
             checks.mask_shape(owner, "keep", keep.shape, len(x))
         dropping = self.training and (
@@ -125,6 +135,12 @@ class StochasticDepth(nn.Module):
             y = self.branch(x) * scale
             return self.add(y, identity, self.extra)
 
+        if self.mode == "gather":
+            if keep is None:
+                drawn = torch.rand(len(x))
+                keep = drawn >= self._drop_prob
+            return self._gathered(x, identity, keep, scale)
+
         y = self.branch(x)
         if keep is None:
             drawn = torch.rand(x.shape[0], device=y.device)
@@ -132,6 +148,30 @@ class StochasticDepth(nn.Module):
         mask = keep.to(y) * scale
         mask = mask.reshape((-1,) + (1,) * (y.ndim - 1))
         return self.add(y * mask, identity, self.extra)
+
+    def _gathered(
+        self, x: Any, identity: Any, keep: Any, scale: float
+    ) -> Any:
+        """The sum, with the branch run on the kept examples alone."""
+        rows = keep.nonzero().flatten().to(x.device)
+        if len(rows) == 0:
+            channels = identity.shape[1] + self.extra
+            return zero_pad_channels(identity, channels)
+        try:
+            y = self.branch(x[rows])
+        except ValueError as error:
+            if len(rows) == len(x) or len(rows) > 1:
+                raise
+            raise ValueError(
+                f"StochasticDepth: mode='gather' kept 1 of {len(x)} "
+                f"examples, and branch fails on one, so use "
+                f"mode='row': {error}"
+            ) from error
+        checks.kept_rows("StochasticDepth", y.shape, len(rows))
+        # Zeros stand for the others.
+        whole = y.new_zeros((len(x), *y.shape[1:]))
+        whole = whole.index_add(0, rows, y * scale)
+        return self.add(whole, identity, self.extra)
 
 
 def _inverse(survival: float) -> float:

@@ -18,6 +18,7 @@ from d2lutils.history import (
     tell_device,
 )
 from d2lutils.pytorch.devices import try_gpu, why_no_gpu
+from d2lutils.pytorch.stochastic_depth import StochasticDepth
 
 __all__ = ["accuracy", "fit"]
 
@@ -65,9 +66,9 @@ def fit(
         epochs so far, with `finished` False.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value, or
-            a bad batch, which includes labels that the logits have no
-            class for.
+        TypeError, ValueError: a bad argument, named with its value, a
+            net that is frozen as a whole, or a bad batch, which
+            includes labels that the logits have no class for.
         FloatingPointError: the loss is no longer finite.
     """
     owner = "fit"
@@ -76,6 +77,7 @@ def fit(
             f"{owner}: net must be a PyTorch Module, got {net!r}"
         )
     checks.some_parameters(owner, net.parameters())
+    checks.some_trained(owner, net.parameters())
     checks.batches(owner, "train_data", train_data)
     if test_data is not None:
         checks.batches(owner, "test_data", test_data)
@@ -103,6 +105,8 @@ def fit(
         step = torch.optim.Adam(
             net.parameters(), lr=rate, weight_decay=weight_decay
         )
+    # A batch can skip every block that is trained at all.
+    skips = any(_skips_blocks(module) for module in net.modules())
     loss_function = nn.CrossEntropyLoss()
     history = History(framework="pytorch", device=str(device))
     start = time.perf_counter()
@@ -120,8 +124,11 @@ def fit(
                 logits = net(x)
                 checks.labels_fit(owner, logits.shape, y)
                 loss = loss_function(logits, target)
-                loss.backward()
+                if loss.requires_grad or not skips:
+                    loss.backward()
                 step.step()
+                # Autocast would go on with copies of older weights.
+                torch.clear_autocast_cache()
                 value = loss.item()
                 checks.finite_loss(owner, value, epoch, i, rate)
                 total += value * len(y)
@@ -184,6 +191,13 @@ def accuracy(
         net.train(was_training)
     checks.some_examples(owner, "data", count)
     return right / count
+
+
+def _skips_blocks(module: Any) -> bool:
+    """Whether a training step may leave out what is in `module`."""
+    if not isinstance(module, StochasticDepth):
+        return False
+    return module.mode != "row" and module.drop_prob > 0
 
 
 def _to(x: Any, net: nn.Module, device: torch.device) -> torch.Tensor:

@@ -306,7 +306,11 @@ UNIT: list[tuple[dict[str, Any], type[Exception], str]] = [
 # The unit hands these on to its StochasticDepth, which says so.
 DEPTH: list[tuple[dict[str, Any], type[Exception], str]] = [
     *(({"drop_prob": value}, error, text) for value, error, text in PROBS),
-    ({"mode": "layer"}, ValueError, "mode must be one of 'batch', 'row', got 'layer'"),
+    (
+        {"mode": "layer"},
+        ValueError,
+        "mode must be one of 'batch', 'row', 'gather', got 'layer'",
+    ),
     ({"mode": None}, ValueError, "mode must be one of 'batch', 'row', got None"),
     ({"add": "sum"}, TypeError, "add must be a function, got 'sum'"),
 ]
@@ -390,7 +394,7 @@ NET: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"drop_mode": "layer"},
         ValueError,
-        "PyramidNet: drop_mode must be one of 'batch', 'row', got 'layer'",
+        "PyramidNet: drop_mode must be one of 'batch', 'row', 'gather', got 'layer'",
     ),
     (
         {"add": 3},

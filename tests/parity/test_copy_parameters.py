@@ -12,6 +12,7 @@ from pairs import gnn, nn, noise, randomize, sequence
 
 from d2lutils import parity
 from d2lutils.compat import mx
+from d2lutils.gluon import blocks as gluon_blocks
 
 
 def gluon_net(in_channels: int = 2, initialize: bool = True) -> Any:
@@ -294,3 +295,77 @@ class TestValuesThatAreNotThere:
 def test_refused(source: Any, target: Any, text: str) -> None:
     with pytest.raises(TypeError, match=f"^copy_parameters: {text}"):
         parity.copy_parameters(source, target)
+
+
+# -- after a pass in inference, when oneDNN has re-ordered kernels ---------------------
+
+AFTER_INFERENCE: dict[str, Any] = {
+    **{
+        f"conv {rank}d, {i} to {o}": lambda rank=rank, i=i, o=o: (
+            getattr(gnn, f"Conv{rank}D")(o, 3, in_channels=i),
+            getattr(nn, f"Conv{rank}d")(i, o, 3),
+            (2, i, *(5,) * rank),
+        )
+        for rank in (1, 2, 3)
+        for i, o in ((3, 3), (3, 8), (8, 8), (16, 32))
+    },
+    **{
+        f"grouped conv {rank}d": lambda rank=rank: (
+            getattr(gnn, f"Conv{rank}D")(16, 3, groups=2, in_channels=16),
+            getattr(nn, f"Conv{rank}d")(16, 16, 3, groups=2),
+            (2, 16, *(5,) * rank),
+        )
+        for rank in (1, 2)
+    },
+    "transposed": lambda: (
+        gnn.Conv1DTranspose(16, 3, in_channels=16),
+        nn.ConvTranspose1d(16, 16, 3),
+        (2, 16, 5),
+    ),
+    "dense": lambda: (gnn.Dense(16, in_units=16), nn.Linear(16, 16), (2, 16)),
+}
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+@pytest.mark.parametrize("name", AFTER_INFERENCE)
+def test_new_values_after_inference(name: str, hybrid: bool) -> None:
+    """The new kernel runs, at once, and reads back; nothing fails later."""
+    gluon, pytorch, shape = AFTER_INFERENCE[name]()
+    gluon.initialize()
+    gluon.hybridize(hybrid)
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    gluon(mx.nd.array(x))  # not waited for
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        for parameter in pytorch.parameters():
+            nn.init.normal_(parameter)
+        parity.copy_parameters(pytorch, gluon)
+        mx.nd.waitall()
+        expected = pytorch(torch.tensor(x)).detach().numpy()
+        found = gluon(mx.nd.array(x)).asnumpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+        kernel = pytorch.weight.detach().numpy()
+        assert np.array_equal(gluon.weight.data().asnumpy(), kernel)
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+@pytest.mark.parametrize("channels", [3, 8, 16])
+def test_a_chunk_takes_new_values_after_inference(
+    channels: int, hybrid: bool, tmp_path: Any
+) -> None:
+    """However they come; MXNet's own 1-D convolution fails later on."""
+    one, two = (gluon_blocks.ConvChunk(4, channels, 3) for _ in range(2))
+    for net in (one, two):
+        net.initialize(mx.init.Normal(1), force_reinit=True)
+        net.hybridize(hybrid)
+    x = mx.nd.array(np.random.default_rng(0).normal(size=(2, 4, 9)))
+    before, expected = one(x).asnumpy(), two(x).asnumpy()
+    assert np.abs(before - expected).max() > 0.1
+    file = str(tmp_path / "net.params")
+    two.save_parameters(file)
+    one.load_parameters(file)
+    np.testing.assert_allclose(one(x).asnumpy(), expected, rtol=1e-5, atol=1e-6)
+    for parameter in one.collect_params().values():
+        parameter.set_data(parameter.data() * 0)
+    assert (one(x).asnumpy() == 0).all()
+    mx.nd.waitall()

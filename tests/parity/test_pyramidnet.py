@@ -215,7 +215,7 @@ def test_unit(
     check(nets, 3, in_channels, 7, 6, steps=3)
 
 
-@pytest.mark.parametrize("mode", ["batch", "row"])
+@pytest.mark.parametrize("mode", ["batch", "row", "gather"])
 def test_unit_with_its_randomness_off(mode: str) -> None:
     nets = mirrored("pyramidnet", "PyramidUnit", 5, 8, 2, "basic", 0.5, mode)
     check(nets, 3, 5, 5, 7, steps=3)
@@ -231,6 +231,7 @@ NETS = [
     ((11, 2), DEEPER | WIDER, (5, 6)),
     ((8, 12), {"drop_prob": 0.5}, (6, 6)),
     ((8, 12), {"drop_prob": 0.5, "drop_mode": "row"}, (6, 6)),
+    ((8, 12), {"drop_prob": 0.5, "drop_mode": "gather"}, (6, 6)),
     ((11, 9), DEEPER | {"drop_prob": 1.0}, (5, 5)),
     ((18, 20), {"stem": "imagenet"}, (17, 19)),
     ((18, 20), {"stem": "imagenet", "drop_prob": 0.5, "drop_mode": "row"}, (18, 17)),

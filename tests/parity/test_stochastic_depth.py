@@ -120,7 +120,7 @@ def half(request: pytest.FixtureRequest) -> Any:
     return HALVES[request.param]
 
 
-MODES = pytest.mark.parametrize("mode", ["batch", "row"])
+MODES = pytest.mark.parametrize("mode", ["batch", "row", "gather"])
 SHAPES = pytest.mark.parametrize("shape", [(4, 3, 5), (4, 3, 2, 3)])
 
 
@@ -154,7 +154,7 @@ def test_end_points(half: Any, mode: str, shape: tuple[int, ...]) -> None:
         assert np.array_equal(half.out(never, x), 3 * x)
         assert np.array_equal(half.out(always, x), x)
     assert never.branch.calls == 5
-    assert always.branch.calls == (0 if mode == "batch" else 5)
+    assert always.branch.calls == (5 if mode == "row" else 0)
     assert np.array_equal(half.grad(never, x), np.full(shape, 3))
     assert np.array_equal(half.grad(always, x), np.ones(shape))
     for depth in (never, always):
@@ -186,16 +186,20 @@ def test_batch_mode_skips_or_scales(half: Any) -> None:
 
 @SHAPES
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8"])
-def test_row_mode_masks_examples(half: Any, shape: tuple[int, ...], dtype: str) -> None:
+@pytest.mark.parametrize("mode", ["row", "gather"])
+def test_examples_are_masked(
+    half: Any, mode: str, shape: tuple[int, ...], dtype: str
+) -> None:
     """Each example by itself, whatever kind of number the mask has."""
     x = noise(*shape)
     keep = np.array([1, 0, 0, 1])
     factors = np.array([9, 1, 1, 9], "float32").reshape((4,) + (1,) * (x.ndim - 1))
-    depth = half.depth(half.twice(), 0.75, "row")
+    depth = half.depth(half.twice(), 0.75, mode)
     nets = [depth]
     if half is HALVES["gluon"]:
         mask: Any = mx.nd.array(keep, dtype=dtype)
-        nets.append(graph(half.depth(half.twice(), 0.75, "row")))
+        if mode == "row":
+            nets.append(graph(half.depth(half.twice(), 0.75, mode)))
     else:
         mask = torch.tensor(keep, dtype=getattr(torch, dtype))
     for net in nets:
@@ -208,10 +212,11 @@ def test_row_mode_masks_examples(half: Any, shape: tuple[int, ...], dtype: str) 
             assert np.array_equal(evaluated, 3 * x)
 
 
-def test_a_mask_of_truth_values(half: Any) -> None:
+@pytest.mark.parametrize("mode", ["row", "gather"])
+def test_a_mask_of_truth_values(half: Any, mode: str) -> None:
     """What a comparison gives in each framework."""
     x = noise(3, 2, 4)
-    depth = half.depth(half.twice(), 0.5, "row")
+    depth = half.depth(half.twice(), 0.5, mode)
     scores = np.array([0.1, 0.9, 0.4], "float32")
     if half is HALVES["gluon"]:
         keep: Any = mx.nd.array(scores) > 0.3
@@ -221,10 +226,11 @@ def test_a_mask_of_truth_values(half: Any) -> None:
     assert np.array_equal(out, x * np.array([[[1]], [[5]], [[5]]], "float32"))
 
 
-def test_other_examples_do_not_notice(half: Any) -> None:
+@pytest.mark.parametrize("mode", ["row", "gather"])
+def test_other_examples_do_not_notice(half: Any, mode: str) -> None:
     x = noise(5, 3, 4, 4)
     branch = half.conv(2, 3, 6)
-    depth = half.depth(branch, 0.5, "row", 3)
+    depth = half.depth(branch, 0.5, mode, 3)
     every = np.ones(5, "float32")
     expected = half.out(depth, x, None, _tensor(half, every))
     for i in range(5):
@@ -269,7 +275,7 @@ def test_identity_of_its_own(half: Any, mode: str) -> None:
     keep = True if mode == "batch" else _tensor(half, np.array([1, 0, 1], "float32"))
     out = half.out(depth, x, _tensor(half, identity), keep)
     expected = identity + 4 * x
-    if mode == "row":
+    if mode != "batch":
         expected[1] = identity[1]
     assert np.array_equal(out, expected)
     drop = False if mode == "batch" else _tensor(half, np.zeros(3, "float32"))
@@ -325,7 +331,7 @@ ERRORS = 4.5  # standard errors; the seeds are fixed, so a passing draw stays on
 
 def dropped(half: Any, kind: str, p: float, calls: int, rows: int) -> np.ndarray:
     """(calls, rows) of whether the branch was left out, by looking at the output."""
-    mode = "batch" if kind == "batch" else "row"
+    mode = "row" if kind == "graph" else kind
     depth = half.depth(half.twice(), p, mode)
     net = graph(depth) if kind == "graph" else depth
     x = np.ones((rows, 1, 1), "float32")
@@ -339,8 +345,8 @@ def near(count: float, n: int, p: float) -> bool:
 
 
 CASES = [
-    *(("gluon", kind) for kind in ("batch", "row", "graph")),
-    *(("pytorch", kind) for kind in ("batch", "row")),
+    *(("gluon", kind) for kind in ("batch", "row", "gather", "graph")),
+    *(("pytorch", kind) for kind in ("batch", "row", "gather")),
 ]
 
 
@@ -444,7 +450,7 @@ def test_blocks_of_a_net_follow_the_linear_rule(name: str) -> None:
 class GluonMasked(gnn.HybridBlock):
     """Convolution, stochastic depth with a mask as second input, classifier."""
 
-    def __init__(self, drop_prob: float) -> None:
+    def __init__(self, drop_prob: float, mode: str = "row") -> None:
         super().__init__()
         branch = sequence(
             gnn.BatchNorm(in_channels=4),
@@ -452,7 +458,7 @@ class GluonMasked(gnn.HybridBlock):
             gnn.BatchNorm(in_channels=7),
         )
         self.first = gnn.Conv2D(4, 3, padding=1, in_channels=2)
-        self.depth = GLUON(branch, drop_prob, "row", 3)
+        self.depth = GLUON(branch, drop_prob, mode, 3)
         self.last = sequence(gnn.GlobalAvgPool2D(), gnn.Dense(3, in_units=7))
 
     def hybrid_forward(self, F: Any, x: Any, keep: Any) -> Any:
@@ -462,13 +468,13 @@ class GluonMasked(gnn.HybridBlock):
 class TorchMasked(nn.Module):
     """The same."""
 
-    def __init__(self, drop_prob: float) -> None:
+    def __init__(self, drop_prob: float, mode: str = "row") -> None:
         super().__init__()
         branch = nn.Sequential(
             nn.BatchNorm2d(4), nn.Conv2d(4, 7, 3, padding=1), nn.BatchNorm2d(7)
         )
         self.first = nn.Conv2d(2, 4, 3, padding=1)
-        self.depth = PYTORCH(branch, drop_prob, "row", 3)
+        self.depth = PYTORCH(branch, drop_prob, mode, 3)
         self.last = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(7, 3)
         )
@@ -486,13 +492,18 @@ def test_parity_with_a_mask(keep: list[int]) -> None:
     assert [net.depth.drop_prob for net in nets] == [0.25, 0.25]
 
 
-@pytest.mark.parametrize("hybrid", [False, True])
-def test_parity_with_a_mask_and_a_scale(hybrid: bool) -> None:
+@pytest.mark.parametrize(
+    ("mode", "hybrid"), [("row", False), ("row", True), ("gather", False)]
+)
+@pytest.mark.parametrize("keep", [[1, 0, 1, 0], [0, 0, 1, 0], [1, 1, 1, 1], [0] * 4])
+def test_parity_with_a_mask_and_a_scale(
+    mode: str, hybrid: bool, keep: list[int]
+) -> None:
     """The same with the scale of 1 / (1 - p) in it, in training."""
-    gluon, pytorch = pair(GluonMasked(0.375), TorchMasked(0.375))
+    gluon, pytorch = pair(GluonMasked(0.375, mode), TorchMasked(0.375, mode))
     gluon.cast("float64")
     gluon.hybridize(hybrid)
-    x, keep = noise(4, 2, 6, 5, dtype="float64"), np.array([1, 0, 1, 0])
+    x = noise(4, 2, 6, 5, dtype="float64")
     weights = noise(4, 3, seed=3, dtype="float64")
     with mx.autograd.record():
         found = gluon(
@@ -506,11 +517,15 @@ def test_parity_with_a_mask_and_a_scale(hybrid: bool) -> None:
     np.testing.assert_allclose(
         found.asnumpy(), expected.detach().numpy(), rtol=1e-10, atol=1e-12
     )
+    # A branch that was not called has no gradient; Gluon's was zero and stays so.
     trained = [p for p in gluon.collect_params().values() if p.grad_req != "null"]
     pairs = zip(trained, pytorch.parameters(), strict=True)
     for one, two in pairs:
         np.testing.assert_allclose(
-            one.grad().asnumpy(), two.grad.numpy(), rtol=1e-9, atol=1e-11
+            one.grad().asnumpy(),
+            np.zeros(two.shape) if two.grad is None else two.grad.numpy(),
+            rtol=1e-9,
+            atol=1e-11,
         )
 
 
@@ -545,10 +560,179 @@ def test_parity_of_a_batch(keep: bool) -> None:
         np.testing.assert_allclose(a.grad.asnumpy(), b.grad.numpy(), rtol=1e-10)
 
 
+# -- gathering -------------------------------------------------------------------------
+
+
+def branches(norm: bool) -> tuple[Any, Any]:
+    """Two convolutions that make five channels of two, alike in both halves."""
+    norms = ([gnn.BatchNorm(in_channels=5)], [nn.BatchNorm2d(5)])
+    one = sequence(
+        gnn.Conv2D(5, 3, padding=1, in_channels=2),
+        *(norms[0] if norm else []),
+        gnn.Conv2D(5, 1, in_channels=5),
+    )
+    two = nn.Sequential(
+        nn.Conv2d(2, 5, 3, padding=1),
+        *(norms[1] if norm else []),
+        nn.Conv2d(5, 5, 1),
+    )
+    one, two = pair(one, two)
+    one.cast("float64")
+    return one, two.double().train()
+
+
+def run(depth: Any, x: np.ndarray, keep: Any) -> list[np.ndarray]:
+    """Output, and the gradients of its squares by input and weights."""
+    if isinstance(depth, nn.Module):
+        depth.zero_grad()
+        a = torch.tensor(x, requires_grad=True)
+        out = depth(a, None, torch.tensor(keep))
+        (out**2).sum().backward()
+        made = [out.detach(), a.grad, *(p.grad for p in depth.parameters())]
+        return [v.numpy() for v in made if v is not None]
+    a = mx.nd.array(x, dtype="float64")
+    a.attach_grad()
+    with mx.autograd.record():
+        out = depth(a, None, mx.nd.array(keep))
+        loss = (out**2).sum()
+    loss.backward()
+    trained = [p for p in depth.collect_params().values() if p.grad_req != "null"]
+    fresh = [p.grad() for p in trained] if np.any(keep) else []
+    return [v.asnumpy() for v in (out, a.grad, *fresh)]
+
+
+KEEPS = [[1, 0, 0, 1, 1], [0, 0, 0, 1, 0], [1] * 5, [0] * 5]
+
+
+class TestGather:
+    @pytest.mark.parametrize("keep", KEEPS)
+    def test_without_batch_norm_it_is_row_mode(self, half: Any, keep: Any) -> None:
+        """Outputs and gradients; where nothing is kept, none for the weights."""
+        branch = branches(False)[list(HALVES.values()).index(half)]
+        x = noise(5, 2, 4, 3, dtype="float64")
+        found, expected = (
+            run(half.depth(branch, 0.375, mode, 3), x, keep)
+            for mode in ("gather", "row")
+        )
+        assert len(found) == (6 if any(keep) else 2)
+        for one, two in zip(found, expected, strict=False):
+            np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("keep", KEEPS[:3])
+    def test_a_batch_norm_sees_the_kept_examples(self, half: Any, keep: Any) -> None:
+        """Output and running statistics are those of a batch of them alone."""
+        i = list(HALVES.values()).index(half)
+        gathered, alone = branches(True)[i], branches(True)[i]
+        x, rows = noise(5, 2, 4, 3, dtype="float64"), np.flatnonzero(keep)
+        found = run(half.depth(gathered, 0.5, "gather", 3), x, keep)[0]
+        every = [1] * len(rows)
+        expected = run(half.depth(alone, 0.5, "row", 3), x[rows], every)[0]
+        np.testing.assert_allclose(found[rows], expected, rtol=1e-11, atol=1e-12)
+        for one, two in zip(*map(statistics, (gathered, alone)), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-12)
+
+    def test_the_branch_gets_the_kept_examples(self, half: Any) -> None:
+        """What is saved: the branch is called with three of five, or not at all."""
+        depth = half.depth(half.twice(), 0.5, "gather")
+        sizes = []
+        depth.branch.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0])))
+        for keep in KEEPS:
+            half.out(depth, noise(5, 2, 4), None, _tensor(half, np.array(keep)))
+        assert sizes == [3, 1, 5]
+
+    def test_what_is_dropped_is_not_read(self, half: Any) -> None:
+        """A NaN in an example that is dropped stays where it is."""
+        x = noise(2, 2, 3)
+        x[0] = np.nan
+        depth = half.depth(half.twice(), 0.5, "gather")
+        out = half.out(depth, x, None, _tensor(half, np.array([0, 1])))
+        assert np.isnan(out[0]).all()
+        np.testing.assert_allclose(out[1], 5 * x[1], rtol=1e-6)
+
+    def test_the_same_seed_keeps_the_same_as_row_mode(self, half: Any) -> None:
+        outputs = []
+        for mode in ("row", "gather"):
+            half.seed(4)
+            outputs.append(
+                half.out(half.depth(half.twice(), 0.5, mode), noise(9, 2, 3))
+            )
+        np.testing.assert_allclose(*outputs, rtol=1e-6)
+
+    def test_one_value_a_channel(self) -> None:
+        """Gluon's batch norm makes its beta of it, PyTorch's refuses; all is said."""
+        x, keep = noise(3, 2, 1, 1, dtype="float64"), [0, 1, 0]
+        gluon, pytorch = branches(True)
+        beta = gluon[2](gluon[1].beta.data().reshape((1, 5, 1, 1))).asnumpy()
+        found = run(GLUON(gluon, 0.5, "gather", 3), x, keep)[0]
+        np.testing.assert_allclose(found[1, 2:], 2 * beta[0, 2:], rtol=1e-6)
+        with pytest.raises(ValueError, match="Expected more than 1 value") as caught:
+            run(PYTORCH(pytorch, 0.5, "gather", 3), x, keep)
+        assert str(caught.value).startswith(
+            "StochasticDepth: mode='gather' kept 1 of 3 examples, and branch fails on "
+            "one, so use mode='row': "
+        )
+
+    def test_a_branch_that_mixes_examples_is_refused(self) -> None:
+        def gluon(F: Any, x: Any) -> Any:
+            return F.concat(x, x, dim=0)
+
+        message = "branch must make (2, C, …) of the 2 examples kept, got (4, 2, 3)"
+        double = gnn.HybridLambda(gluon)
+        for depth, array in (
+            (GLUON(double, 0.5, "gather"), mx.nd.array),
+            (PYTORCH(TorchDouble(), 0.5, "gather"), torch.tensor),
+        ):
+            with (
+                mx.autograd.train_mode(),
+                pytest.raises(ValueError, match="must") as caught,
+            ):
+                depth(array(noise(3, 2, 3)), None, array(np.array([1, 0, 1])))
+            assert str(caught.value) == f"StochasticDepth: {message}"
+
+    def test_not_contiguous_frozen_and_without_a_gradient(self) -> None:
+        x = torch.tensor(noise(4, 5, 3, 2)).permute(0, 3, 1, 2)
+        keep = torch.tensor([0, 1, 1, 0])
+        torch.manual_seed(0)
+        branch = nn.Conv2d(2, 2, 3, padding=1)
+        expected = PYTORCH(branch, 0.5, "row")(x, None, keep)
+        depth = PYTORCH(branch.requires_grad_(False), 0.5, "gather")
+        for layout in (x, x.to(memory_format=torch.channels_last)):
+            found = depth(layout, None, keep)
+            torch.testing.assert_close(found, expected)
+            assert not found.requires_grad
+
+    @pytest.mark.parametrize("options", [{}, {"static_alloc": True}])
+    def test_a_branch_that_is_a_graph_takes_any_number(
+        self, options: dict[str, Any]
+    ) -> None:
+        branch, _ = branches(True)
+        depth = GLUON(branch, 0.5, "gather", 3)
+        x = noise(5, 2, 4, 3, dtype="float64")
+        expected = [run(depth, x, keep) for keep in KEEPS]
+        depth.branch.hybridize(**options)
+        for keep, plain in zip(KEEPS * 2, expected * 2, strict=True):
+            for one, two in zip(run(depth, x, keep), plain, strict=True):
+                np.testing.assert_allclose(one, two, rtol=1e-10, atol=1e-12)
+
+
+class TorchDouble(nn.Module):
+    """Makes two examples of each."""
+
+    def forward(self, x: Any) -> Any:
+        return torch.cat((x, x))
+
+
+def statistics(branch: Any) -> list[np.ndarray]:
+    norm = branch[1]
+    if isinstance(branch, nn.Module):
+        return [norm.running_mean.numpy(), norm.running_var.numpy()]
+    return [norm.running_mean.data().asnumpy(), norm.running_var.data().asnumpy()]
+
+
 # -- Gluon's graphs --------------------------------------------------------------------
 
 REFUSAL = (
-    "StochasticDepth: mode='batch' decides anew for each batch, which a hybridized net "
+    "StochasticDepth: mode={!r} decides anew for each batch, which a hybridized net "
     "cannot: it would repeat its first decision; hybridize the branches only, or use "
     "mode='row'"
 )
@@ -576,7 +760,7 @@ class TestGraph:
             assert np.array_equal(gluon_out(net, x, training=False), 3 * x)
         assert not np.array_equal(gluon_out(net, x), first)
 
-    @pytest.mark.parametrize("mode", ["batch", "row"])
+    @MODES
     @pytest.mark.parametrize("first", ["evaluation", "training"])
     def test_pyramidnet(self, mode: str, first: str) -> None:
         """Hybridized and used in either order: it drops in training, and only there."""
@@ -600,9 +784,11 @@ class TestGraph:
             evaluated = gluon_out(net, x, training=False)
             np.testing.assert_allclose(evaluated, expected, rtol=1e-3, atol=1e-4)
 
-    def test_pyramidnet_in_batch_mode_makes_graphs_of_branches(self) -> None:
+    @pytest.mark.parametrize("mode", ["batch", "gather"])
+    def test_pyramidnet_makes_graphs_of_branches(self, mode: str) -> None:
         """What stays in Python is the decision; all else is a graph."""
-        net, _ = mirrored("pyramidnet", "PyramidNet", 8, 12, drop_prob=0.5)
+        options: dict[str, Any] = {"drop_prob": 0.5, "drop_mode": mode}
+        net, _ = mirrored("pyramidnet", "PyramidNet", 8, 12, **options)
         net.hybridize()
         assert not net._active
         assert net.stem._active
@@ -616,22 +802,24 @@ class TestGraph:
             net.hybridize(False)
             assert not net._active
 
-    def test_batch_mode_is_refused_there(self) -> None:
+    @pytest.mark.parametrize("mode", ["batch", "gather"])
+    def test_python_s_decisions_are_refused_there(self, mode: str) -> None:
         """By an error that says what to do, at the first call and in a whole net."""
         x = mx.nd.array(noise(2, 3, 4))
-        net = graph(GLUON(GluonTwice(), 0.5, "batch"))
+        net = graph(GLUON(GluonTwice(), 0.5, mode))
         for _ in range(2):
             with pytest.raises(ValueError, match="decides anew") as caught:
                 net(x)
-            assert str(caught.value) == REFUSAL
+            assert str(caught.value) == REFUSAL.format(mode)
         net.hybridize(False)
         assert np.array_equal(gluon_out(net, x, training=False), 3 * x.asnumpy())
-        inner, _ = mirrored("pyramidnet", "PyramidNet", 8, 12, drop_prob=0.5)
+        options = {"drop_prob": 0.5, "drop_mode": mode}
+        inner, _ = mirrored("pyramidnet", "PyramidNet", 8, 12, **options)
         outer = sequence(inner, gnn.Activation("relu"))
         outer.hybridize()
         with pytest.raises(ValueError, match="decides anew") as caught:
             outer(mx.nd.array(noise(2, 3, 5, 5)))
-        assert str(caught.value) == REFUSAL
+        assert str(caught.value) == REFUSAL.format(mode)
         mx.nd.waitall()
 
     def test_a_decision_is_refused_there(self) -> None:
@@ -656,7 +844,7 @@ class TestGraph:
         for training in (True, False):
             assert np.array_equal(gluon_out(net, x, training=training), 3 * x)
 
-    @pytest.mark.parametrize("mode", ["batch", "row"])
+    @MODES
     def test_a_readers_block_that_is_no_graph(self, mode: str) -> None:
         """A `Block` runs in Python: hybridize reaches the branch and no further."""
 
@@ -803,6 +991,16 @@ class TestPyTorch:
         whole = torch.compile(depth, backend="aot_eager", fullgraph=True)
         torch.testing.assert_close(whole(x), depth(x))
 
+    def test_gather_mode_compiles_in_parts(self) -> None:
+        torch.compiler.reset()
+        depth = self.depth("gather")
+        compiled = torch.compile(depth, backend="aot_eager")
+        x = torch.tensor(noise(4, 2, 4))
+        for keep in ([1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 0]):
+            mask = torch.tensor(keep)
+            torch.testing.assert_close(compiled(x, None, mask), depth(x, None, mask))
+        assert compiled(x).shape == (4, 3, 4)
+
     @MODES
     def test_export_with_any_batch(self, mode: str) -> None:
         depth = self.depth(mode).eval()
@@ -834,9 +1032,10 @@ class TestPyTorch:
                     outputs.append(block.train(training)(x))
                 assert torch.equal(*outputs)
 
-    def test_autocast(self) -> None:
+    @pytest.mark.parametrize("mode", ["row", "gather"])
+    def test_autocast(self, mode: str) -> None:
         """A branch in bfloat16, an identity in float32."""
-        depth = self.depth("row")
+        depth = self.depth(mode)
         x, keep = torch.tensor(noise(4, 2, 4)), torch.tensor([1, 0, 0, 1])
         expected = depth(x, None, keep)
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -19,6 +19,7 @@ from d2lutils.shapes import NIN, NIN_CIFAR, Window
 
 nn = torch.nn
 gnn: Any = mx.gluon.nn
+mobilenet: Any = mx.gluon.model_zoo.vision.mobilenet
 
 
 def sequence(*layers: Any, hybrid: bool = True) -> Any:
@@ -110,6 +111,24 @@ POINTWISE = [
     *(gnn.Activation("relu"), gnn.BatchNorm(), gnn.Dropout(0.5), gnn.Swish()),
     *(gnn.LeakyReLU(0.1), gnn.ELU(), gnn.GELU(), gnn.SELU(), gnn.PReLU()),
     *(gnn.Conv2D(2, 1), gnn.MaxPool2D(1)),
+    *(
+        nn.ReLU6(),
+        nn.Hardswish(),
+        nn.Hardtanh(),
+        nn.Hardsigmoid(),
+        nn.Mish(),
+        nn.CELU(),
+    ),
+    *(nn.AlphaDropout(), nn.Dropout1d(), nn.Dropout3d(), nn.FeatureAlphaDropout()),
+    *(nn.Softsign(), nn.LogSigmoid(), nn.LocalResponseNorm(2)),
+    *(
+        nn.Threshold(0, 0),
+        nn.ChannelShuffle(1),
+        nn.SyncBatchNorm(1),
+        nn.LazyBatchNorm2d(),
+    ),
+    *(nn.LazyConv2d(2, 1), nn.ZeroPad2d(0), nn.Conv2d(1, 2, 1, padding="same")),
+    *(gnn.SiLU() if hasattr(gnn, "SiLU") else gnn.Swish(), mobilenet.RELU6()),
 ]
 
 
@@ -186,6 +205,54 @@ def test_network_in_network(half: Any, axis: int) -> None:
         assert unnamed(net.windows) == unnamed(chain)
         assert [w.name for w in net.windows][1:] == [w.name for w in chain][1:]
         assert net.smallest == shapes.smallest_size(chain_of(net.features))
+
+
+# -- paddings by name or by a layer, classes of one's own ------------------------------
+
+
+class MyConv(nn.Conv2d):
+    pass
+
+
+class MyBlock(gnn.Conv2D):
+    pass
+
+
+class MyNet(nn.Sequential):
+    pass
+
+
+class MySecond(MyConv):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, stride=2)
+
+
+PADDED = [
+    (nn.Conv2d(1, 1, 5, 2, "valid"), [(5, 2, 0, 1)]),
+    (nn.Conv1d(1, 1, 5, padding="same"), [(5, 1, 2, 1)]),
+    (nn.Conv1d(1, 1, 3, padding="same", dilation=3), [(3, 1, 3, 3)]),
+    (nn.Conv2d(1, 1, (3, 5), padding="same"), [(3, 1, 1, 1)]),
+    (nn.Sequential(nn.ZeroPad2d((3, 3, 2, 2)), nn.Conv2d(1, 1, 3)), [2, (3, 1, 0, 1)]),
+    (nn.Sequential(nn.ConstantPad1d(1, 7.0), nn.Conv1d(1, 1, 3)), [1, (3, 1, 0, 1)]),
+    (nn.LPPool1d(2, 3), [(3, 3, 0, 1)]),
+    (nn.LazyConv1d(1, 3), [(3, 1, 0, 1)]),
+    (MyConv(1, 1, 3), [(3, 1, 0, 1)]),
+    (MyNet(MySecond(1)), [(3, 2, 0, 1)]),
+    (sequence(MyBlock(1, 3)), [(3, 1, 0, 1)]),
+    (nn.utils.parametrizations.weight_norm(nn.Conv1d(1, 1, 3)), [(3, 1, 0, 1)]),
+]
+
+
+@pytest.mark.parametrize(("net", "expected"), PADDED)
+def test_paddings_and_own_classes(net: Any, expected: list[Any]) -> None:
+    chain = chain_of(net)
+    found = [(w.kernel_size, w.stride, w.padding, w.dilation) for w in chain]
+    pads = [(1, 1, e, 1) if isinstance(e, int) else e for e in expected]
+    assert found == pads
+    if isinstance(net, nn.Module) and not isinstance(net, nn.LazyConv1d):
+        rank = 1 if "1d" in str(net) else 2
+        out = net(torch.zeros(1, 1, *(11,) * rank))
+        assert shapes.chain_sizes(11, chain)[-1] == out.shape[2]
 
 
 # -- the chain is what the net does ----------------------------------------------------
@@ -267,7 +334,18 @@ class OwnSequential(nn.Sequential):
         return x
 
 
+class OwnConv(nn.Conv2d):
+    """May pad the input first."""
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
 PLAIN = "only a plain sequence of known layers is a chain"
+LARGER = "it makes the map larger, which no window does"
+STATISTICS = "its statistics are of the whole map, so each output reads every input"
+ONCE_MORE = "its padding reads the input once more"
+ALIKE = "padding must be alike on both sides of an axis, and not negative"
 REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (Own(), {}, ValueError, f"no rule for the net (Own); {PLAIN}"),
     (OwnBlock(), {}, ValueError, f"no rule for the net (OwnBlock); {PLAIN}"),
@@ -289,29 +367,22 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         ValueError,
         f"no rule for 1 (HybridLambda); {PLAIN}",
     ),
-    (
-        nn.ConvTranspose2d(1, 1, 3),
-        {},
-        ValueError,
-        f"no rule for the net (ConvTranspose2d); {PLAIN}",
-    ),
-    (
-        sequence(gnn.Conv1DTranspose(1, 3)),
-        {},
-        ValueError,
-        f"no rule for 0 (Conv1DTranspose); {PLAIN}",
-    ),
-    (
-        nn.Sequential(nn.LazyConv2d(1, 3)),
-        {},
-        ValueError,
-        f"no rule for 0 (LazyConv2d); {PLAIN}",
-    ),
-    (
-        nn.Sequential(nn.Upsample(scale_factor=2)),
-        {},
-        ValueError,
-        f"no rule for 0 (Upsample); {PLAIN}",
+    *(
+        (layer, {}, ValueError, f"no rule for the net ({type(layer).__name__}); {why}")
+        for why, layers in (
+            (LARGER, [nn.Upsample(scale_factor=2), nn.PixelShuffle(2)]),
+            (LARGER, [nn.UpsamplingNearest2d(2), nn.MaxUnpool2d(2)]),
+            (LARGER, [nn.ConvTranspose2d(1, 1, 3), gnn.Conv1DTranspose(1, 3)]),
+            (STATISTICS, [nn.GroupNorm(1, 1), nn.LayerNorm(1), nn.InstanceNorm1d(1)]),
+            (STATISTICS, [gnn.LayerNorm(), gnn.GroupNorm(), gnn.InstanceNorm()]),
+            (ONCE_MORE, [nn.ReflectionPad1d(1), nn.ReplicationPad2d(1)]),
+            (ONCE_MORE, [nn.CircularPad2d(1), gnn.ReflectionPad2D(1)]),
+            (
+                PLAIN,
+                [OwnConv(1, 1, 3), gnn.HybridLambda("relu"), nn.GLU(), nn.Fold(4, 2)],
+            ),
+        )
+        for layer in layers
     ),
     (nn.Sequential(), {}, ValueError, "net has no layer with a window"),
     (sequence(), {}, ValueError, "net has no layer with a window"),
@@ -342,10 +413,22 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         "net must be a Gluon Block or a PyTorch Module, got list",
     ),
     (
-        nn.Sequential(nn.Conv1d(1, 1, 3, padding="same")),
+        nn.Sequential(nn.Conv1d(1, 1, 4, padding="same")),
         {},
         ValueError,
-        "padding must be a number, got 'same'",
+        f"{ALIKE}, got 'same', which is (left, right, …) = (1, 2)",
+    ),
+    (
+        nn.Sequential(nn.ZeroPad2d((1, 1, 0, 1))),
+        {},
+        ValueError,
+        f"{ALIKE}, got (1, 1, 0, 1), which is (left, right, …) = (1, 1, 0, 1)",
+    ),
+    (
+        nn.Sequential(nn.ZeroPad1d(-1)),
+        {},
+        ValueError,
+        f"{ALIKE}, got (-1, -1), which is (left, right, …) = (-1, -1)",
     ),
     (
         # What is not zero there is another reader of the input.

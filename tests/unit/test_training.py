@@ -346,7 +346,7 @@ class TestStochasticDepth:
         )
 
     @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-    @pytest.mark.parametrize("mode", ["batch", "row"])
+    @pytest.mark.parametrize("mode", ["batch", "row", "gather"])
     @pytest.mark.parametrize("hybrid", [False, True])
     def test_pyramidnet_trains(self, mode: str, optimizer: str, hybrid: bool) -> None:
         train, test = self.images()
@@ -631,3 +631,65 @@ def test_numpy_numbers_are_taken(half: Any) -> None:
         progress=False,
     )
     assert history.epochs == 1
+
+
+# -- frozen nets -----------------------------------------------------------------------
+
+
+def frozen_nets(*trained: int) -> tuple[Any, Any]:
+    """Dense, stochastic depth around a convolution, dense: only some are trained."""
+    gluon = mx.gluon.nn.HybridSequential()
+    gluon.add(
+        mx.gluon.nn.Dense(2, in_units=2, flatten=False),
+        gluon_depth.StochasticDepth(gluon_branch(), 0.9),
+        mx.gluon.nn.Dense(2, in_units=2),
+    )
+    gluon.initialize()
+    pytorch = torch.nn.Sequential(
+        torch.nn.Linear(2, 2),
+        pytorch_depth.StochasticDepth(torch.nn.Conv1d(1, 1, 1), 0.9),
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2)),
+    )
+    for i in range(3):
+        if i not in trained:
+            gluon[i].collect_params().setattr("grad_req", "null")
+            pytorch[i].requires_grad_(False)
+    return (gluon_training, gluon), (pytorch_training, pytorch)
+
+
+class TestFrozen:
+    data = tuple((x[:, None], y) for x, y in batches())
+
+    def test_a_net_that_is_frozen_as_a_whole_is_refused(self) -> None:
+        for training, net in frozen_nets():
+            with pytest.raises(ValueError, match="no parameter that") as caught:
+                training.fit(net, self.data, progress=False)
+            text = "fit: net has no parameter that gets a gradient"
+            assert str(caught.value) == text
+
+    @pytest.mark.parametrize("trained", [0, 1, 2])
+    def test_one_layer_is_trained(self, trained: int) -> None:
+        """The second is left out in most batches, which leaves nothing to train."""
+        for training, net in frozen_nets(trained):
+            history = training.fit(net, self.data, epochs=3, progress=False)
+            assert history.finished
+
+    def test_gradients_that_are_added_up_start_anew(self) -> None:
+        losses = []
+        for grad_req in ("write", "add"):
+            (_, net), _ = frozen_nets(0, 2)
+            for i, p in enumerate(net.collect_params().values()):
+                p.set_data(mx.nd.array(np.random.default_rng(i).normal(size=p.shape)))
+                if p.grad_req != "null":
+                    p.grad_req = grad_req
+            history = gluon_training.fit(net, self.data, epochs=3, progress=False)
+            losses.append(history.train_loss)
+        assert losses[0] == losses[1]
+
+    def test_inside_autocast_weights_move(self) -> None:
+        """Its copies of the weights must not outlive a step."""
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            history = pytorch_training.fit(net, self.data, epochs=3, progress=False)
+        assert len(set(history.train_loss)) == 3
