@@ -11,7 +11,7 @@ import math
 import numbers
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 __all__ = [
     "addable",
     "alike",
+    "axes",
     "batch",
     "batches",
     "boolean",
@@ -39,6 +40,7 @@ __all__ = [
     "same_kind",
     "shape_of",
     "shortcut",
+    "shown",
     "some_examples",
     "some_parameters",
     "some_trained",
@@ -79,6 +81,35 @@ def non_negative(owner: str, name: str, value: Any) -> int:
     if value < 0:
         raise ValueError(f"{owner}: {name} must be at least 0, got {value}")
     return value
+
+
+def axes(
+    owner: str,
+    name: str,
+    value: Any,
+    count: int,
+    check: Callable[[str, str, Any], int] = positive,
+) -> Any:
+    """`value` as a tuple for `count` axes: one integer for all of them, or one each.
+
+    Each must pass `check`: `positive` or `non_negative`.
+    """
+    # An array of no axes, or a tensor, has an __iter__ too; it is one number.
+    one = not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
+    if one or isinstance(value, (str, bytes)):
+        return (check(owner, name, value),) * count
+    found = tuple(value)
+    if len(found) != count:
+        entries = "1 entry" if count == 1 else f"{count} entries, one for each axis"
+        raise ValueError(
+            f"{owner}: {name} must be an integer or have {entries}, got {found}"
+        )
+    return tuple(check(owner, f"{name}[{i}]", n) for i, n in enumerate(found))
+
+
+def shown(sizes: Sequence[int]) -> Any:
+    """Sizes per axis as a message has them: one number where they are equal."""
+    return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
 
 
 def number(
@@ -212,8 +243,8 @@ def widths(owner: str, name: str, value: Any, count: int) -> tuple[int, ...]:
     return found
 
 
-def stem(owner: str, name: str, value: Any) -> tuple[int, int, int]:
-    """(kernel size, stride, padding) of a first layer, checked."""
+def stem(owner: str, name: str, value: Any) -> tuple[Any, Any, Any]:
+    """(kernel size, stride, padding) of a first layer, each per axis, checked."""
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         raise TypeError(
             f"{owner}: {name} must be (kernel_size, stride, padding), got {value!r}"
@@ -224,9 +255,9 @@ def stem(owner: str, name: str, value: Any) -> tuple[int, int, int]:
             f"{owner}: {name} must be (kernel_size, stride, padding), got {found}"
         )
     return (
-        positive(owner, f"{name}[0]", found[0]),
-        positive(owner, f"{name}[1]", found[1]),
-        non_negative(owner, f"{name}[2]", found[2]),
+        axes(owner, f"{name}[0]", found[0], 2),
+        axes(owner, f"{name}[1]", found[1], 2),
+        axes(owner, f"{name}[2]", found[2], 2, non_negative),
     )
 
 
@@ -239,13 +270,14 @@ def tensor_shape(
     shape: Sequence[int],
     axes: Sequence[int],
     channels: int | None = None,
-    smallest: int = 1,
+    smallest: int | Sequence[int] = 1,
 ) -> None:
     """Check the shape of a tensor argument, laid out (N, C), (N, C, L), (N, C, H, W).
 
     `axes` lists the numbers of axes allowed, the batch included; `channels` is the
     size that axis 1 must have, or None for any; `smallest` is what each spatial axis
-    must have at least. Raises ValueError with the shape that was expected.
+    must have at least, or a tuple with it for each. Raises ValueError with the shape
+    that was expected.
     """
     # The usual answer comes first: each call of a block waits for it.
     fits = len(shape) in axes and channels in (None, shape[1])
@@ -267,9 +299,11 @@ def tensor_shape(
         raise ValueError(
             f"{owner}: {name} must have shape {expected}, got {shape}{why}"
         )
-    if min(shape[2:], default=smallest) < smallest:
+    count = len(shape) - 2
+    least = (smallest,) * count if isinstance(smallest, int) else tuple(smallest)
+    if any(n < m for n, m in zip(shape[2:], least, strict=True)):
         raise ValueError(
-            f"{owner}: {name} must have at least {smallest} positions along each "
+            f"{owner}: {name} must have at least {shown(least)} positions along each "
             f"spatial axis, got {shape}"
         )
 
@@ -353,28 +387,28 @@ def kept_rows(owner: str, shape: Sequence[int], kept: int) -> None:
 
 def widening(
     owner: str, in_channels: Any, channels: Any, stride: Any, rank: Any
-) -> tuple[int, int, int, int]:
+) -> tuple[int, int, tuple[int, ...], int]:
     """The arguments of a shortcut that can only add channels, checked."""
     in_channels = positive(owner, "in_channels", in_channels)
     channels = positive(owner, "channels", channels)
-    stride = positive(owner, "stride", stride)
     rank = choice(owner, "rank", rank, (1, 2))
+    stride = axes(owner, "stride", stride, rank)
     extra_channels(owner, (1, in_channels), channels)
     return in_channels, channels, stride, rank
 
 
 def shortcut(
-    owner: str, value: Any, in_channels: int, channels: int, stride: int
+    owner: str, value: Any, in_channels: int, channels: int, stride: Sequence[int]
 ) -> str:
     """The kind of shortcut that `value` stands for; ValueError if it cannot fit."""
     choice(owner, "shortcut", value, ("auto", "identity", "projection", "zeros"))
-    fits = stride == 1 and in_channels == channels
+    fits = set(stride) == {1} and in_channels == channels
     if value == "auto":
         return "identity" if fits else "projection"
     if value == "identity" and not fits:
         raise ValueError(
             f"{owner}: shortcut='identity' needs stride=1 and channels equal to "
-            f"in_channels, got stride={stride}, in_channels={in_channels}, "
+            f"in_channels, got stride={shown(stride)}, in_channels={in_channels}, "
             f"channels={channels}; use 'projection' or 'zeros'"
         )
     if value == "zeros" and channels < in_channels:

@@ -1,7 +1,8 @@
 """Window arithmetic and width rules: how many outputs, what they read, how wide.
 
 One axis at a time; a two-dimensional layer applies the same formula to its height
-and to its width, so a pixel is read if and only if its row and its column are.
+and to its width, so a pixel is read if and only if its row and its column are. Where
+a number is a tuple, one for each axis, the result is a tuple too, a result for each.
 Follows Dumoulin and Visin, "A guide to convolution arithmetic for deep learning"
 (arXiv 1603.07285), relationships 6 and 14, Araujo, Norris and Sim, "Computing
 Receptive Fields of Convolutional Neural Networks" (Distill, 2019) for chains, and
@@ -10,11 +11,14 @@ what the two frameworks do in ceil mode.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +36,11 @@ __all__ = [
     "check_addable",
     "check_fits",
     "check_padded_fits",
+    "condconv_form",
+    "least_sizes",
     "lossless_sizes",
     "output_size",
+    "padding_sides",
     "pyramid_blocks",
     "pyramid_widths",
     "reads",
@@ -50,8 +57,67 @@ __all__ = [
 ]
 
 FRAMEWORKS = ("pytorch", "gluon")
+# What may differ along the axes; each is a number there.
+_PER_AXIS = (
+    *("n", "kernel_size", "stride", "padding", "dilation"),
+    *("output_padding", "position"),
+)
 
 
+def _axes(name: str, value: Any) -> int | None:
+    """For how many axes an argument has numbers; None where one is for all."""
+    if isinstance(value, Window):
+        return next(
+            filter(None, (_axes(n, getattr(value, n, 0)) for n in _PER_AXIS)), None
+        )
+    if isinstance(value, (tuple, list)):
+        if name in _PER_AXIS:
+            return len(value)
+        return next(filter(None, (_axes(name, one) for one in value)), None)
+    return None
+
+
+def _along(name: str, value: Any, axis: int) -> Any:
+    """An argument along one axis."""
+    if isinstance(value, Window):
+        names = (n for n in _PER_AXIS if hasattr(value, n))
+        return replace(value, **{n: _along(n, getattr(value, n), axis) for n in names})
+    if isinstance(value, (tuple, list)):
+        if name in _PER_AXIS:
+            return value[axis]
+        return [_along(name, one, axis) for one in value]
+    return value
+
+
+def _per_axis(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of one axis take a tuple for any of its numbers.
+
+    It is then called for each axis, and its results become a tuple.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def each(*arguments: Any, **options: Any) -> Any:
+        values = (*arguments, *options.values())
+        if not any(isinstance(v, (tuple, list, Window)) for v in values):
+            return function(*arguments, **options)
+        given = signature.bind(*arguments, **options).arguments
+        count = next(filter(None, (_axes(k, v) for k, v in given.items())), None)
+        if count is None:
+            return function(*arguments, **options)
+        owner = function.__name__
+        for name, value in given.items():
+            if name in _PER_AXIS:
+                checks.axes(owner, name, value, count, checks.integer)
+        return tuple(
+            function(**{k: _along(k, v, axis) for k, v in given.items()})
+            for axis in range(count)
+        )
+
+    return each
+
+
+@_per_axis
 def output_size(
     n: int,
     kernel_size: int,
@@ -111,6 +177,7 @@ def output_size(
     return outputs
 
 
+@_per_axis
 def transposed_output_size(
     n: int,
     kernel_size: int,
@@ -159,10 +226,11 @@ def transposed_output_size(
 
 @dataclass(frozen=True)
 class Window:
-    """The window of one layer along one axis, as a part of a chain.
+    """The window of one layer along one axis, or along each, as a part of a chain.
 
     Attributes:
-        kernel_size, stride, padding, dilation, ceil_mode: as in `output_size`.
+        kernel_size, stride, padding, dilation, ceil_mode: as in `output_size`; a
+            tuple has a number for each axis.
         kind: "conv" or "pool". Only a pool has a ceil mode, and it can be padded by
             half its kernel at most, or a window would see nothing but padding.
         name: of the layer, for messages; may be empty.
@@ -171,35 +239,51 @@ class Window:
         TypeError, ValueError: a bad number, named together with the layer.
     """
 
-    kernel_size: int
-    stride: int = 1
-    padding: int = 0
-    dilation: int = 1
+    kernel_size: Any
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
     ceil_mode: bool = False
     kind: str = "conv"
     name: str = ""
 
     def __post_init__(self) -> None:
         owner = self.name or "Window"
-        checks.positive(owner, "kernel_size", self.kernel_size)
-        checks.positive(owner, "stride", self.stride)
-        checks.non_negative(owner, "padding", self.padding)
-        checks.positive(owner, "dilation", self.dilation)
+        for name in ("kernel_size", "stride", "padding", "dilation"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        count = _axes("self", self)
+        for name, check in (
+            ("kernel_size", checks.positive),
+            ("stride", checks.positive),
+            ("padding", checks.non_negative),
+            ("dilation", checks.positive),
+        ):
+            value = getattr(self, name)
+            if count is None:
+                check(owner, name, value)
+            else:
+                checks.axes(owner, name, value, count, check)
         checks.boolean(owner, "ceil_mode", self.ceil_mode)
         checks.choice(owner, "kind", self.kind, ("conv", "pool"))
         if self.kind == "conv" and self.ceil_mode:
             raise ValueError(f"{owner}: ceil_mode is for kind='pool' only")
-        if self.kind == "pool" and 2 * self.padding > self.kernel_size:
+        if count is not None:
+            for axis in range(count):
+                _along("self", self, axis)  # which checks itself
+        elif self.kind == "pool" and 2 * self.padding > self.kernel_size:
             raise ValueError(
                 f"{owner}: padding must be at most half of kernel_size="
                 f"{self.kernel_size} for kind='pool', got {self.padding}"
             )
 
     @property
+    @_per_axis
     def span(self) -> int:
         """Inputs from the first tap to the last, both included."""
         return self.dilation * (self.kernel_size - 1) + 1
 
+    @_per_axis
     def output_size(self, n: int, framework: str = "pytorch") -> int:
         """The number of outputs for `n` inputs; errors as `output_size`, with the
         layer's name."""
@@ -210,13 +294,15 @@ class Window:
             )
         arguments = (self.kernel_size, self.stride, self.padding, self.dilation)
         try:
-            return output_size(n, *arguments, self.ceil_mode, framework)
+            size: int = output_size(n, *arguments, self.ceil_mode, framework)
         except (TypeError, ValueError) as error:
             if not self.name:
                 raise
             text = str(error).removeprefix("output_size: ")
             raise type(error)(f"{self.name}: {text}") from None
+        return size
 
+    @_per_axis
     def taps(self, n: int, framework: str = "pytorch") -> np.ndarray:
         """The positions that each output reads: integers, (outputs, kernel_size).
 
@@ -251,6 +337,7 @@ NIN_CIFAR = (
 )
 
 
+@_per_axis
 def reads(
     n: int,
     kernel_size: int,
@@ -287,6 +374,7 @@ def _counts(
     return [int(count) for count in np.bincount(inside, minlength=n)]
 
 
+@_per_axis
 def unread(
     n: int,
     kernel_size: int,
@@ -332,6 +420,7 @@ def unread_parts(positions: set[int], n: int) -> dict[str, list[int]]:
     return {"left": left, "gaps": gaps, "right": right}
 
 
+@_per_axis
 def repairing_padding(
     n: int,
     kernel_size: int,
@@ -373,6 +462,7 @@ def _chain(owner: str, layers: Sequence[Window]) -> tuple[Window, ...]:
     return layers
 
 
+@_per_axis
 def chain_sizes(
     n: int, layers: Sequence[Window], framework: str = "pytorch"
 ) -> list[int]:
@@ -390,6 +480,7 @@ def chain_sizes(
     return sizes
 
 
+@_per_axis
 def chain_unread(
     n: int, layers: Sequence[Window], framework: str = "pytorch"
 ) -> set[int]:
@@ -417,6 +508,7 @@ def _before(layer: Window, n: int, outputs: np.ndarray, framework: str) -> np.nd
     return marked
 
 
+@_per_axis
 def chain_readers(
     n: int, layers: Sequence[Window], position: int, framework: str = "pytorch"
 ) -> list[set[int]]:
@@ -463,6 +555,7 @@ class ReceptiveField:
         return range(first, first + self.size)
 
 
+@_per_axis
 def receptive_field(layers: Sequence[Window]) -> ReceptiveField:
     """The receptive field of one output of a chain, jump and offset.
 
@@ -545,6 +638,7 @@ def _repeating(good: set[int], start: int, period: int) -> Sizes:
     return Sizes(tuple(sorted(n for n in good if n < start)), start, period, residues)
 
 
+@_per_axis
 def smallest_size(layers: Sequence[Window], framework: str = "pytorch") -> int:
     """The smallest input on which every window of a chain fits.
 
@@ -567,6 +661,7 @@ def _sizes(n: int, layers: tuple[Window, ...], framework: str) -> list[int]:
         return []
 
 
+@_per_axis
 def lossless_sizes(
     layers: Sequence[Window], framework: str = "pytorch", exact: bool = False
 ) -> Sizes:
@@ -615,6 +710,7 @@ def _is_lossless(
     return not chain_unread(n, layers, framework)
 
 
+@_per_axis
 def same_padding(kernel_size: int) -> int:
     """The padding per side that keeps the length at stride 1: (kernel_size - 1) / 2.
 
@@ -638,25 +734,60 @@ def same_padding(kernel_size: int) -> int:
     return (kernel_size - 1) // 2
 
 
-def resolve_padding(owner: str, padding: int | str, kernel_size: int) -> int:
-    """`padding` as a number per side, where "same" stands for `same_padding`.
+def resolve_padding(owner: str, padding: Any, kernel_size: Any) -> Any:
+    """`padding` per side, where "same" stands for `same_padding`, "valid" for 0.
 
     Args:
         owner: the caller's name, for the messages.
-        padding: zeros per side, or "same".
-        kernel_size: taps of the window.
+        padding: zeros per side, "same" or "valid"; for a tuple of kernel sizes also
+            a number for each axis.
+        kernel_size: taps of the window, or a tuple with those of each axis.
+
+    Returns:
+        An integer, or a tuple of them for a tuple of kernel sizes.
 
     Raises:
-        TypeError: `padding` is neither an integer nor a string.
+        TypeError: `padding` is neither integers nor a string.
         ValueError: another string, a negative number, "same" with an even kernel.
     """
     if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ValueError(
+                f"{owner}: padding must be 'same', 'valid' or an integer, got "
+                f"{padding!r}"
+            )
         if padding == "same":
             return same_padding(kernel_size)
-        raise ValueError(
-            f"{owner}: padding must be 'same' or an integer, got {padding!r}"
-        )
+        padding = 0
+    if isinstance(kernel_size, tuple):
+        count = len(kernel_size)
+        return checks.axes(owner, "padding", padding, count, checks.non_negative)
     return checks.non_negative(owner, "padding", padding)
+
+
+def padding_sides(
+    owner: str,
+    padding: Any,
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> Any:
+    """(positions before, positions behind) each axis, as PyTorch's layers pad.
+
+    "same" keeps the length, with the odd position behind, and needs a stride of 1.
+
+    >>> padding_sides("Layer", "same", (3, 2), (1, 1), (1, 1))
+    ((1, 1), (0, 1))
+    """
+    if padding != "same":
+        found = resolve_padding(owner, padding, kernel_size)
+        return tuple((n, n) for n in found)
+    if set(stride) != {1}:
+        raise ValueError(
+            f"{owner}: padding='same' needs stride=1, got {checks.shown(stride)}"
+        )
+    totals = [d * (k - 1) for k, d in zip(kernel_size, dilation, strict=True)]
+    return tuple((total // 2, total - total // 2) for total in totals)
 
 
 def residual_sizes(
@@ -690,36 +821,58 @@ def residual_sizes(
 
 
 def check_fits(
-    sizes: Sequence[int], kernel_size: int, stride: int, padding: int
+    sizes: Sequence[int], kernel_size: Any, stride: Any, padding: Any
 ) -> None:
     """ValueError unless a window fits into the padded input along each axis."""
-    for n in sizes:
-        output_size(n, kernel_size, stride, padding)
+    output_size(tuple(sizes), kernel_size, stride, padding)
 
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
+def least_sizes(
+    kernel_size: tuple[int, ...],
+    sides: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    padding_mode: str,
+) -> tuple[int, ...]:
+    """The smallest input along each axis that can be padded and has a window.
+
+    "reflect" needs more inputs than it adds on a side, "circular" as many.
+    """
+    windows = zip(kernel_size, sides, dilation, strict=True)
+    return tuple(
+        max(1, d * (k - 1) + 1 - before - behind, _inputs(behind, padding_mode))
+        for k, (before, behind), d in windows
+    )
+
+
+def _inputs(padding: int, padding_mode: str) -> int:
+    """How many inputs it takes to add `padding` on a side."""
+    return {"reflect": padding + 1, "circular": padding}.get(padding_mode, 0)
+
+
 def check_padded_fits(
     owner: str,
     sizes: Sequence[int],
-    kernel_size: int,
-    stride: int,
-    padding: int,
-    dilation: int,
+    kernel_size: tuple[int, ...],
+    sides: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
     padding_mode: str,
 ) -> None:
     """ValueError unless the padding can be made and a window fits along each axis.
 
-    "reflect" needs more inputs than it adds on a side, "circular" as many.
+    `sides` as from `padding_sides`; the least sizes are `least_sizes`.
     """
-    for n in sizes:
-        window = Window(kernel_size, stride, padding, dilation, name=owner)
-        window.output_size(n)
-        least = {"reflect": padding + 1, "circular": padding}.get(padding_mode, 0)
+    for n, k, (before, behind), d in zip(
+        sizes, kernel_size, sides, dilation, strict=True
+    ):
+        if before == behind:  # else "same", where a window always fits
+            Window(k, 1, before, d, name=owner).output_size(n)
+        least = _inputs(behind, padding_mode)
         if n < least:
             raise ValueError(
-                f"{owner}: padding={padding} with padding_mode={padding_mode!r} needs "
+                f"{owner}: padding={behind} with padding_mode={padding_mode!r} needs "
                 f"at least {least} inputs along each axis, got {n}"
             )
 
@@ -727,21 +880,32 @@ def check_padded_fits(
 def check_addable(
     owner: str,
     sizes: Sequence[int],
-    kernel_size: int,
-    stride: int,
-    padding: int,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
     chain_length: int,
 ) -> None:
     """ValueError unless branch and shortcut end with equal sizes along each axis."""
-    for n in sizes:
-        branch, skip = residual_sizes(n, kernel_size, stride, padding, chain_length)
+    window = (kernel_size, stride, padding)
+    each = [checks.axes(owner, "window", w, len(sizes), checks.integer) for w in window]
+    for n, k, s, p in zip(sizes, *each, strict=True):
+        branch, skip = residual_sizes(n, k, s, p, chain_length)
         if branch[-1] != skip:
             raise ValueError(
                 f"{owner}: the branch turns {n} into {branch[-1]} and the shortcut "
-                f"into {skip}, so they cannot be added (kernel_size={kernel_size}, "
-                f"stride={stride}, padding={padding}, chain_length={chain_length}); "
+                f"into {skip}, so they cannot be added (kernel_size={k}, "
+                f"stride={s}, padding={p}, chain_length={chain_length}); "
                 "padding='same' makes them equal"
             )
+
+
+def condconv_form(filters: int, positions: int) -> str:
+    """The faster way to convolve each example with its own kernel, by measurement.
+
+    For each number of a patch, the fold rearranges `filters` weights (the output
+    channels of a group), and unfolding copies `positions` inputs (the output's).
+    """
+    return "unfolded" if filters > 2 * positions else "folded"
 
 
 BLOCKS = {"basic": 2, "bottleneck": 3}  # convolutions in a block

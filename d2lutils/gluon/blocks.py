@@ -11,6 +11,8 @@ from d2lutils.shapes import check_fits, resolve_padding
 
 __all__ = ["ConvChunk"]
 
+Size = int | tuple[int, ...]
+
 nn: Any = mx.gluon.nn
 
 
@@ -58,10 +60,11 @@ class ConvChunk(nn.HybridBlock):
     Args:
         in_channels: channels of the input.
         channels: channels of the output.
-        kernel_size: taps along each spatial axis.
+        kernel_size: taps along each spatial axis; here and below a
+            number for all axes or a tuple with that of each.
         stride: step along each spatial axis.
-        padding: zeros on each side, or "same" for (kernel_size - 1) /
-            2.
+        padding: zeros on each side, "same" for (kernel_size - 1) / 2,
+            or "valid" for none.
         bias: give the convolution a bias. The batch norm subtracts it
             again, so its true gradient is zero.
         relu: end in a ReLU; False leaves it out.
@@ -77,9 +80,9 @@ class ConvChunk(nn.HybridBlock):
         self,
         in_channels: int,
         channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int | str = "same",
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = "same",
         bias: bool = False,
         relu: bool = True,
         rank: int = 1,
@@ -88,19 +91,19 @@ class ConvChunk(nn.HybridBlock):
         owner = "ConvChunk"
         in_channels = checks.positive(owner, "in_channels", in_channels)
         channels = checks.positive(owner, "channels", channels)
-        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-        stride = checks.positive(owner, "stride", stride)
-        padding = resolve_padding(owner, padding, kernel_size)
+        rank = checks.choice(owner, "rank", rank, (1, 2))
+        taps = checks.axes(owner, "kernel_size", kernel_size, rank)
+        steps = checks.axes(owner, "stride", stride, rank)
+        pads = resolve_padding(owner, padding, taps)
         checks.boolean(owner, "bias", bias)
         checks.boolean(owner, "relu", relu)
-        rank = checks.choice(owner, "rank", rank, (1, 2))
         self.in_channels, self.rank = in_channels, rank
-        self.window = (kernel_size, stride, padding)
+        self.window = (taps, steps, pads)
         self.conv = _CONV[rank](
             channels,
-            kernel_size,
-            strides=stride,
-            padding=padding,
+            taps,
+            strides=steps,
+            padding=pads,
             use_bias=bias,
             in_channels=in_channels,
         )

@@ -9,12 +9,18 @@ from typing import Any
 from d2lutils import checks
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import (
-    any_batch,
+    any_size,
     check_input,
     check_routing,
     operators,
 )
-from d2lutils.shapes import PADDING_MODES, check_padded_fits
+from d2lutils.shapes import (
+    PADDING_MODES,
+    check_padded_fits,
+    condconv_form,
+    output_size,
+    padding_sides,
+)
 
 __all__ = [
     "FORMS",
@@ -28,6 +34,8 @@ __all__ = [
     "unfold_each",
     "unfolded",
 ]
+
+Size = int | tuple[int, int]
 
 nn: Any = mx.gluon.nn
 
@@ -46,9 +54,9 @@ def looped(
     x: Any,
     routing: Any,
     experts: Any,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
     """One example after the other, each with its own kernel: slow, and
@@ -67,9 +75,9 @@ def _looped(
     routing: Any,
     experts: Any,
     shape: Any,
-    stride: int,
-    padding: int,
-    dilation: int,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
     groups: int,
 ) -> Any:
     outputs = []
@@ -83,20 +91,24 @@ def _looped(
     return F.concat(*outputs, dim=0)
 
 
+def _pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
 def _window(
     shape: Any,
-    stride: int,
-    padding: int,
-    dilation: int,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
     groups: int,
     copies: int = 1,
 ) -> dict[str, Any]:
     """Of a convolution with `copies` times the filters."""
     return {
         "kernel": shape[3:],
-        "stride": (stride, stride),
-        "pad": (padding, padding),
-        "dilate": (dilation, dilation),
+        "stride": _pair(stride),
+        "pad": _pair(padding),
+        "dilate": _pair(dilation),
         "num_filter": copies * shape[1],
         "num_group": groups,
         "no_bias": True,
@@ -106,9 +118,9 @@ def _window(
 def convolve_each(
     x: Any,
     kernels: Any,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
     """Convolve each example with its own kernel, as one convolution of
@@ -133,9 +145,9 @@ def folded(
     x: Any,
     routing: Any,
     experts: Any,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
     """The batch folded into the groups of one convolution.
@@ -152,9 +164,9 @@ def _folded(
     routing: Any,
     experts: Any,
     shape: Any,
-    stride: int,
-    padding: int,
-    dilation: int,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
     groups: int,
 ) -> Any:
     kernels = _mixed(F, routing, experts, shape)
@@ -164,9 +176,9 @@ def _folded(
 def unfold_each(
     x: Any,
     kernels: Any,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
     """Convolve each example with its own kernel, as one matrix product
@@ -183,36 +195,39 @@ def _unfold_each(
     x: Any,
     kernels: Any,
     shape: Any,
-    stride: int,
-    padding: int,
-    dilation: int,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
     groups: int,
 ) -> Any:
-    _, outputs, inputs, k, _ = shape
-    if padding:
+    _, outputs, inputs, *taps = shape
+    if any(_pair(padding)):
         # Here and not in im2col: a copy that is padded for its shape
         # alone, further down, gets a gradient that MXNet dies of.
-        x = _padded(F, x, padding)
-    columns = F.im2col(
-        x,
-        kernel=(k, k),
-        stride=(stride, stride),
-        dilate=(dilation, dilation),
-        pad=(0, 0),
-    )
-    # (N, I * k * k, L) → (N * groups, I / groups * k * k, L)
-    columns = F.reshape(columns, (-1, inputs * k * k, 0))
-    sizes = (-1, outputs // groups, inputs * k * k)
-    y = F.batch_dot(F.reshape(kernels, sizes), columns)
+        x = _padded(F, x, [(n, n) for n in _pair(padding)])
+    rows, columns = _pair(stride)
+    spans = [
+        d * (k - 1) for d, k in zip(_pair(dilation), taps, strict=True)
+    ]
     # A window starts at each of these positions: H' by W' of them.
-    span = dilation * (k - 1) + 1
-    end = 1 - span if span > 1 else None
     starts = F.slice(
         x,
         begin=(None, 0, 0, 0),
-        end=(None, 1, end, end),
-        step=(1, 1, stride, stride),
+        end=(None, 1, *(-span or None for span in spans)),
+        step=(1, 1, rows, columns),
     )
+    patches = F.im2col(
+        x,
+        kernel=tuple(taps),
+        stride=(rows, columns),
+        dilate=_pair(dilation),
+        pad=(0, 0),
+    )
+    # (N, I * taps, L) → (N * groups, I / groups * taps, L)
+    count = inputs * math.prod(taps)
+    patches = F.reshape(patches, (-1, count, 0))
+    sizes = (-1, outputs // groups, count)
+    y = F.batch_dot(F.reshape(kernels, sizes), patches)
     ends = {"lhs_begin": 2, "lhs_end": 3, "rhs_begin": 2, "rhs_end": 4}
     return F.reshape_like(
         F.reshape(y, (-1, outputs, 0)), starts, **ends
@@ -223,9 +238,9 @@ def unfolded(
     x: Any,
     routing: Any,
     experts: Any,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
     """Patches as columns, then one matrix product for each example.
@@ -242,9 +257,9 @@ def _unfolded(
     routing: Any,
     experts: Any,
     shape: Any,
-    stride: int,
-    padding: int,
-    dilation: int,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
     groups: int,
 ) -> Any:
     kernels = _mixed(F, routing, experts, shape)
@@ -256,9 +271,9 @@ def mixture(
     x: Any,
     routing: Any,
     experts: Any,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
     """All experts on all examples, then the answers mixed instead of
@@ -276,9 +291,9 @@ def _mixture(
     routing: Any,
     experts: Any,
     shape: Any,
-    stride: int,
-    padding: int,
-    dilation: int,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
     groups: int,
 ) -> Any:
     count, outputs = shape[:2]
@@ -328,10 +343,10 @@ class Experts2d(nn.HybridBlock):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
@@ -344,10 +359,10 @@ class Experts2d(nn.HybridBlock):
         in_channels, out_channels, groups = checks.grouped(
             owner, in_channels, out_channels, groups
         )
-        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-        stride = checks.positive(owner, "stride", stride)
-        padding = checks.non_negative(owner, "padding", padding)
-        dilation = checks.positive(owner, "dilation", dilation)
+        taps = checks.axes(owner, "kernel_size", kernel_size, 2)
+        steps = checks.axes(owner, "stride", stride, 2)
+        gaps = checks.axes(owner, "dilation", dilation, 2)
+        sides = padding_sides(owner, padding, taps, steps, gaps)
         checks.boolean(owner, "bias", bias)
         checks.choice(
             owner, "padding_mode", padding_mode, PADDING_MODES
@@ -356,19 +371,22 @@ class Experts2d(nn.HybridBlock):
         checks.choice(owner, "form", form, ("auto", *FORMS))
         checks.boolean(owner, "mix_bias", mix_bias)
         self.in_channels, self.num_experts = in_channels, num_experts
-        self.window = (stride, padding, dilation, groups)
-        self.padding_mode = padding_mode
+        # What a convolution cannot add itself is added before it.
+        apart = padding_mode != "zeros" or any(a != b for a, b in sides)
+        inside = (0, 0) if apart else tuple(a for a, _ in sides)
+        self.window = (steps, inside, gaps, groups)
+        self.pads = sides if apart and any(map(any, sides)) else None
+        self.sizes = (taps, sides, gaps, padding_mode)
         self.form, self.mix_bias = form, mix_bias
         shape = (
             num_experts,
             out_channels,
             in_channels // groups,
-            kernel_size,
-            kernel_size,
+            *taps,
         )
         # Each expert as nn.Conv2d would start in PyTorch; on the whole
         # tensor the fan-in would be counted with the outputs in it.
-        bound = 1 / math.sqrt(in_channels // groups * kernel_size**2)
+        bound = 1 / math.sqrt(math.prod(shape[2:]))
         self.weight = self.params.get(
             "weight", shape=shape, init=mx.init.Uniform(bound)
         )
@@ -385,13 +403,7 @@ class Experts2d(nn.HybridBlock):
         owner = "CondConv2d"
         if check_input(owner, x, 2, self.in_channels, self):
             check_routing(owner, x, routing_weights, self.num_experts)
-            check_padded_fits(
-                owner,
-                x.shape[2:],
-                self.weight.shape[-1],
-                *self.window[:3],
-                self.padding_mode,
-            )
+            check_padded_fits(owner, x.shape[2:], *self.sizes)
         return super().forward(x, routing_weights)
 
     def hybrid_forward(
@@ -403,20 +415,15 @@ class Experts2d(nn.HybridBlock):
         bias: Any = None,
     ) -> Any:
         F = operators(x)
-        stride, padding, dilation, groups = self.window
-        if self.padding_mode != "zeros" and padding:
-            x = _padded(F, x, padding, self.padding_mode)
-            padding = 0
+        if self.pads:
+            x = _padded(F, x, self.pads, self.sizes[-1])
         y = WITH_F[self._form(x)](
             F,
             x,
             routing_weights,
             weight,
             self.weight.shape,
-            stride,
-            padding,
-            dilation,
-            groups,
+            *self.window,
         )
         if bias is None:
             return y
@@ -431,8 +438,13 @@ class Experts2d(nn.HybridBlock):
         A graph does not know how many examples there are, and cannot
         have as many groups.
         """
-        if not any_batch(x):
-            return "folded" if self.form == "auto" else self.form
+        if not any_size(x):
+            if self.form != "auto":
+                return self.form
+            taps, *window, groups = self.weight.shape[3:], *self.window
+            positions = output_size(x.shape[2:], taps, *window)
+            filters = self.weight.shape[1] // groups
+            return condconv_form(filters, math.prod(positions))
         form = "unfolded" if self.form == "auto" else self.form
         if form in ("looped", "folded"):
             raise ValueError(
@@ -456,7 +468,9 @@ class CondConv2d(nn.HybridBlock):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size, stride, padding, dilation: along each axis.
+        kernel_size, stride, padding, dilation: along both axes, or a
+            pair with that of each. Padding may be "valid" for 0 or
+            "same", as in `torch.nn.Conv2d`.
         groups: of the convolution; it must divide both channels.
         bias: give the convolution a bias.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
@@ -477,10 +491,10 @@ class CondConv2d(nn.HybridBlock):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
@@ -542,16 +556,18 @@ _MODES = {
 }
 
 
-def _padded(F: Any, x: Any, padding: int, mode: str = "zeros") -> Any:
-    """`x` with `padding` more positions on each side of both axes."""
+def _padded(F: Any, x: Any, sides: Any, mode: str = "zeros") -> Any:
+    """`x` with more positions (before, behind) each of its axes."""
     if mode == "circular":  # which MXNet's pad does not know
-        for axis in (2, 3):
-            x = F.concat(
-                F.slice_axis(x, axis=axis, begin=-padding, end=None),
-                x,
-                F.slice_axis(x, axis=axis, begin=0, end=padding),
-                dim=axis,
-            )
+        for axis, (before, behind) in enumerate(sides, 2):
+            parts = [x]
+            if before:
+                last = {"begin": -before, "end": None}
+                parts.insert(0, F.slice_axis(x, axis=axis, **last))
+            if behind:
+                first = {"begin": 0, "end": behind}
+                parts.append(F.slice_axis(x, axis=axis, **first))
+            x = F.concat(*parts, dim=axis) if parts[1:] else x
         return x
-    width = (0, 0, 0, 0) + (padding,) * 4
+    width = (0, 0, 0, 0, *(n for pair in sides for n in pair))
     return F.pad(x, mode=_MODES[mode], pad_width=width)

@@ -11,7 +11,7 @@ from d2lutils import checks
 from d2lutils.compat import mx
 
 __all__ = [
-    "any_batch",
+    "any_size",
     "check_input",
     "check_pair",
     "check_routing",
@@ -42,8 +42,8 @@ def traced(x: Any) -> bool:
     return isinstance(x, mx.sym.Symbol)
 
 
-def any_batch(x: Any) -> bool:
-    """Whether a graph is being made for batches of every size.
+def any_size(x: Any) -> bool:
+    """Whether a graph is being made for inputs of every size.
 
     All of MXNet's are.
     """
@@ -93,7 +93,7 @@ def check_input(
     rank: int | tuple[int, ...],
     channels: int | None,
     layer: Any = None,
-    smallest: int = 1,
+    smallest: int | tuple[int, ...] = 1,
     name: str = "x",
 ) -> bool:
     """Raise at once if `x` does not fit a block, in words.

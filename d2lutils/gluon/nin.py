@@ -7,8 +7,15 @@ from typing import Any
 
 from d2lutils import checks
 from d2lutils.compat import mx
+from d2lutils.gluon.blocks import Size
 from d2lutils.gluon.inputs import check_input
-from d2lutils.shapes import NIN, NIN_CIFAR, Window, smallest_size
+from d2lutils.shapes import (
+    NIN,
+    NIN_CIFAR,
+    Window,
+    resolve_padding,
+    smallest_size,
+)
 
 __all__ = ["CIFARNiN", "NiN", "nin_block", "nin_small"]
 
@@ -18,9 +25,9 @@ nn: Any = mx.gluon.nn
 def nin_block(
     in_channels: int,
     channels: int,
-    kernel_size: int,
-    stride: int = 1,
-    padding: int = 0,
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: Size | str = 0,
     pointwise: Sequence[int] | None = None,
     last_relu: bool = True,
 ) -> Any:
@@ -33,7 +40,9 @@ def nin_block(
     Args:
         in_channels: channels of the input.
         channels: channels of the first convolution.
-        kernel_size, stride, padding: of the first convolution.
+        kernel_size, stride, padding: of the first convolution, along
+            both axes or a pair with that of each; padding also "same"
+            for (kernel_size - 1) / 2 or "valid" for 0.
         pointwise: channels of the 1x1 convolutions; two of `channels`
             by default.
         last_relu: end in a ReLU; False leaves it out.
@@ -44,16 +53,14 @@ def nin_block(
     owner = "nin_block"
     in_channels = checks.positive(owner, "in_channels", in_channels)
     channels = checks.positive(owner, "channels", channels)
-    kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-    stride = checks.positive(owner, "stride", stride)
-    padding = checks.non_negative(owner, "padding", padding)
+    taps = checks.axes(owner, "kernel_size", kernel_size, 2)
+    steps = checks.axes(owner, "stride", stride, 2)
+    pads = resolve_padding(owner, padding, taps)
     if pointwise is None:
         pointwise = (channels, channels)
     pointwise = checks.shape_of(owner, "pointwise", pointwise)
     checks.boolean(owner, "last_relu", last_relu)
-    block = _sequential(
-        _conv(in_channels, channels, kernel_size, stride, padding)
-    )
+    block = _sequential(_conv(in_channels, channels, taps, steps, pads))
     for width in pointwise:
         block.add(nn.Activation("relu"))
         block.add(_conv(channels, width, 1))
@@ -72,9 +79,9 @@ def _sequential(*layers: Any) -> Any:
 def _conv(
     in_channels: int,
     channels: int,
-    kernel_size: int,
-    stride: int = 1,
-    padding: int = 0,
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: Size = 0,
 ) -> Any:
     return nn.Conv2D(
         channels,
@@ -109,7 +116,8 @@ class NiN(nn.HybridBlock):
         num_classes: channels of the last block.
         in_channels: channels of the images.
         widths: of the first three blocks.
-        stem: kernel size, stride and padding of the first convolution.
+        stem: kernel size, stride and padding of the first convolution;
+            each may be a pair.
         dropout: share of the numbers set to zero before the last block,
             below 1 (at 1 MXNet's are not a number).
         pool: "avg" or "max" over each class map. With "max" only one
@@ -128,7 +136,7 @@ class NiN(nn.HybridBlock):
         num_classes: int = 10,
         in_channels: int = 1,
         widths: Sequence[int] = (96, 256, 384),
-        stem: Sequence[int] = (11, 4, 0),
+        stem: Sequence[Size] = (11, 4, 0),
         dropout: float = 0.5,
         pool: str = "avg",
         last_width: int | None = None,
@@ -149,11 +157,13 @@ class NiN(nn.HybridBlock):
         last_width = checks.positive(owner, "last_width", last_width)
         checks.boolean(owner, "last_relu", last_relu)
         self.in_channels = in_channels
-        # Before the head, along one axis.
-        self.windows = (Window(*first, name="conv1"), *NIN[1:])
+        # Before the head, along one axis, or each if they differ.
+        taps, steps, pads = map(checks.shown, first)
+        conv1 = Window(taps, steps, pads, name="conv1")
+        self.windows = (conv1, *NIN[1:])
         self.smallest = smallest_size(self.windows, "gluon")
         self.features = _sequential(
-            nin_block(in_channels, widths[0], *first),
+            nin_block(in_channels, widths[0], taps, steps, pads),
             nn.MaxPool2D(3, 2),
             nin_block(widths[0], widths[1], 5, padding=2),
             nn.MaxPool2D(3, 2),

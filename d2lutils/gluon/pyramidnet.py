@@ -18,7 +18,7 @@ nn: Any = mx.gluon.nn
 
 
 def _conv(
-    in_channels: int, channels: int, kernel_size: int, stride: int = 1
+    in_channels: int, channels: int, kernel_size: int, stride: Any = 1
 ) -> Any:
     """A convolution without bias that keeps the size at stride 1."""
     return nn.Conv2D(
@@ -40,7 +40,7 @@ def _relu() -> Any:
 
 
 def _branch(
-    in_channels: int, width: int, stride: int, block: str
+    in_channels: int, width: int, stride: Any, block: str
 ) -> Any:
     """Norms around the convolutions, a ReLU before all but the first
     (figure 6d of the paper)."""
@@ -69,11 +69,16 @@ def _branch(
     return branch
 
 
+def _one_or_two(owner: str, name: str, value: Any) -> int:
+    found: int = checks.choice(owner, name, value, (1, 2))
+    return found
+
+
 class PyramidUnit(nn.HybridBlock):
     """One block: branch + zero-padded shortcut, no ReLU after the sum
     (Han et al., 2017, arXiv 1610.02915, sections 3.2 and 3.3).
 
-    Where it strides, the shortcut is a 2x2 average pooling in ceil
+    Where it strides, the shortcut is an average pooling of 2 in ceil
     mode. Channels that the branch adds have zeros as their identity.
 
     Shapes: (N, in_channels, H, W) → (N, C, ceil(H / stride),
@@ -82,7 +87,7 @@ class PyramidUnit(nn.HybridBlock):
     Args:
         in_channels: channels of the input, at most C.
         width: channels inside the block.
-        stride: 1 or 2.
+        stride: 1 or 2, along both axes or a pair.
         block: "basic" or "bottleneck".
         drop_prob: of the branch, in training; see `StochasticDepth`.
         drop_mode: "batch", "row" or "gather".
@@ -96,7 +101,7 @@ class PyramidUnit(nn.HybridBlock):
         self,
         in_channels: int,
         width: int,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
         block: str = "basic",
         drop_prob: float = 0.0,
         drop_mode: str = "batch",
@@ -106,16 +111,19 @@ class PyramidUnit(nn.HybridBlock):
         owner = "PyramidUnit"
         in_channels = checks.positive(owner, "in_channels", in_channels)
         width = checks.positive(owner, "width", width)
-        stride = checks.choice(owner, "stride", stride, (1, 2))
+        steps = checks.axes(owner, "stride", stride, 2, _one_or_two)
         checks.choice(owner, "block", block, tuple(BLOCKS))
         channels = width if block == "basic" else 4 * width
         extra = checks.extra_channels(owner, (1, in_channels), channels)
         self.in_channels, self.channels = in_channels, channels
         self.pool = (
-            nn.AvgPool2D(2, 2, ceil_mode=True) if stride == 2 else None
+            nn.AvgPool2D(steps, steps, ceil_mode=True)
+            if 2 in steps
+            else None
         )
+        self.smallest = steps
         self.sum = StochasticDepth(
-            _branch(in_channels, width, stride, block),
+            _branch(in_channels, width, steps, block),
             drop_prob,
             drop_mode,
             extra,
@@ -131,8 +139,7 @@ class PyramidUnit(nn.HybridBlock):
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) → (N, channels, …)."""
-        smallest = 1 if self.pool is None else 2
-        sizes = (2, self.in_channels, self.sum.branch, smallest)
+        sizes = (2, self.in_channels, self.sum.branch, self.smallest)
         check_input("PyramidUnit", x, *sizes)
         return super().forward(x)
 

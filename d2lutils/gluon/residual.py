@@ -6,7 +6,7 @@ from typing import Any
 
 from d2lutils import checks
 from d2lutils.compat import mx
-from d2lutils.gluon.blocks import ConvChunk
+from d2lutils.gluon.blocks import ConvChunk, Size
 from d2lutils.gluon.inputs import check_input
 from d2lutils.gluon.shortcuts import SubsampleZeroPad
 from d2lutils.shapes import check_addable, resolve_padding
@@ -34,10 +34,12 @@ class ResidualChunks(nn.HybridBlock):
     Args:
         in_channels: channels of the input.
         channels: channels of every chunk, and of the output.
-        kernel_size: taps along each spatial axis; odd for "same".
+        kernel_size: taps along each spatial axis; odd for "same". Here
+            and below a number for all axes or a tuple with that of
+            each.
         stride: of the first chunk and of the shortcut.
         chain_length: chunks in the branch, at least 1.
-        padding: zeros on each side, or "same".
+        padding: zeros on each side, "same" or "valid".
         shortcut: "auto", "identity", "projection" or "zeros".
         relu_before_sum: end the branch in a ReLU. It can then only add.
         rank: number of spatial axes, 1 or 2.
@@ -52,10 +54,10 @@ class ResidualChunks(nn.HybridBlock):
         self,
         in_channels: int,
         channels: int,
-        kernel_size: int,
-        stride: int = 1,
+        kernel_size: Size,
+        stride: Size = 1,
         chain_length: int = 1,
-        padding: int | str = "same",
+        padding: Size | str = "same",
         shortcut: str = "auto",
         relu_before_sum: bool = True,
         rank: int = 1,
@@ -64,28 +66,28 @@ class ResidualChunks(nn.HybridBlock):
         owner = "ResidualChunks"
         in_channels = checks.positive(owner, "in_channels", in_channels)
         channels = checks.positive(owner, "channels", channels)
-        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-        stride = checks.positive(owner, "stride", stride)
+        rank = checks.choice(owner, "rank", rank, (1, 2))
+        taps = checks.axes(owner, "kernel_size", kernel_size, rank)
+        steps = checks.axes(owner, "stride", stride, rank)
         chain_length = checks.positive(
             owner, "chain_length", chain_length
         )
-        padding = resolve_padding(owner, padding, kernel_size)
+        pads = resolve_padding(owner, padding, taps)
         checks.boolean(owner, "relu_before_sum", relu_before_sum)
-        rank = checks.choice(owner, "rank", rank, (1, 2))
         shortcut = checks.shortcut(
-            owner, shortcut, in_channels, channels, stride
+            owner, shortcut, in_channels, channels, steps
         )
         self.in_channels, self.rank = in_channels, rank
-        self.window = (kernel_size, stride, padding, chain_length)
+        self.window = (taps, steps, pads, chain_length)
 
         self.branch = nn.HybridSequential()
         for i in range(chain_length):
             chunk = ConvChunk(
                 in_channels if i == 0 else channels,
                 channels,
-                kernel_size,
-                stride=stride if i == 0 else 1,
-                padding=padding,
+                taps,
+                stride=steps if i == 0 else 1,
+                padding=pads,
                 relu=relu_before_sum or i < chain_length - 1,
                 rank=rank,
             )
@@ -95,11 +97,11 @@ class ResidualChunks(nn.HybridBlock):
             self.shortcut = mx.gluon.contrib.nn.Identity()
         elif shortcut == "projection":
             self.shortcut = ConvChunk(
-                in_channels, channels, 1, stride, relu=False, rank=rank
+                in_channels, channels, 1, steps, relu=False, rank=rank
             )
         else:
             self.shortcut = SubsampleZeroPad(
-                in_channels, channels, stride, rank
+                in_channels, channels, steps, rank
             )
         self.relu = nn.Activation("relu")
 

@@ -20,7 +20,7 @@ nn: Any = mx.gluon.nn
 def _conv(
     in_channels: int,
     channels: int,
-    stride: int,
+    stride: Any,
     num_experts: int | None,
     dropout: float,
 ) -> Any:
@@ -59,7 +59,8 @@ class ResNetUnit(nn.HybridBlock):
     Args:
         in_channels: channels of the input.
         channels: channels of the output.
-        stride: of the first convolution and of the shortcut.
+        stride: of the first convolution and of the shortcut, along both
+            axes or a pair.
         shortcut: where the shapes differ, "projection" (a 1x1
             convolution and batch norm) or "zeros" (every stride-th
             position, zero channels behind).
@@ -76,7 +77,7 @@ class ResNetUnit(nn.HybridBlock):
         self,
         in_channels: int,
         channels: int,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
         shortcut: str = "projection",
         reduction: int | None = None,
         num_experts: int | None = None,
@@ -86,7 +87,7 @@ class ResNetUnit(nn.HybridBlock):
         owner = "ResNetUnit"
         in_channels = checks.positive(owner, "in_channels", in_channels)
         channels = checks.positive(owner, "channels", channels)
-        stride = checks.positive(owner, "stride", stride)
+        steps = checks.axes(owner, "stride", stride, 2)
         checks.choice(
             owner, "shortcut", shortcut, ("projection", "zeros")
         )
@@ -97,7 +98,7 @@ class ResNetUnit(nn.HybridBlock):
         form = (num_experts, dropout)
         self.branch = nn.HybridSequential()
         self.branch.add(
-            _conv(in_channels, channels, stride, *form),
+            _conv(in_channels, channels, steps, *form),
             nn.BatchNorm(in_channels=channels),
             nn.Activation("relu"),
             _conv(channels, channels, 1, *form),
@@ -105,11 +106,11 @@ class ResNetUnit(nn.HybridBlock):
         )
         if reduction is not None:
             self.branch.add(SqueezeExcite(channels, reduction))
-        if stride == 1 and in_channels == channels:
+        if steps == (1, 1) and in_channels == channels:
             self.shortcut = mx.gluon.contrib.nn.Identity()
         elif shortcut == "zeros":
             self.shortcut = SubsampleZeroPad(
-                in_channels, channels, stride
+                in_channels, channels, steps
             )
         else:
             self.shortcut = nn.HybridSequential()
@@ -117,7 +118,7 @@ class ResNetUnit(nn.HybridBlock):
                 nn.Conv2D(
                     channels,
                     1,
-                    strides=stride,
+                    strides=steps,
                     use_bias=False,
                     in_channels=in_channels,
                 ),

@@ -129,7 +129,7 @@ class SubsampleZeroPad(nn.HybridBlock):
     Args:
         in_channels: channels of the input.
         channels: channels of the output, at least in_channels.
-        stride: step along each spatial axis.
+        stride: step along each spatial axis, or a tuple of steps.
         rank: number of spatial axes, 1 or 2.
 
     Raises:
@@ -140,7 +140,7 @@ class SubsampleZeroPad(nn.HybridBlock):
         self,
         in_channels: int,
         channels: int,
-        stride: int = 1,
+        stride: int | tuple[int, ...] = 1,
         rank: int = 2,
     ) -> None:
         super().__init__()
@@ -156,9 +156,9 @@ class SubsampleZeroPad(nn.HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         F = operators(x)
-        if self.stride > 1:
+        if any(step > 1 for step in self.stride):
             every = (None,) * (2 + self.rank)
-            steps = (None, None) + (self.stride,) * self.rank
+            steps = (None, None, *self.stride)
             x = F.slice(x, begin=every, end=every, step=steps)
         extra = self.channels - self.in_channels
         return _append_zeros(F, x, extra) if extra else x
@@ -178,7 +178,8 @@ class ZeroPadShortcut(nn.HybridBlock):
     Args:
         in_channels: channels of the input.
         channels: channels of the output, at least in_channels.
-        stride: size and step of the pooling; 1 for none.
+        stride: size and step of the pooling, or a tuple of them; 1 for
+            none.
         rank: number of spatial axes, 1 or 2.
 
     Raises:
@@ -189,7 +190,7 @@ class ZeroPadShortcut(nn.HybridBlock):
         self,
         in_channels: int,
         channels: int,
-        stride: int = 1,
+        stride: int | tuple[int, ...] = 1,
         rank: int = 2,
     ) -> None:
         super().__init__()
@@ -199,7 +200,7 @@ class ZeroPadShortcut(nn.HybridBlock):
         pool = nn.AvgPool1D if self.rank == 1 else nn.AvgPool2D
         self.pool = (
             pool(self.stride, self.stride, ceil_mode=True)
-            if self.stride > 1
+            if any(step > 1 for step in self.stride)
             else None
         )
 

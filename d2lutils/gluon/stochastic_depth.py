@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from d2lutils import checks
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import (

@@ -239,7 +239,7 @@ def _hits(logits: Any, y: Any) -> float:
     """How many rows of `logits` are largest at `y`."""
     # argmax answers in the logits' dtype, and `==` wants one dtype.
     best = logits.argmax(axis=1).astype(y.dtype)
-    return float((best == y).sum().asnumpy())
+    return float((best == y).sum().asnumpy().item())
 
 
 def _device(owner: str, device: Any) -> Any:

@@ -287,7 +287,7 @@ TOPICS: dict[str, list[Pair]] = {
             "one_idea",
         ),
         Pair("traced(x)", same(x=(3, 4))),
-        Pair("any_batch(x)", same(x=(3, 4))),
+        Pair("any_size(x)", same(x=(3, 4))),
         Pair("mixed_precision(x)", same(x=(3, 4))),
         Pair("list(WAYS)", same(), _WAYS),
         Pair(

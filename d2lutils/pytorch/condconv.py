@@ -12,11 +12,17 @@ from torch import nn
 
 from d2lutils import checks
 from d2lutils.pytorch.inputs import (
-    any_batch,
+    any_size,
     check_input,
     check_routing,
 )
-from d2lutils.shapes import PADDING_MODES, check_padded_fits
+from d2lutils.shapes import (
+    PADDING_MODES,
+    check_padded_fits,
+    condconv_form,
+    least_sizes,
+    padding_sides,
+)
 
 __all__ = [
     "FORMS",
@@ -32,6 +38,28 @@ __all__ = [
     "vmapped",
 ]
 
+Size = int | tuple[int, int]
+
+
+def _pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _space(
+    space: Any,
+    taps: Any,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+) -> list[int]:
+    """The height and width of a convolution's output."""
+    s, p, d = map(_pair, (stride, padding, dilation))
+    # By index: in a graph of torch.fx nothing goes through a shape.
+    return [
+        (space[i] + 2 * p[i] - d[i] * (taps[i] - 1) - 1) // s[i] + 1
+        for i in (0, 1)
+    ]
+
 
 def mixed(routing: torch.Tensor, experts: torch.Tensor) -> torch.Tensor:
     """The kernel of each example: (N, K) and (K, O, …) → (N, O, …)."""
@@ -43,9 +71,9 @@ def looped(
     x: torch.Tensor,
     routing: torch.Tensor,
     experts: torch.Tensor,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
     """One example after the other, each with its own kernel: slow, and
@@ -66,9 +94,9 @@ def looped(
 def convolve_each(
     x: torch.Tensor,
     kernels: torch.Tensor,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
     """Convolve each example with its own kernel, as one convolution of
@@ -94,9 +122,9 @@ def folded(
     x: torch.Tensor,
     routing: torch.Tensor,
     experts: torch.Tensor,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
     """The batch folded into the groups of one convolution.
@@ -110,9 +138,9 @@ def folded(
 def unfold_each(
     x: torch.Tensor,
     kernels: torch.Tensor,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
     """Convolve each example with its own kernel, as one matrix product
@@ -120,25 +148,32 @@ def unfold_each(
 
     Shapes: as `convolve_each`.
     """
-    k = kernels.shape[-1]
-    span = dilation * (k - 1) + 1
-    # One by one, since in a graph of torch.fx there is no loop.
-    height = (x.shape[2] + 2 * padding - span) // stride + 1
-    width = (x.shape[3] + 2 * padding - span) // stride + 1
-    columns = F.unfold(x, (k, k), dilation, padding, stride)
-    # (N, I * k * k, L) → (N, groups, I / groups * k * k, L)
-    columns = columns.unflatten(1, (groups, -1))
-    y = kernels.flatten(2).unflatten(1, (groups, -1)) @ columns
-    return y.flatten(1, 2).unflatten(2, (height, width))
+    taps = kernels.shape[3:]
+    space = _space(x.shape[2:], taps, stride, padding, dilation)
+    # Of a proxy of torch.fx nothing can be compared.
+    known = isinstance(kernels, torch.Tensor)
+    if known and taps == (1, 1) and padding in (0, (0, 0)):
+        # Each position is a patch already.
+        rows, columns = _pair(stride)
+        patches = x[:, :, ::rows, ::columns].flatten(2)
+    else:
+        patches = F.unfold(x, taps, dilation, padding, stride)
+    # (N, I * taps, L) → (N, groups, I / groups * taps, L)
+    weights = kernels.flatten(2)
+    if groups > 1:
+        patches = patches.unflatten(1, (groups, -1))
+        weights = weights.unflatten(1, (groups, -1))
+        return (weights @ patches).flatten(1, 2).unflatten(2, space)
+    return (weights @ patches).unflatten(2, space)
 
 
 def unfolded(
     x: torch.Tensor,
     routing: torch.Tensor,
     experts: torch.Tensor,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
     """Patches as columns, then one matrix product for each example.
@@ -153,9 +188,9 @@ def mixture(
     x: torch.Tensor,
     routing: torch.Tensor,
     experts: torch.Tensor,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
     """All experts on all examples, then the answers mixed instead of
@@ -183,9 +218,9 @@ def vmapped(
     x: torch.Tensor,
     routing: torch.Tensor,
     experts: torch.Tensor,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
     """The convolution of one example, vectorised by `torch.vmap`.
@@ -226,10 +261,10 @@ class Experts2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
@@ -242,10 +277,10 @@ class Experts2d(nn.Module):
         in_channels, out_channels, groups = checks.grouped(
             owner, in_channels, out_channels, groups
         )
-        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-        stride = checks.positive(owner, "stride", stride)
-        padding = checks.non_negative(owner, "padding", padding)
-        dilation = checks.positive(owner, "dilation", dilation)
+        taps = checks.axes(owner, "kernel_size", kernel_size, 2)
+        steps = checks.axes(owner, "stride", stride, 2)
+        gaps = checks.axes(owner, "dilation", dilation, 2)
+        sides = padding_sides(owner, padding, taps, steps, gaps)
         checks.boolean(owner, "bias", bias)
         checks.choice(
             owner, "padding_mode", padding_mode, PADDING_MODES
@@ -254,19 +289,25 @@ class Experts2d(nn.Module):
         checks.choice(owner, "form", form, ("auto", *FORMS))
         checks.boolean(owner, "mix_bias", mix_bias)
         self.in_channels, self.num_experts = in_channels, num_experts
-        self.window = (stride, padding, dilation, groups)
-        self.padding_mode = padding_mode
+        # What a convolution cannot add itself is added before it.
+        apart = padding_mode != "zeros" or any(a != b for a, b in sides)
+        inside = (0, 0) if apart else tuple(a for a, _ in sides)
+        self.window = (steps, inside, gaps, groups)
+        # From the last axis to the first, as F.pad counts.
+        sizes = tuple(n for pair in reversed(sides) for n in pair)
+        self.pads = sizes if apart and any(sizes) else None
+        self.sizes = (taps, sides, gaps, padding_mode)
+        self.least = least_sizes(*self.sizes)
         self.form, self.mix_bias = form, mix_bias
         shape = (
             num_experts,
             out_channels,
             in_channels // groups,
-            kernel_size,
-            kernel_size,
+            *taps,
         )
         # Each expert as nn.Conv2d would start in PyTorch; on the whole
         # tensor the fan-in would be counted with the outputs in it.
-        bound = 1 / math.sqrt(in_channels // groups * kernel_size**2)
+        bound = 1 / math.sqrt(math.prod(shape[2:]))
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.uniform_(self.weight, -bound, bound)
         self.bias = None
@@ -279,28 +320,20 @@ class Experts2d(nn.Module):
         self, x: torch.Tensor, routing_weights: torch.Tensor
     ) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
-        owner = "CondConv2d"
-        if check_input(owner, x, 2, self.in_channels, self):
-            check_routing(owner, x, routing_weights, self.num_experts)
-            check_padded_fits(
-                owner,
-                x.shape[2:],
-                self.weight.shape[-1],
-                *self.window[:3],
-                self.padding_mode,
-            )
-        stride, padding, dilation, groups = self.window
-        if self.padding_mode != "zeros" and padding:
-            x = F.pad(x, (padding,) * 4, mode=self.padding_mode)
-            padding = 0
+        if torch.compiler.is_compiling() or not self._fits(
+            x, routing_weights
+        ):
+            owner = "CondConv2d"
+            if check_input(owner, x, 2, self.in_channels, self):
+                sizes = (self.num_experts,)
+                check_routing(owner, x, routing_weights, *sizes)
+                check_padded_fits(owner, x.shape[2:], *self.sizes)
+        if self.pads:
+            mode = self.sizes[-1]
+            mode = "constant" if mode == "zeros" else mode
+            x = F.pad(x, self.pads, mode=mode)
         y = FORMS[self._form(x)](
-            x,
-            routing_weights,
-            self.weight,
-            stride,
-            padding,
-            dilation,
-            groups,
+            x, routing_weights, self.weight, *self.window
         )
         if self.bias is None:
             return y
@@ -310,6 +343,26 @@ class Experts2d(nn.Module):
         # Under autocast the answer has another dtype, and keeps it.
         return y + bias.to(y.dtype)[:, :, None, None]
 
+    def _fits(self, x: Any, routing: Any) -> bool:
+        """Whether a call is certainly right: one look at all, since the
+        checks that find words take as long as a small convolution."""
+        weight = self.weight
+        if not (
+            type(x) is type(routing) is torch.Tensor and x.ndim == 4
+        ):
+            return False
+        n, channels, height, width = x.shape
+        return (
+            type(n) is int  # a symbol, where a graph is made
+            and n > 0
+            and channels == self.in_channels
+            and height >= self.least[0]
+            and width >= self.least[1]
+            and routing.shape == (n, self.num_experts)
+            and x.dtype == routing.dtype == weight.dtype
+            and x.device == routing.device == weight.device
+        )
+
     def _form(self, x: torch.Tensor) -> str:
         """The fastest form by the stored benchmarks, unless one is set.
 
@@ -318,7 +371,11 @@ class Experts2d(nn.Module):
         """
         if self.form != "auto":
             return self.form
-        return "unfolded" if any_batch(x) else "folded"
+        if any_size(x):
+            return "unfolded"
+        taps, *window, groups = self.weight.shape[3:], *self.window
+        positions = math.prod(_space(x.shape[2:], taps, *window))
+        return condconv_form(self.weight.shape[1] // groups, positions)
 
 
 class CondConv2d(nn.Module):
@@ -334,7 +391,9 @@ class CondConv2d(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size, stride, padding, dilation: along each axis.
+        kernel_size, stride, padding, dilation: along both axes, or a
+            pair with that of each. Padding may be "valid" for 0 or
+            "same", as in `torch.nn.Conv2d`.
         groups: of the convolution; it must divide both channels.
         bias: give the convolution a bias.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
@@ -354,10 +413,10 @@ class CondConv2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",

@@ -10,7 +10,7 @@ from torch import nn
 from d2lutils import checks
 
 __all__ = [
-    "any_batch",
+    "any_size",
     "check_input",
     "check_pair",
     "check_routing",
@@ -44,17 +44,19 @@ def traced(x: Any) -> bool:
     )
 
 
-def any_batch(x: torch.Tensor) -> bool:
-    """Whether a graph is being made for batches of every size."""
+def any_size(x: torch.Tensor) -> bool:
+    """Whether a graph is being made for inputs of every size."""
     if not torch.compiler.is_compiling():
-        return type(x.shape[0]) is not int
+        return not isinstance(x, torch.Tensor) or any(
+            type(n) is not int for n in x.shape
+        )
     # It takes a second to load, and knows what is a symbol; in an old
     # PyTorch a graph cannot ask it.
     from torch.fx.experimental import symbolic_shapes
 
     return not (
         hasattr(symbolic_shapes, "has_static_value")
-        and symbolic_shapes.has_static_value(x.shape[0])
+        and all(map(symbolic_shapes.has_static_value, x.shape))
     )
 
 
@@ -74,7 +76,7 @@ def check_input(
     rank: int | tuple[int, ...],
     channels: int | None,
     layer: nn.Module | None = None,
-    smallest: int = 1,
+    smallest: int | tuple[int, ...] = 1,
     name: str = "x",
 ) -> bool:
     """Raise at once if `x` does not fit a block, in words.

@@ -20,7 +20,7 @@ __all__ = ["ResNet", "ResNetUnit"]
 def _conv(
     in_channels: int,
     channels: int,
-    stride: int,
+    stride: Any,
     num_experts: int | None,
     dropout: float,
 ) -> Any:
@@ -54,7 +54,8 @@ class ResNetUnit(nn.Module):
     Args:
         in_channels: channels of the input.
         channels: channels of the output.
-        stride: of the first convolution and of the shortcut.
+        stride: of the first convolution and of the shortcut, along both
+            axes or a pair.
         shortcut: where the shapes differ, "projection" (a 1x1
             convolution and batch norm) or "zeros" (every stride-th
             position, zero channels behind).
@@ -71,7 +72,7 @@ class ResNetUnit(nn.Module):
         self,
         in_channels: int,
         channels: int,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
         shortcut: str = "projection",
         reduction: int | None = None,
         num_experts: int | None = None,
@@ -81,7 +82,7 @@ class ResNetUnit(nn.Module):
         owner = "ResNetUnit"
         in_channels = checks.positive(owner, "in_channels", in_channels)
         channels = checks.positive(owner, "channels", channels)
-        stride = checks.positive(owner, "stride", stride)
+        steps = checks.axes(owner, "stride", stride, 2)
         checks.choice(
             owner, "shortcut", shortcut, ("projection", "zeros")
         )
@@ -91,7 +92,7 @@ class ResNetUnit(nn.Module):
         self.in_channels = in_channels
         form = (num_experts, dropout)
         self.branch = nn.Sequential(
-            _conv(in_channels, channels, stride, *form),
+            _conv(in_channels, channels, steps, *form),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
             _conv(channels, channels, 1, *form),
@@ -99,15 +100,15 @@ class ResNetUnit(nn.Module):
         )
         if reduction is not None:
             self.branch.append(SqueezeExcite(channels, reduction))
-        if stride == 1 and in_channels == channels:
+        if steps == (1, 1) and in_channels == channels:
             self.shortcut: Any = nn.Identity()
         elif shortcut == "zeros":
             self.shortcut = SubsampleZeroPad(
-                in_channels, channels, stride
+                in_channels, channels, steps
             )
         else:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride, bias=False),
+                nn.Conv2d(in_channels, channels, 1, steps, bias=False),
                 nn.BatchNorm2d(channels),
             )
         self.relu = nn.ReLU()

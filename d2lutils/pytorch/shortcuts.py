@@ -115,7 +115,7 @@ class SubsampleZeroPad(nn.Module):
     Args:
         in_channels: channels of the input.
         channels: channels of the output, at least in_channels.
-        stride: step along each spatial axis.
+        stride: step along each spatial axis, or a tuple of steps.
         rank: number of spatial axes, 1 or 2.
 
     Raises:
@@ -126,7 +126,7 @@ class SubsampleZeroPad(nn.Module):
         self,
         in_channels: int,
         channels: int,
-        stride: int = 1,
+        stride: int | tuple[int, ...] = 1,
         rank: int = 2,
     ) -> None:
         super().__init__()
@@ -138,13 +138,9 @@ class SubsampleZeroPad(nn.Module):
         """(N, in_channels, …) → (N, channels, …)."""
         sizes = (self.rank, self.in_channels)
         check_input("SubsampleZeroPad", x, *sizes)
-        if self.stride > 1:
-            every = slice(None, None, self.stride)
-            x = (
-                x[:, :, every]
-                if self.rank == 1
-                else x[:, :, every, every]
-            )
+        for axis, step in enumerate(self.stride, 2):
+            every = (slice(None),) * axis + (slice(None, None, step),)
+            x = x[every] if step > 1 else x
         extra = self.channels - self.in_channels
         return _append_zeros(x, extra, self.rank) if extra else x
 
@@ -163,7 +159,8 @@ class ZeroPadShortcut(nn.Module):
     Args:
         in_channels: channels of the input.
         channels: channels of the output, at least in_channels.
-        stride: size and step of the pooling; 1 for none.
+        stride: size and step of the pooling, or a tuple of them; 1 for
+            none.
         rank: number of spatial axes, 1 or 2.
 
     Raises:
@@ -174,7 +171,7 @@ class ZeroPadShortcut(nn.Module):
         self,
         in_channels: int,
         channels: int,
-        stride: int = 1,
+        stride: int | tuple[int, ...] = 1,
         rank: int = 2,
     ) -> None:
         super().__init__()
@@ -184,7 +181,7 @@ class ZeroPadShortcut(nn.Module):
         pool: Any = nn.AvgPool1d if self.rank == 1 else nn.AvgPool2d
         self.pool = (
             pool(self.stride, self.stride, ceil_mode=True)
-            if self.stride > 1
+            if any(step > 1 for step in self.stride)
             else None
         )
 

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from d2lutils import checks
-from d2lutils.pytorch.condconv import convolve_each, unfold_each
+from d2lutils.pytorch.condconv import Size, convolve_each, unfold_each
 from d2lutils.pytorch.inputs import (
-    any_batch,
+    any_size,
     check_input,
     check_routing,
 )
-from d2lutils.shapes import check_padded_fits
+from d2lutils.shapes import check_padded_fits, resolve_padding
 
 __all__ = ["GeneratedConv2d", "WeightNet2d"]
 
@@ -33,9 +33,9 @@ class GeneratedConv2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
         M: int = 2,
         G: int = 2,
         depthwise: bool = False,
@@ -45,15 +45,21 @@ class GeneratedConv2d(nn.Module):
         in_channels, out_channels, groups = checks.depthwise(
             owner, in_channels, out_channels, depthwise
         )
-        kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-        stride = checks.positive(owner, "stride", stride)
-        padding = checks.non_negative(owner, "padding", padding)
+        taps = checks.axes(owner, "kernel_size", kernel_size, 2)
+        steps = checks.axes(owner, "stride", stride, 2)
+        pads = resolve_padding(owner, padding, taps)
         inputs = in_channels // groups
-        count = inputs * kernel_size**2
+        count = inputs * math.prod(taps)
         M, G = checks.weight_groups(owner, M, G, count)
         self.in_channels, self.numbers = in_channels, M * out_channels
-        self.window = (stride, padding, 1, groups)
-        self.shape = (out_channels, inputs, kernel_size, kernel_size)
+        self.window = (steps, pads, (1, 1), groups)
+        self.shape = (out_channels, inputs, *taps)
+        self.sizes = (
+            taps,
+            tuple((n, n) for n in pads),
+            (1, 1),
+            "zeros",
+        )
         # Each group makes a part of one output channel's kernel from
         # M / G of the numbers.
         self.linear = nn.Conv2d(
@@ -75,13 +81,12 @@ class GeneratedConv2d(nn.Module):
         owner = "WeightNet2d"
         if check_input(owner, x, 2, self.in_channels):
             check_routing(owner, x, alpha, self.numbers, "alpha")
-            sizes = (self.shape[-1], *self.window[:3])
-            check_padded_fits(owner, x.shape[2:], *sizes, "zeros")
+            check_padded_fits(owner, x.shape[2:], *self.sizes)
         check_input(owner, x, 2, None, self.linear)
         kernels = self.linear(alpha[:, :, None, None])
         kernels = kernels.reshape(-1, *self.shape)
         # A graph for all batches cannot have as many groups as one.
-        convolve = unfold_each if any_batch(x) else convolve_each
+        convolve = unfold_each if any_size(x) else convolve_each
         return convolve(x, kernels, *self.window)
 
 
@@ -100,7 +105,9 @@ class WeightNet2d(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size, stride, padding: along each axis.
+        kernel_size, stride, padding: along both axes, or a pair with
+            that of each. Padding may be "valid" for 0 or "same" for
+            (kernel_size - 1) / 2.
         M: numbers for each output channel, a multiple of G.
         G: groups of the linear layer for each output channel.
         reduction: how many times narrower than the input the hidden
@@ -117,9 +124,9 @@ class WeightNet2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
         M: int = 2,
         G: int = 2,
         reduction: int = 16,
