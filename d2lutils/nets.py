@@ -346,7 +346,7 @@ class TorchNet(Net):
         def sizes(value: Any) -> tuple[int, ...]:
             return (value,) * rank if isinstance(value, int) else tuple(value)
 
-        padding = getattr(layer, "padding", 0)
+        padding: Any = getattr(layer, "padding", 0)
         if not hasattr(layer, "kernel_size"):  # a layer that only pads
             ones = (1,) * rank
             sides = self.both_sides(padding, padding)
