@@ -37,6 +37,12 @@ NETS: dict[str, dict[str, Any]] = {
     "CondConv-ResNet-20, K = 8": {"num_experts": 8},
 }
 
+# Whole layers against a public one: from large maps to small, from few channels to
+# many, and two sizes near the point where the faster form changes.
+LAYERS = ((8, 16, 16, 32), (8, 64, 64, 56), (8, 64, 64, 16), (32, 64, 64, 16))
+LAYERS += ((8, 256, 256, 14), (8, 128, 128, 8), (8, 256, 256, 8), (32, 256, 256, 8))
+LAYERS += ((8, 512, 512, 7),)
+
 LOOP, PLAIN = "looped", "plain convolution (for scale)"
 PUBLIC = "timm's CondConv2d"
 ZOO = Path(__file__).parents[1] / ".venv" / "zoo"
@@ -145,6 +151,85 @@ def gluon_candidates(size: tuple[int, int, int, int]) -> dict[str, Any]:
     return candidates
 
 
+def torch_layers(size: tuple[int, int, int, int], train: bool) -> dict[str, Any]:
+    """Layers given their routing weights, with their checks; timm's the same way."""
+    batch, inputs, outputs, space = size
+    device = try_gpu()
+    x = torch.randn(batch, inputs, space, space, device=device, requires_grad=train)
+    routing = torch.rand(batch, EXPERTS, device=device, requires_grad=train)
+    grad = torch.randn(batch, outputs, space, space, device=device)
+
+    def run(layer: nn.Module, *given: torch.Tensor) -> Callable[[], Any]:
+        layer.to(device)
+        wanted = (*given, *layer.parameters())
+
+        def once() -> None:
+            with torch.set_grad_enabled(train):
+                y = layer(*given)
+            if train:
+                torch.autograd.grad(y, wanted, grad)
+
+        return once
+
+    options: dict[str, Any] = {"padding": PADDING, "bias": False}
+    sizes = (inputs, outputs, KERNEL)
+    found = {PLAIN: run(nn.Conv2d(*sizes, **options), x)}
+    options["num_experts"] = EXPERTS
+    for form in ("auto", "folded", "unfolded"):
+        layer = torch_forms.CondConv2d(*sizes, **options, form=form)
+        found[form] = run(layer.experts, x, routing)
+    public = public_layer()
+    if public is not None:
+        found[PUBLIC] = run(public(*sizes, **options), x, routing)
+    return found
+
+
+def gluon_layers(size: tuple[int, int, int, int], train: bool) -> dict[str, Any]:
+    """The same in Gluon, and in a graph."""
+    batch, inputs, outputs, space = size
+    x = mx.nd.random.normal(shape=(batch, inputs, space, space))
+    routing = mx.nd.random.uniform(shape=(batch, EXPERTS))
+    grad = mx.nd.random.normal(shape=(batch, outputs, space, space))
+    for array in (x, routing):
+        array.attach_grad()
+
+    def run(layer: Any, *given: Any) -> Callable[[], Any]:
+        layer.initialize()
+
+        def once() -> None:
+            if not train:
+                layer(*given)
+                return
+            with mx.autograd.record():
+                y = layer(*given)
+            y.backward(grad)
+
+        return once
+
+    plain = {"padding": PADDING, "use_bias": False, "in_channels": inputs}
+    found = {PLAIN: run(mx.gluon.nn.Conv2D(outputs, KERNEL, **plain), x)}
+    options: dict[str, Any] = {"padding": PADDING, "bias": False}
+    options["num_experts"] = EXPERTS
+    for form in ("auto", "folded", "unfolded", "auto, hybridized"):
+        kind, *hybrid = form.split(", ")
+        layer = gluon_forms.Experts2d(inputs, outputs, KERNEL, **options, form=kind)
+        if hybrid:
+            layer.hybridize(static_alloc=True, static_shape=True)
+        found[form] = run(layer, x, routing)
+    return found
+
+
+def layers() -> Iterator[Case]:
+    """What `form="auto"` chooses, against both forms and the public layer."""
+    for size in LAYERS:
+        shape = "x".join(map(str, (*size, size[-1])))
+        for train, what in ((True, "forward and backward"), (False, "forward alone")):
+            for half, make in (("pytorch", torch_layers), ("gluon", gluon_layers)):
+                base = PUBLIC if half == "pytorch" and public_layer() else "folded"
+                name = f"{half}: layer, {what}, {shape}"
+                yield Case(name, base, make(size, train), repeat=20)
+
+
 def torch_counts() -> dict[str, Any]:
     """Kernels mixed and answers mixed, with more and more experts."""
     device = try_gpu()
@@ -221,4 +306,5 @@ def cases() -> Iterator[Case]:
                 f"pytorch: forward and backward, {shape}, bfloat16", LOOP, halved
             )
     yield Case("pytorch: experts, 8x64x64x16x16", PLAIN, torch_counts())
+    yield from layers()
     yield from whole_nets()

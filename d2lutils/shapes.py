@@ -903,7 +903,7 @@ def condconv_form(filters: int, positions: int) -> str:
     """The faster way to convolve each example with its own kernel, by measurement.
 
     For each number of a patch, the fold rearranges `filters` weights (the output
-    channels of a group), and unfolding copies `positions` inputs (the output's).
+    channels of a group), and unfolding copies `positions` inputs, about the output's.
     """
     return "unfolded" if filters > 2 * positions else "folded"
 

@@ -18,7 +18,6 @@ from d2lutils.shapes import (
     PADDING_MODES,
     check_padded_fits,
     condconv_form,
-    output_size,
     padding_sides,
 )
 
@@ -38,6 +37,10 @@ __all__ = [
 Size = int | tuple[int, int]
 
 nn: Any = mx.gluon.nn
+
+
+def _pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def mixed(routing: Any, experts: Any) -> Any:
@@ -89,10 +92,6 @@ def _looped(
         window = _window(shape, stride, padding, dilation, groups)
         outputs.append(F.Convolution(one, kernel, **window))
     return F.concat(*outputs, dim=0)
-
-
-def _pair(size: Size) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
 
 
 def _window(
@@ -441,10 +440,11 @@ class Experts2d(nn.HybridBlock):
         if not any_size(x):
             if self.form != "auto":
                 return self.form
-            taps, *window, groups = self.weight.shape[3:], *self.window
-            positions = output_size(x.shape[2:], taps, *window)
-            filters = self.weight.shape[1] // groups
-            return condconv_form(filters, math.prod(positions))
+            (rows, columns), _, _, groups = self.window
+            positions = x.shape[2] * x.shape[3] // (rows * columns)
+            return condconv_form(
+                self.weight.shape[1] // groups, positions
+            )
         form = "unfolded" if self.form == "auto" else self.form
         if form in ("looped", "folded"):
             raise ValueError(

@@ -373,8 +373,8 @@ class Experts2d(nn.Module):
             return self.form
         if any_size(x):
             return "unfolded"
-        taps, *window, groups = self.weight.shape[3:], *self.window
-        positions = math.prod(_space(x.shape[2:], taps, *window))
+        (rows, columns), _, _, groups = self.window
+        positions = x.shape[2] * x.shape[3] // (rows * columns)
         return condconv_form(self.weight.shape[1] // groups, positions)
 
 

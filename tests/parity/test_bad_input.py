@@ -164,9 +164,9 @@ def test_sizes(
 CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
     (conv(2, 4, 3, padding=-1), ValueError, "ConvChunk: padding must be at least 0, "),
     (
-        conv(2, 4, 3, padding="valid"),
+        conv(2, 4, 3, padding="full"),
         ValueError,
-        "ConvChunk: padding must be 'same' or an integer, got 'valid'",
+        "ConvChunk: padding must be 'same', 'valid' or an integer, got 'full'",
     ),
     (
         conv(2, 4, 3, padding=1.5),
@@ -175,13 +175,13 @@ CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
     ),
     (
         conv(2, 4, 3, padding=(1, 1)),
-        TypeError,
-        "ConvChunk: padding must be an integer, got (1, 1)",
+        ValueError,
+        "ConvChunk: padding must be an integer or have 1 entry, got (1, 1)",
     ),
     (
-        conv(2, 4, 3, padding=np.array([1, 1])),
+        conv(2, 4, 3, padding=np.array([1.5])),
         TypeError,
-        "ConvChunk: padding must be an integer, got array([1, 1])",
+        "ConvChunk: padding[0] must be an integer, got ",
     ),
     (
         conv(2, 4, 4),
@@ -210,7 +210,7 @@ CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
     (
         chunks(4, 4, 3, padding="full"),
         ValueError,
-        "ResidualChunks: padding must be 'same' or an integer, got 'full'",
+        "ResidualChunks: padding must be 'same', 'valid' or an integer, got 'full'",
     ),
     (
         chunks(4, 4, 3, relu_before_sum=0),
@@ -1109,9 +1109,9 @@ NINS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ),
     (
         "nin_block",
-        NIN_BLOCK | {"padding": "same"},
-        TypeError,
-        "padding must be an integer, got 'same'",
+        NIN_BLOCK | {"padding": "full"},
+        ValueError,
+        "padding must be 'same', 'valid' or an integer, got 'full'",
     ),
     (
         "nin_block",

@@ -877,9 +877,10 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
         "CondConv2d: in_channels must be at least 1, got 0",
     ),
     (
-        condconv(4, 6, (3, 3)),
-        TypeError,
-        "CondConv2d: kernel_size must be an integer, got (3, 3)",
+        condconv(4, 6, (3, 3, 3)),
+        ValueError,
+        "CondConv2d: kernel_size must be an integer or have 2 entries, one for each "
+        "axis, got (3, 3, 3)",
     ),
     (
         condconv(4, 6, 3, padding=-1),

@@ -252,3 +252,37 @@ def test_window_arithmetic() -> None:
         shapes.Window((3, 1), (1, 1, 1))
     with pytest.raises(ValueError, match="kernel_size must be an integer or have 2"):
         shapes.output_size((9, 8), (3, 1, 1))
+
+
+def test_which_form_is_chosen() -> None:
+    """Many channels and small maps unfold, large maps fold, in both halves."""
+    assert shapes.condconv_form(256, 64) == shapes.condconv_form(512, 49) == "unfolded"
+    assert shapes.condconv_form(64, 256) == shapes.condconv_form(16, 1024) == "folded"
+    for stride, groups, form in (
+        (1, 1, "folded"),
+        (2, 1, "unfolded"),
+        (2, 4, "folded"),
+    ):
+        options = {"padding": 1, "stride": stride, "groups": groups}
+        one = GLUON.Experts2d(4, 64, 3, **options)
+        two = PYTORCH.Experts2d(4, 64, 3, **options)
+        assert one._form(mx.nd, mx.nd.zeros((2, 4, 8, 8))) == form
+        assert two._form(torch.zeros(2, 4, 8, 8)) == form
+
+
+@pytest.mark.parametrize(
+    "shapes_",
+    [
+        ((2, 3, 5, 5), (2, 3)),
+        ((2, 4, 2, 5), (2, 3)),
+        ((0, 4, 5, 5), (0, 3)),
+        ((2, 4, 5, 5), (1, 3)),
+    ],
+)
+def test_one_look_misses_nothing(shapes_: Any) -> None:
+    net = PYTORCH.Experts2d(4, 6, 3)
+    assert net._fits(torch.zeros(2, 4, 3, 3), torch.zeros(2, 3))
+    x, routing = map(torch.zeros, shapes_)
+    assert not net._fits(x, routing)
+    with pytest.raises(ValueError, match="CondConv2d: "):
+        net(x, routing)

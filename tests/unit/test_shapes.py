@@ -122,7 +122,7 @@ def test_same_padding_divides_by_the_stride(n: int, half: int, s: int) -> None:
         (
             lambda: shapes.resolve_padding("Owner", "full", 3),
             ValueError,
-            "Owner: padding must be 'same' or an integer, got 'full'",
+            "Owner: padding must be 'same', 'valid' or an integer, got 'full'",
         ),
         (
             lambda: shapes.resolve_padding("Owner", (1, 1), 3),
