@@ -133,7 +133,7 @@ SIZES = [
     ("2", TypeError, "must be an integer, got '2'"),
     (True, TypeError, "must be an integer, got True"),
     (None, TypeError, "must be an integer, got None"),
-    ((2, 2), TypeError, "must be an integer, got (2, 2)"),
+    (2j, TypeError, "must be an integer, got 2j"),
 ]
 OWNERS = [
     (conv, "ConvChunk", ("in_channels", "channels", "kernel_size", "stride")),
