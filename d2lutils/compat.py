@@ -22,8 +22,8 @@ they find what they were written for:
 Everybody else sees NumPy and Python as they are. What changes for the whole process:
 
 ``sys.meta_path``
-    gains one finder, first in the list, for ``mxnet`` and ``mxnet.*`` only. It stays,
-    because submodules may be imported at any time later.
+    gains one finder, first in the list, for ``mxnet`` and ``mxnet.*`` only, and what
+    `also` names. It stays, because submodules may be imported at any time later.
 ``os.environ``
     gains ``MXNET_STORAGE_FALLBACK_LOG_VERBOSE=0`` and ``MXNET_SUBGRAPH_VERBOSE=0``,
     unless they are set already. MXNet's C++ side reads them there; otherwise it writes
@@ -51,7 +51,7 @@ from types import ModuleType
 
 from d2lutils._compat import libraries
 
-__all__ = ["mx"]
+__all__ = ["also", "mx"]
 
 _VERSION = "1.9.1"
 _INSTALL = f"pip install --no-deps mxnet=={_VERSION} && pip install requests graphviz"
@@ -157,6 +157,44 @@ def _check_version(found: str) -> None:
 def _here() -> str:
     machine = f"{platform.system()} {platform.machine()}"
     return f"{machine} with Python {platform.python_version()}"
+
+
+def also(*names: str) -> None:
+    """Give packages on top of MXNet what MXNet itself is given, before their import.
+
+    >>> from d2lutils import compat
+    >>> compat.also("gluoncv")  # doctest: +SKIP
+    >>> import gluoncv  # doctest: +SKIP
+
+    Args:
+        names: top-level packages, installed and not imported yet. Naming one twice
+            does no harm.
+
+    Raises:
+        TypeError: a name is not a string.
+        ValueError: a name is that of no package, or of one that the bridge builds on.
+        ImportError: a package is not installed, or is imported already.
+    """
+    from d2lutils._compat.importer import MXNetFinder
+
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"names: expected str, got {name!r}")
+        if not name.isidentifier():
+            raise ValueError(f"names: {name!r} is not the name of a top-level package")
+        if name in ("numpy", "torch", "d2lutils") or name in sys.stdlib_module_names:
+            raise ValueError(f"names: {name} is not a package on top of MXNet")
+        if name in MXNetFinder.packages:
+            continue
+        if name in sys.modules:
+            raise ImportError(
+                f"{name} is imported already; call compat.also({name!r}) before that"
+            )
+        if importlib.util.find_spec(name) is None:
+            raise ImportError(f"{name} is not installed")
+    MXNetFinder.packages.update(names)
+    if MXNetFinder not in sys.meta_path:
+        sys.meta_path.insert(0, MXNetFinder)
 
 
 mx = _load()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import ClassVar
 
 from d2lutils._compat import rewrite
 from d2lutils._compat.numpy1 import NUMPY_2, as_array, return_what_numpy_returns
@@ -20,7 +21,10 @@ _TAG = f"d2lutils{zlib.crc32(Path(rewrite.__file__).read_bytes()):x}"
 
 
 class MXNetFinder:
-    """Finds ``mxnet`` and ``mxnet.*``; every other name is left to the others."""
+    """Finds MXNet and the packages named; every other name is left to the others."""
+
+    #: Top-level packages that are compiled through the bridge, with their submodules.
+    packages: ClassVar[set[str]] = {"mxnet"}
 
     @classmethod
     def find_spec(
@@ -29,7 +33,7 @@ class MXNetFinder:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        if name != "mxnet" and not name.startswith("mxnet."):
+        if name.partition(".")[0] not in cls.packages:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or type(spec.loader) is not SourceFileLoader:

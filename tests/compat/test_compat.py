@@ -770,6 +770,48 @@ def test_integers_that_do_not_fit_in_mxnets_interfaces() -> None:
     )
 
 
+# --- packages on top of MXNet ---------------------------------------------------------
+
+
+@needs_mxnet
+def test_a_package_that_is_named_gets_what_mxnet_gets(tmp_path: Path) -> None:
+    package = tmp_path / "onmxnet"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import part\n")
+    (package / "part.py").write_text(
+        "import numpy as np\n"
+        "from distutils.version import LooseVersion\n"
+        "kinds = np.int, np.float, np.bool, np.object, np.str\n"
+        "newer = LooseVersion('2.10') > LooseVersion('2.9')\n"
+        "def fails():\n    raise RuntimeError\n"
+    )
+    code = """
+        from d2lutils import compat
+        def refused(kind, *names):
+            try:
+                compat.also(*names)
+            except kind as error:
+                return str(error)
+            raise AssertionError(names)
+        assert "expected str, got 3" in refused(TypeError, 3)
+        for name in ("numpy", "torch", "onmxnet.part", "", "json"):
+            assert name in refused(ValueError, name)
+        assert "not installed" in refused(ImportError, "onmxnet", "no_such_package")
+        compat.also("onmxnet")
+        compat.also("onmxnet", "mxnet")
+        import onmxnet, traceback
+        assert onmxnet.part.kinds == (int, float, bool, object, str)
+        assert onmxnet.part.newer
+        try:
+            onmxnet.part.fails()
+        except RuntimeError as error:
+            assert traceback.extract_tb(error.__traceback__)[-1].lineno == 6
+        import pytest
+        assert "imported already" in refused(ImportError, "pytest")
+        """
+    passes(code, PATH_FIRST=str(tmp_path))
+
+
 # --- versions -------------------------------------------------------------------------
 
 
