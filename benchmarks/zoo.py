@@ -74,9 +74,11 @@ def examine(name: str, steps: int) -> dict[str, Any]:
         copy_parameters(*nets)
         x = np.random.default_rng(0).normal(size=(2, *shape[1:]))
         report = compare(*nets, x, steps=steps)
-        found["same"], found["report"] = report.ok, str(report)
+        found["same"] = report.ok
+        if not report.ok:
+            found["report"] = str(report).splitlines()
     except Exception as error:
-        found["same"], found["report"] = False, f"{type(error).__name__}: {error}"
+        found["same"], found["report"] = False, [f"{type(error).__name__}: {error}"]
     return found
 
 

@@ -1048,6 +1048,26 @@ class TestConstants:
         assert ledger(gluon_sequence(Shifted()), (3, 2)).parameters == 0
 
 
+def test_numpy_arrays() -> None:
+    """After `npx.set_np()` a net counts the same, in every column."""
+
+    def book() -> Any:
+        net = conv_nets()[0]
+        net.add(gnn.Dropout(0.5), gnn.Dense(3, in_units=5))
+        net[-1].initialize()
+        result = ledger(net, (2, 4, 9, 9))
+        assert result.kept == kept_bytes(net, (2, 4, 9, 9))
+        assert result.live is not None
+        return totals(result), result.kept, result.live[0]
+
+    expected = book()
+    mx.npx.set_np()
+    try:
+        assert book() == expected
+    finally:
+        mx.npx.reset_np()
+
+
 def test_cut_and_joined_maps() -> None:
     """In float32, oneDNN ended the process in the recorded pass of such a net."""
 
