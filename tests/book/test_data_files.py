@@ -34,7 +34,7 @@ import prose  # noqa: E402
 from tools import notebook  # noqa: E402
 
 TERMS = (55, 75)
-GROUPS = 5
+GROUPS = 6
 QUESTIONS = (6, 10)
 SEE = (1, 3)
 SENTENCES = (1, 3)
@@ -348,7 +348,7 @@ def good() -> Data:
                 for n in range(6)
             ],
         }
-        for i in range(5)
+        for i in range(GROUPS)
     ]
     return Data(terms, groups, {"one": cells})
 
@@ -382,7 +382,7 @@ PLANTED: dict[str, list[tuple[Callable[[Data], Any], str]]] = {
     "how_many": [
         (lambda data: data.terms.__delitem__(slice(10)), "terms: 50"),
         (lambda data: data.terms.extend(data.terms[:30]), "terms: 90"),
-        (lambda data: data.groups.pop(), "groups of questions: 4"),
+        (lambda data: data.groups.pop(), "groups of questions: 5"),
         (lambda data: data.groups[4]["questions"].pop(), "Group 4: questions: 5"),
         (set_term(see=["one#shown"] * 4), "term 100: cells to see: 4"),
     ],
