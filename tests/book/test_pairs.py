@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Tab, Visit
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, Route
 from test_pages import WATCH_SHIFTS
 
 Open = Callable[..., Tab]
@@ -166,6 +166,22 @@ def test_choice_is_remembered(
     assert radio(tab.page, "Gluon").is_checked()
     assert shown(tab.page, "pytorch") == (1, 3)
     assert tab.problems == []
+
+
+def test_choice_made_before_the_script_is_there_counts(
+    fixture_served: str, visit: Visit
+) -> None:
+    page = visit().page
+    held: list[Route] = []
+    page.route("**/book.js*", lambda route: held.append(route))
+    page.goto(f"{fixture_served}/chapters/pairs.html", wait_until="commit")
+    page.locator(".framework-switch label", has_text="Gluon").click()
+    for _ in range(500):
+        if held:
+            break
+        page.wait_for_timeout(10)
+    held.pop().continue_()
+    page.wait_for_function("document.documentElement.dataset.framework === 'gluon'")
 
 
 def test_choice_is_applied_before_anything_is_painted(opened: Open) -> None:
