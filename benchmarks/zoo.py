@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-RESULT = Path(__file__).parent / "results" / "zoo.json"
+RESULT = Path(__file__).with_suffix(".json")
 # One net of each family, the smallest, of 32 pixels where there is one.
 NETS = re.findall(
     r"\w+",

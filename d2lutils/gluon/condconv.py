@@ -121,22 +121,27 @@ def convolve_each(
     padding: Size = 0,
     dilation: Size = 1,
     groups: int = 1,
+    bias: Any = None,
 ) -> Any:
     """Convolve each example with its own kernel, as one convolution of
     one example with N times the groups.
 
-    Shapes: x (N, I, H, W), kernels (N, O, I / groups, k, k) → (N, O,
-    H', W').
+    Shapes: x (N, I, H, W), kernels (N, O, I / groups, k, k), bias
+    (N, O) → (N, O, H', W').
     """
     n, shape = len(x), kernels.shape
     # Example by example, so that each group meets its own kernel:
     # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
     F = operators(x)
-    y = F.Convolution(
+    window = _window(shape, stride, padding, dilation, n * groups, n)
+    inputs = [
         F.reshape(x, (1, -1, *x.shape[2:])),
         F.reshape(kernels, (-1, *shape[2:])),
-        **_window(shape, stride, padding, dilation, n * groups, n),
-    )
+    ]
+    if bias is not None:
+        inputs.append(F.reshape(bias, (-1,)))
+        window["no_bias"] = False
+    y = F.Convolution(*inputs, **window)
     return F.reshape(y, (n, -1, *y.shape[2:]))
 
 
@@ -416,20 +421,22 @@ class Experts2d(nn.HybridBlock):
         F = operators(x)
         if self.pads:
             x = _padded(F, x, self.pads, self.sizes[-1])
-        y = WITH_F[self._form(x)](
-            F,
-            x,
-            routing_weights,
-            weight,
-            self.weight.shape,
-            *self.window,
+        form, shape = self._form(x), self.weight.shape
+        if bias is not None:
+            mixes = self.mix_bias
+            bias = F.dot(routing_weights, bias) if mixes else bias
+            bias = F.reshape(bias, (-1, shape[1]))
+        if form == "folded":
+            if bias is not None:
+                bias = F.broadcast_to(bias, (len(x), shape[1]))
+            kernels = _mixed(F, routing_weights, weight, shape)
+            return convolve_each(x, kernels, *self.window, bias)
+        y = WITH_F[form](
+            F, x, routing_weights, weight, shape, *self.window
         )
         if bias is None:
             return y
-        if self.mix_bias:
-            bias = F.dot(routing_weights, bias)
-            return F.broadcast_add(y, F.reshape(bias, (0, 0, 1, 1)))
-        return F.broadcast_add(y, F.reshape(bias, (1, -1, 1, 1)))
+        return F.broadcast_add(y, F.reshape(bias, (0, 0, 1, 1)))
 
     def _form(self, x: Any) -> str:
         """The fastest form by the stored benchmarks, unless one is set.

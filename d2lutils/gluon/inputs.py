@@ -164,7 +164,9 @@ def _own_weight(layer: Any, rank: int, channels: int | None) -> Any:
         return None
     if kind is nn.Dense:
         inputs = weight.shape[1]
-    elif kind is _CONV[rank]:
+    elif kind is _CONV[rank] or (
+        ours and issubclass(kind, _CONV[rank])
+    ):
         inputs = layer._in_channels
     elif ours:
         inputs = layer.in_channels

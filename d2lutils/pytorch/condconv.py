@@ -98,22 +98,24 @@ def convolve_each(
     padding: Size = 0,
     dilation: Size = 1,
     groups: int = 1,
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Convolve each example with its own kernel, as one convolution of
     one example with N times the groups.
 
-    Shapes: x (N, I, H, W), kernels (N, O, I / groups, k, k) → (N, O,
-    H', W').
+    Shapes: x (N, I, H, W), kernels (N, O, I / groups, k, k), bias
+    (N, O) → (N, O, H', W').
     """
     # Example by example, so that each group meets its own kernel:
     # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
     y = F.conv2d(
         x.reshape(1, -1, *x.shape[2:]),
         kernels.flatten(0, 1),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=x.shape[0] * groups,
+        None if bias is None else bias.flatten(),
+        stride,
+        padding,
+        dilation,
+        x.shape[0] * groups,
     )
     return y.view(x.shape[0], -1, *y.shape[2:])
 
@@ -150,8 +152,10 @@ def unfold_each(
     """
     taps = kernels.shape[3:]
     space = _space(x.shape[2:], taps, stride, padding, dilation)
-    # Of a proxy of torch.fx nothing can be compared.
-    known = isinstance(kernels, torch.Tensor)
+    # Proxies of torch.fx and sizes in a trace cannot be compared.
+    known = isinstance(kernels, torch.Tensor) and all(
+        type(k) is int for k in taps
+    )
     if known and taps == (1, 1) and padding in (0, (0, 0)):
         # Each position is a patch already.
         rows, columns = _pair(stride)
@@ -289,6 +293,7 @@ class Experts2d(nn.Module):
         checks.choice(owner, "form", form, ("auto", *FORMS))
         checks.boolean(owner, "mix_bias", mix_bias)
         self.in_channels, self.num_experts = in_channels, num_experts
+        self.out_channels = out_channels
         # What a convolution cannot add itself is added before it.
         apart = padding_mode != "zeros" or any(a != b for a, b in sides)
         inside = (0, 0) if apart else tuple(a for a, _ in sides)
@@ -320,9 +325,8 @@ class Experts2d(nn.Module):
         self, x: torch.Tensor, routing_weights: torch.Tensor
     ) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
-        if torch.compiler.is_compiling() or not self._fits(
-            x, routing_weights
-        ):
+        known = self._fits(x, routing_weights)
+        if not known:
             owner = "CondConv2d"
             if check_input(owner, x, 2, self.in_channels, self):
                 sizes = (self.num_experts,)
@@ -332,38 +336,45 @@ class Experts2d(nn.Module):
             mode = self.sizes[-1]
             mode = "constant" if mode == "zeros" else mode
             x = F.pad(x, self.pads, mode=mode)
-        y = FORMS[self._form(x)](
-            x, routing_weights, self.weight, *self.window
-        )
-        if self.bias is None:
+        form, weight, bias = self._form(x, known), self.weight, None
+        if self.bias is not None:
+            bias = self.bias[None]
+            if self.mix_bias:
+                bias = routing_weights @ self.bias
+        if form == "folded":
+            if bias is not None:
+                bias = bias.expand(x.shape[0], -1)
+            kernels = mixed(routing_weights, weight)
+            return convolve_each(x, kernels, *self.window, bias)
+        y = FORMS[form](x, routing_weights, weight, *self.window)
+        if bias is None:
             return y
-        bias = self.bias[None]
-        if self.mix_bias:
-            bias = routing_weights @ self.bias
         # Under autocast the answer has another dtype, and keeps it.
         return y + bias.to(y.dtype)[:, :, None, None]
 
     def _fits(self, x: Any, routing: Any) -> bool:
         """Whether a call is certainly right: one look at all, since the
         checks that find words take as long as a small convolution."""
-        weight = self.weight
-        if not (
-            type(x) is type(routing) is torch.Tensor and x.ndim == 4
+        if (
+            torch.compiler.is_compiling()
+            or not type(x) is type(routing) is torch.Tensor
+            or x.ndim != 4
         ):
             return False
         n, channels, height, width = x.shape
+        weight, (rows, columns) = self.weight, self.least
         return (
             type(n) is int  # a symbol, where a graph is made
             and n > 0
             and channels == self.in_channels
-            and height >= self.least[0]
-            and width >= self.least[1]
+            and height >= rows
+            and width >= columns
             and routing.shape == (n, self.num_experts)
             and x.dtype == routing.dtype == weight.dtype
             and x.device == routing.device == weight.device
         )
 
-    def _form(self, x: torch.Tensor) -> str:
+    def _form(self, x: torch.Tensor, known: bool = False) -> str:
         """The fastest form by the stored benchmarks, unless one is set.
 
         With as many groups as examples, Inductor cannot compile a graph
@@ -371,11 +382,12 @@ class Experts2d(nn.Module):
         """
         if self.form != "auto":
             return self.form
-        if any_size(x):
+        if not known and any_size(x):
             return "unfolded"
         (rows, columns), _, _, groups = self.window
-        positions = x.shape[2] * x.shape[3] // (rows * columns)
-        return condconv_form(self.weight.shape[1] // groups, positions)
+        _, _, height, width = x.shape
+        positions = height * width // (rows * columns)
+        return condconv_form(self.out_channels // groups, positions)
 
 
 class CondConv2d(nn.Module):

@@ -311,7 +311,11 @@ DEPTH: list[tuple[dict[str, Any], type[Exception], str]] = [
         ValueError,
         "mode must be one of 'batch', 'row', 'gather', got 'layer'",
     ),
-    ({"mode": None}, ValueError, "mode must be one of 'batch', 'row', got None"),
+    (
+        {"mode": None},
+        ValueError,
+        "mode must be one of 'batch', 'row', 'gather', got None",
+    ),
     ({"add": "sum"}, TypeError, "add must be a function, got 'sum'"),
 ]
 NET: list[tuple[dict[str, Any], type[Exception], str]] = [

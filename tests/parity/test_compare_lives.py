@@ -318,7 +318,7 @@ PARTS = {
             nn.Sequential(nn.Hardtanh(), *net) if isinstance(net, nn.Module) else net
             for net in deep()
         ),
-        r"before 1 \(Gluon's 0.0\): by 0.\d, in evaluation",
+        r"before 1 \(Gluon's 0.0\): by 2, in evaluation",
     ),
     "output": (
         lambda: tuple(

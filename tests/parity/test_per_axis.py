@@ -266,7 +266,7 @@ def test_which_form_is_chosen() -> None:
         options = {"padding": 1, "stride": stride, "groups": groups}
         one = GLUON.Experts2d(4, 64, 3, **options)
         two = PYTORCH.Experts2d(4, 64, 3, **options)
-        assert one._form(mx.nd, mx.nd.zeros((2, 4, 8, 8))) == form
+        assert one._form(mx.nd.zeros((2, 4, 8, 8))) == form
         assert two._form(torch.zeros(2, 4, 8, 8)) == form
 
 

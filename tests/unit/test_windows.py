@@ -836,9 +836,9 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     ),
     (lambda: Window(3.0), TypeError, "Window: kernel_size must be an integer, got 3.0"),
     (
-        lambda: Window((3, 3), name="conv1"),
+        lambda: Window("3", name="conv1"),
         TypeError,
-        "conv1: kernel_size must be an integer, got (3, 3)",
+        "conv1: kernel_size must be an integer, got '3'",
     ),
     (
         lambda: Window(3, ceil_mode=1, kind="pool"),
