@@ -87,7 +87,7 @@ test-stable: $(VENV)/.all  ## stored outputs under other threads, AVX2, load (CH
 	@$(PY) tools/stable.py $(if $(CHAPTERS),--chapters $(CHAPTERS)) $(if $(SETTINGS),--settings $(SETTINGS))
 
 # LEGS chooses by any part of a leg's name; tools/matrix.py --list has them.
-test-matrix: $(VENV)/.all  ## every Python, NumPy and PyTorch that is promised (LEGS="3.12 torch2.4")
+test-matrix: $(VENV)/.all  ## every Python, NumPy and PyTorch that is promised (LEGS="3.12 torch2.8")
 	@$(PY) tools/matrix.py $(LEGS)
 
 test-without-mxnet:  ## the PyTorch half, every notebook and the book, in .matrix/without-mxnet

@@ -38,7 +38,7 @@ HALVES = ("PyTorch", "MXNet")
 DISTRIBUTIONS = {"NumPy": "numpy", "PyTorch": "torch", "MXNet": "mxnet"}
 TESTED = ((3, 10), (3, 15))
 LIBRARIES = ("matplotlib", "scikit-learn", "tqdm", "pygments", "pooch", "requests")
-PYTORCH = '"torch>=2.4"'
+PYTORCH = '"torch>=2.8"'
 #: Without its metadata, which asks for an old NumPy; requests is among `LIBRARIES`.
 MXNET = "--no-deps mxnet==1.9.1 graphviz"
 MXNET_WHEELS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "x86_64")}

@@ -12,7 +12,7 @@ Two kinds of leg, for each CPython 3.10 to 3.15 found here:
   the newest Python of the book every chapter runs as well, its outputs compared with
   those that are stored: with the oldest supported PyTorch, and with the newest.
 
-``LEGS="3.12"`` runs the legs of a Python, ``LEGS="3.12-torch2.4"`` that leg alone,
+``LEGS="3.12"`` runs the legs of a Python, ``LEGS="3.12-torch2.8"`` that leg alone,
 ``LEGS="torch"`` all of a kind; ``--list`` names them. Environments are made under
 ``.matrix/`` and kept for the next time, but for those with a CUDA build of PyTorch,
 about 5 GB each: the table says what a leg took, ``--keep`` keeps them. Exits with 1 if
@@ -56,7 +56,7 @@ BRIDGE = ("requests", "graphviz", "scipy", "pytest")
 TORCH = ("requests", "graphviz", "pytest", "pytest-xdist", "hypothesis", "ipykernel")
 #: And what the chapters' outputs are compared with.
 CHAPTERS = ("nbval", "nbclient", "jupytext")
-#: The oldest PyTorch has no build for Python 3.13.
+#: Python 3.13 has no NumPy 1.26, which the oldest PyTorch is run with.
 OLDEST_UP_TO = "3.12"
 #: Run with MXNet: the package's own comparison, of blocks and of whole trainings.
 PARITY = ("tests/parity/test_blocks_and_fit.py", "tests/parity/test_copy_parameters.py")

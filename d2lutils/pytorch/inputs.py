@@ -50,14 +50,10 @@ def any_size(x: torch.Tensor) -> bool:
         return not isinstance(x, torch.Tensor) or any(
             type(n) is not int for n in x.shape
         )
-    # It takes a second to load, and knows what is a symbol; in an old
-    # PyTorch a graph cannot ask it.
-    from torch.fx.experimental import symbolic_shapes
+    # It takes a second to load, and knows what is a symbol.
+    from torch.fx.experimental.symbolic_shapes import has_static_value
 
-    return not (
-        hasattr(symbolic_shapes, "has_static_value")
-        and all(map(symbolic_shapes.has_static_value, x.shape))
-    )
+    return not all(map(has_static_value, x.shape))
 
 
 def mixed_precision(x: torch.Tensor) -> bool:

@@ -142,12 +142,7 @@ def custom_function(x: Any, identity: Any, extra: int) -> Any:
     return _AddToFirst.apply(x, identity)
 
 
-@torch.library.custom_op(
-    "d2lutils::add_to_first",
-    mutates_args=(),
-    # PyTorch 2.4 cannot read it off annotations that are strings.
-    schema="(Tensor x, Tensor identity) -> Tensor",
-)
+@torch.library.custom_op("d2lutils::add_to_first", mutates_args=())
 def _add_to_first(
     x: torch.Tensor, identity: torch.Tensor
 ) -> torch.Tensor:

@@ -35,7 +35,7 @@ from tools import notebook  # noqa: E402
 
 TERMS = (55, 75)
 GROUPS = 6
-QUESTIONS = (6, 10)
+QUESTIONS = (6, 13)
 SEE = (1, 3)
 SENTENCES = (1, 3)
 POINTERS = 3

@@ -14,7 +14,6 @@ import pytest
 import torch
 from pairs import failing, gnn, halves, nn, noise, sequence, train
 from test_bad_input import refused_alike
-from torch.fx.experimental import symbolic_shapes
 
 from d2lutils import parity
 from d2lutils.compat import mx
@@ -669,10 +668,7 @@ def test_compiled(form: str) -> None:
 
 
 def test_the_form_of_a_graph() -> None:
-    """Groups where the batch size is a number; none where it is a symbol.
-
-    An old PyTorch does not tell one from the other: none in either.
-    """
+    """Groups where the batch size is a number; none where it is a symbol."""
     net, _ = pytorch_layer("auto")
     x = torch.tensor(noise(5, 4, 7, 6))  # unlike any size that is known
     found = []
@@ -691,8 +687,7 @@ def test_the_form_of_a_graph() -> None:
         found.append(
             grouped(torch.export.export(net, (x,), dynamic_shapes=shapes).graph)
         )
-    tells = hasattr(symbolic_shapes, "has_static_value")
-    assert found == [tells, False, tells, False]
+    assert found == [True, False, True, False]
 
 
 @pytest.mark.parametrize("form", ["auto", *PYTORCH.FORMS])

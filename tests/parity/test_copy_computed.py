@@ -476,6 +476,16 @@ def test_meta_device() -> None:
         parity.compare(one, meta, noise(5, 3))
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_norm_without_a_scale_trains_alike_if_it_is_frozen(frozen: bool) -> None:
+    gluon, norm = gnn.BatchNorm(scale=False, in_channels=3), nn.BatchNorm2d(3)
+    gluon.initialize()
+    norm.weight.requires_grad_(not frozen)
+    parity.copy_parameters(gluon, norm)
+    report = parity.compare(gluon, norm, noise(4, 3, 5, 5))
+    assert report.ok is frozen
+
+
 @pytest.fixture
 def numpy_arrays() -> Iterator[None]:
     mx.npx.set_np()

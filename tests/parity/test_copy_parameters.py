@@ -349,6 +349,22 @@ def test_new_values_after_inference(name: str, hybrid: bool) -> None:
 
 
 @pytest.mark.parametrize("hybrid", [False, True])
+def test_a_pass_in_training_mode_gives_the_kernel_back(hybrid: bool) -> None:
+    """As questions.yml says, for whoever loads into a net of MXNet's own layers."""
+    layer = gnn.Conv1D(8, 3, in_channels=8)
+    layer.initialize()
+    layer.hybridize(hybrid)
+    x = mx.nd.ones((2, 8, 12))
+    for value in (1, 2):
+        layer(x).wait_to_read()
+        with mx.autograd.train_mode():
+            layer(x).wait_to_read()
+        layer.weight.set_data(mx.nd.full((8, 8, 3), value))
+        mx.nd.waitall()
+        assert (layer(x).asnumpy() == 24 * value).all()
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
 @pytest.mark.parametrize("channels", [3, 8, 16])
 def test_a_chunk_takes_new_values_after_inference(
     channels: int, hybrid: bool, tmp_path: Any

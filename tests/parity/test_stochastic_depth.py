@@ -1002,6 +1002,32 @@ class TestPyTorch:
         assert compiled(x).shape == (4, 3, 4)
 
     @MODES
+    @pytest.mark.filterwarnings("ignore::UserWarning")
+    def test_distributed_data_parallel(self, mode: str, tmp_path: Path) -> None:
+        """A branch that no example of a process runs leaves parameters unused."""
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+        )
+        wrapper = nn.parallel.DistributedDataParallel
+        x = torch.tensor(noise(1, 2, 4))
+        try:
+            for find in (False, True):
+                torch.manual_seed(0)
+                depth = PYTORCH(nn.Conv1d(2, 3, 1), 0.999, mode, 1)
+                net = wrapper(
+                    nn.Sequential(nn.Conv1d(2, 2, 1), depth),
+                    find_unused_parameters=find,
+                )
+                net(x).sum().backward()
+                if find or mode == "row":
+                    net(x).sum().backward()
+                    continue
+                with pytest.raises(RuntimeError, match="find_unused_parameters=True"):
+                    net(x)
+        finally:
+            torch.distributed.destroy_process_group()
+
+    @MODES
     def test_export_with_any_batch(self, mode: str) -> None:
         depth = self.depth(mode).eval()
         batch = torch.export.Dim("batch", min=1, max=64)
@@ -1011,8 +1037,6 @@ class TestPyTorch:
             x = torch.tensor(noise(n, 2, 4, seed=n))
             torch.testing.assert_close(exported.module()(x), depth(x))
 
-    # PyTorch 2.4 says so when a tensor of its own is unpickled.
-    @pytest.mark.filterwarnings("ignore:You are using `torch.load`:FutureWarning")
     @MODES
     def test_copied_pickled_and_loaded(self, mode: str) -> None:
         depth = self.depth(mode)

@@ -73,7 +73,7 @@ def test_names_are_different_and_choose_one_leg() -> None:
         (["3.12"], r"3\.12-.*"),
         (["3.10", "3.13"], r"3\.1[03]-.*"),
         (["torch"], ".*-torch.*"),
-        (["torch2.4"], r".*-torch2\.4"),
+        (["torch2.8"], r".*-torch2\.8"),
         (["bridge"], ".*-numpy.*"),
         (["setuptools"], ".*-setuptools"),
     ],
@@ -117,19 +117,19 @@ def test_one_red_leg_makes_the_whole_red(
     def row(leg: Leg, interpreter: str, quick: bool) -> tuple[list[str], bool]:
         assert (interpreter, quick) == ("python", True)
         leg.folder.mkdir()
-        return [leg.name, "cell"], well or leg.name != "3.12-torch2.4"
+        return [leg.name, "cell"], well or leg.name != "3.12-torch2.8"
 
     monkeypatch.setattr(Leg, "row", row)
     assert matrix.main(["3.12", "--quick"]) == (0 if well else 1)
-    assert "| 3.12-torch2.4 | cell |" in capsys.readouterr().out
+    assert "| 3.12-torch2.8 | cell |" in capsys.readouterr().out
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {f"py{leg.name}" for leg in LEGS if leg.chosen(["3.12"])} - {
         f"py{leg.name}" for leg in LEGS if leg.torch
     }
     for name in left:
         (tmp_path / name).rmdir()
-    matrix.main(["3.12-torch2.4", "--quick", "--keep"])
-    assert [path.name for path in tmp_path.iterdir()] == ["py3.12-torch2.4"]
+    matrix.main(["3.12-torch2.8", "--quick", "--keep"])
+    assert [path.name for path in tmp_path.iterdir()] == ["py3.12-torch2.8"]
 
 
 @pytest.mark.parametrize(

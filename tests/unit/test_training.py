@@ -119,6 +119,18 @@ def test_first_step_by_hand(half: Any) -> None:
     np.testing.assert_allclose(half.weight(net), expected, rtol=1e-5, atol=1e-7)
 
 
+def test_after_set_np() -> None:
+    """`fit` does the same with `mx.np` arrays."""
+    histories = [HALVES["gluon"].fit(gluon_net(), batches(), progress=False)]
+    mx.npx.set_np()
+    try:
+        histories.append(HALVES["gluon"].fit(gluon_net(), batches(), progress=False))
+    finally:
+        mx.npx.reset_np()
+    one, two = (history.train_loss for history in histories)
+    assert one == pytest.approx(two, rel=1e-5)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("schedule", ["cosine", "constant", lambda p: 1 - p])
 def test_learns(half: Any, optimizer: str, schedule: Any) -> None:
