@@ -8,7 +8,11 @@ from typing import Any
 from d2lutils import checks
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import check_input
-from d2lutils.gluon.stochastic_depth import StochasticDepth
+from d2lutils.gluon.stochastic_depth import (
+    StochasticDepth,
+    _deciding,
+    _Exported,
+)
 from d2lutils.shapes import BLOCKS, pyramid_blocks, pyramid_widths
 from d2lutils.survival import MODES, drop_probs
 
@@ -74,7 +78,7 @@ def _one_or_two(owner: str, name: str, value: Any) -> int:
     return found
 
 
-class PyramidUnit(nn.HybridBlock):
+class PyramidUnit(_Exported):
     """One block: branch + zero-padded shortcut, no ReLU after the sum
     (Han et al., 2017, arXiv 1610.02915, sections 3.2 and 3.3).
 
@@ -134,7 +138,7 @@ class PyramidUnit(nn.HybridBlock):
         # A graph would freeze the decisions of modes "batch" and
         # "gather": only the branch, which lies below, becomes one.
         super().hybridize(active, **options)
-        if self.sum.mode != "row" and self.sum.drop_prob > 0:
+        if _deciding(self):
             self._active = False
 
     def forward(self, x: Any) -> Any:
@@ -148,7 +152,7 @@ class PyramidUnit(nn.HybridBlock):
         return self.sum(x, identity)
 
 
-class PyramidNet(nn.HybridBlock):
+class PyramidNet(_Exported):
     """PyramidNet (Han et al., 2017, arXiv 1610.02915).
 
     Stem, blocks that each widen a little, batch norm, ReLU, global
@@ -157,7 +161,8 @@ class PyramidNet(nn.HybridBlock):
     with probability 1 - drop_prob * k / N.
 
     With drop_prob > 0 and drop_mode "batch" or "gather", `hybridize`
-    turns the branches into graphs and leaves the decisions to Python.
+    turns the branches into graphs and leaves the decisions to Python;
+    `export` keeps every branch, as evaluation does.
 
     Shapes: (N, in_channels, H, W) → (N, num_classes) logits.
 
@@ -248,27 +253,6 @@ class PyramidNet(nn.HybridBlock):
         if _deciding(self):
             self._active = self.blocks._active = False
 
-    def export(
-        self, path: str, epoch: int = 0, remove_amp_cast: bool = True
-    ) -> Any:
-        """As Gluon's; with drop_prob > 0 and a drop_mode other than
-        "row" what evaluation does: every branch is kept."""
-        sums = _deciding(self)
-        if not sums:
-            return super().export(path, epoch, remove_amp_cast)
-        probs = [s.drop_prob for s in sums]
-        array = mx.np if mx.util.is_np_array() else mx.nd
-        try:
-            for s in sums:
-                s._drop_prob = 0.0
-            # The graph has no sizes: any array will do.
-            self._build_cache(array.zeros((1,)))
-            return super().export(path, epoch, remove_amp_cast)
-        finally:
-            for s, prob in zip(sums, probs, strict=True):
-                s._drop_prob = prob
-            self._clear_cached_op()
-
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) → (N, num_classes)."""
         check_input("PyramidNet", x, 2, self.in_channels, self.stem)
@@ -281,14 +265,3 @@ class PyramidNet(nn.HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return self.head(self.blocks(self.stem(x)))
-
-
-def _deciding(block: Any) -> list[StochasticDepth]:
-    """The sums in a net that a graph cannot hold."""
-    found = []
-    for child in block._children.values():
-        depth = isinstance(child, StochasticDepth)
-        if depth and child.mode != "row" and child.drop_prob > 0:
-            found.append(child)
-        found += _deciding(child)
-    return found

@@ -23,7 +23,33 @@ __all__ = ["StochasticDepth"]
 nn: Any = mx.gluon.nn
 
 
-class StochasticDepth(nn.HybridBlock):
+class _Exported(nn.HybridBlock):
+    """A block that is exported also where hybridizing leaves Python's
+    decisions in it: as evaluation makes them."""
+
+    def export(
+        self, path: str, epoch: int = 0, remove_amp_cast: bool = True
+    ) -> Any:
+        """As Gluon's, called with x alone; with a drop_mode other than
+        "row" every branch is kept."""
+        if self._cached_graph:
+            return super().export(path, epoch, remove_amp_cast)
+        sums = _deciding(self)
+        probs = [s.drop_prob for s in sums]
+        array = mx.np if mx.util.is_np_array() else mx.nd
+        try:
+            for s in sums:
+                s._drop_prob = 0.0
+            # The graph has no sizes: any array will do.
+            self._build_cache(array.zeros((1,)))
+            return super().export(path, epoch, remove_amp_cast)
+        finally:
+            for s, prob in zip(sums, probs, strict=True):
+                s._drop_prob = prob
+            self._clear_cached_op()
+
+
+class StochasticDepth(_Exported):
     """identity + branch(x) / (1 - drop_prob), or identity alone (Huang
     et al., 2016, arXiv 1603.09382, section 3).
 
@@ -46,6 +72,8 @@ class StochasticDepth(nn.HybridBlock):
     cannot hold them: hybridize the branch, not a net around this block.
     `PyramidNet` does so by itself; elsewhere an error says it, since
     mode "row", which hybridizes, has other statistics than "gather".
+    `export` writes a graph that is called with x alone; in modes
+    "batch" and "gather" the branch is always kept there.
 
     Shapes: x (N, C, …); the branch makes (N, C', …) of it, which is
     also the output. identity is (N, C' - extra, …).
@@ -179,6 +207,10 @@ class StochasticDepth(nn.HybridBlock):
         )
         return self.add(whole, identity, self.extra)
 
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        # Called to export: `forward` is above it otherwise.
+        return self._graph(x, x, None)
+
     def _graph(self, x: Any, identity: Any, keep: Any) -> Any:
         """The same on Symbols, inside somebody else's graph."""
         F, p = mx.sym, self._drop_prob
@@ -212,6 +244,15 @@ class StochasticDepth(nn.HybridBlock):
         rows = F.broadcast_mul(rows, F.BlockGrad(mask))
         y = operators(y).reshape_like(rows, y)
         return self.add(y, identity, self.extra)
+
+
+def _deciding(block: Any) -> list[StochasticDepth]:
+    """A net's sums that a graph cannot hold, its own among them."""
+    found = [s for b in block._children.values() for s in _deciding(b)]
+    depth = isinstance(block, StochasticDepth)
+    if depth and block.mode != "row" and block.drop_prob > 0:
+        found.append(block)
+    return found
 
 
 def _scaled(y: Any, factors: Any) -> Any:

@@ -64,7 +64,8 @@ def _space(
 def mixed(routing: torch.Tensor, experts: torch.Tensor) -> torch.Tensor:
     """The kernel of each example: (N, K) and (K, O, …) → (N, O, …)."""
     kernels = routing @ experts.flatten(1)
-    return kernels.view(-1, *experts.shape[1:])
+    # Not by view: a shape of torch.fx cannot be taken apart.
+    return kernels.unflatten(1, experts.shape[1:])
 
 
 def looped(

@@ -364,15 +364,17 @@ def test_torch_compile_for_every_batch_size(name: str) -> None:
     equal_at_other_sizes(graph, net, name)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in BLOCKS if "gated" not in name and name[0] not in "CWP"]
-)
+@every
 def test_torch_fx(name: str) -> None:
+    """An argument that may be left out is, when the graph is made."""
     net = made(name, 1)
-    equal_at_other_sizes(torch.fx.symbolic_trace(net), net, name)
+    left_out = {"WeightNet2d": "alpha", "CondConv2d": "routing_weights"}
+    arguments = {left_out[name]: None} if name in left_out else None
+    equal_at_other_sizes(torch.fx.symbolic_trace(net, arguments), net, name)
 
 
 @pytest.mark.parametrize("name", ["WeightNet2d", "CondConv2d", "PyramidUnit"])
+@pytest.mark.filterwarnings("ignore")  # PyTorch's exporter about PyTorch
 def test_onnx_with_any_batch(name: str) -> None:
     pytest.importorskip("onnxscript", reason="needs the packages onnx and onnxscript")
     from onnx.reference import ReferenceEvaluator
@@ -392,6 +394,17 @@ def test_onnx_with_any_batch(name: str) -> None:
     )
 
 
+def exported_and_read_back(net: Any, shape: tuple[int, ...], folder: Path) -> None:
+    net.export(str(folder / "net"))
+    files = [str(folder / f"net-{end}") for end in ("symbol.json", "0000.params")]
+    parameters = files[1] if net.collect_params().keys() else None
+    graph = mx.gluon.SymbolBlock.imports(files[0], ["data"], parameters)
+    for n in (1, 5):
+        x = mx.nd.array(noise(n, *shape, seed=n))
+        expected = net(x).asnumpy()
+        np.testing.assert_allclose(graph(x).asnumpy(), expected, rtol=1e-4, atol=1e-5)
+
+
 @every
 @pytest.mark.filterwarnings("ignore:Cannot decide type")  # MXNet's own, on reading
 def test_gluon_export(name: str, tmp_path: Path) -> None:
@@ -399,19 +412,32 @@ def test_gluon_export(name: str, tmp_path: Path) -> None:
     net = made(name, 0)
     net.hybridize()
     net(mx.nd.array(batch(name).numpy()))
-    net.export(str(tmp_path / "net"))
-    files = [str(tmp_path / f"net-{end}") for end in ("symbol.json", "0000.params")]
-    parameters = files[1] if net.collect_params().keys() else None
-    graph = mx.gluon.SymbolBlock.imports(files[0], ["data"], parameters)
-    for n in (1, 5):
-        x = mx.nd.array(batch(name, n).numpy())
-        expected = net(x).asnumpy()
-        np.testing.assert_allclose(graph(x).asnumpy(), expected, rtol=1e-4, atol=1e-5)
+    exported_and_read_back(net, BLOCKS[name][2], tmp_path)
 
 
-def test_export_leaves_a_pyramidnet_as_it_was(tmp_path: Path) -> None:
-    net = made("PyramidNet", 0)
-    before = [unit.sum.drop_prob for unit in net.blocks]
-    net.export(str(tmp_path / "net"))
-    assert [unit.sum.drop_prob for unit in net.blocks] == before
-    assert max(before) == 0.5
+@pytest.mark.filterwarnings("ignore:Cannot decide type")
+@pytest.mark.parametrize("mode", ["batch", "row", "gather"])
+@pytest.mark.parametrize("kind", ["PyramidNet", "PyramidUnit", "StochasticDepth"])
+def test_gluon_export_keeps_every_branch(kind: str, mode: str, tmp_path: Path) -> None:
+    """And leaves the block as it was: in training it goes on to drop."""
+    if kind == "PyramidNet":
+        options = {"drop_prob": 1, "drop_mode": mode}
+        net = halves("pyramidnet")[0].PyramidNet(8, 12, 5, 4, **options)
+        sums = [unit.sum for unit in net.blocks]
+    elif kind == "PyramidUnit":
+        net = halves("pyramidnet")[0].PyramidUnit(4, 8, 2, "basic", 1, mode)
+        sums = [net.sum]
+    else:
+        conv = gnn.Conv2D(6, 3, padding=1, in_channels=4)
+        net = halves("stochastic_depth")[0].StochasticDepth(conv, 1, mode, 2)
+        sums = [net]
+    before = [s.drop_prob for s in sums]
+    net.initialize()
+    net.hybridize()
+    net(mx.nd.array(noise(2, *SHAPE)))
+    exported_and_read_back(net, SHAPE, tmp_path)
+    assert [s.drop_prob for s in sums] == before
+    if kind == "StochasticDepth":
+        x = mx.nd.array(noise(2, *SHAPE))
+        with mx.autograd.train_mode():
+            assert not net(x)[:, 4:].asnumpy().any()

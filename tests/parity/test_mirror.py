@@ -34,7 +34,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("*", "hybridize"): (
         "Gluon's graphs would freeze what Python decides anew for each batch"
     ),
-    ("*", "export"): "Gluon's file format; an exported net is for inference alone",
     ("inputs", "operators"): "only MXNet has two kinds of arrays",
     ("condconv", "vmapped"): "only PyTorch vectorises a function over the batch",
     ("memory", "planned_bytes"): "only MXNet plans memory before it runs",
