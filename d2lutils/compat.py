@@ -166,6 +166,12 @@ def also(*names: str) -> None:
     >>> compat.also("gluoncv")  # doctest: +SKIP
     >>> import gluoncv  # doctest: +SKIP
 
+    A package that stops at the installed PyTorch (a RuntimeError of its first import
+    that names it) is imported as if there were none; only its MXNet half works then.
+    What else a package needs must be installed: gluoncv needs portalocker, yacs,
+    autocfg, tqdm and Pillow, and calls any that is missing "missing `mxnet` & `torch`".
+    The true reason stands above that in the traceback.
+
     Args:
         names: top-level packages, installed and not imported yet. Naming one twice
             does no harm.

@@ -7,7 +7,8 @@ import marshal
 import os
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -43,16 +44,54 @@ class MXNetFinder:
         return spec
 
 
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Let imports of ``name`` fail for a while, as where it is not installed."""
+    present = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if present is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = present
+
+
 class _Loader(SourceFileLoader):
     """Compiles a module through ``rewrite``, with its own cached bytecode."""
 
+    #: The first failure among each package's modules.
+    _failed: ClassVar[dict[str, ImportError]] = {}
+
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, and complete two: arrays, and their NumPy functions."""
-        super().exec_module(module)
+        package, _, part = module.__name__.partition(".")
+        try:
+            self._run(module)
+        except ImportError as error:
+            if part:
+                self._failed.setdefault(package, error)
+            elif error.__cause__ is None:
+                # "missing `mxnet` & `torch`", says gluoncv, whatever is missing.
+                error.__cause__ = self._failed.get(package)
+            raise
         if module.__name__ == "mxnet.ndarray.ndarray":
             module.NDArray.__array__ = as_array
         if module.__name__ == "mxnet.numpy_dispatch_protocol":
             return_what_numpy_returns(module._NUMPY_ARRAY_FUNCTION_DICT)
+
+    def _run(self, module: ModuleType) -> None:
+        """Run the module; a package that refuses PyTorch, as where there is none."""
+        try:
+            super().exec_module(module)
+        except RuntimeError as error:
+            # gluoncv does without PyTorch, but stops where one of 2.0 or later is.
+            name = module.__name__
+            if name == "mxnet" or "." in name or "torch" not in str(error):
+                raise
+            with _without("torch"):
+                super().exec_module(module)
 
     def get_code(self, fullname: str) -> CodeType:
         """Return the code of the module, from the cache if that is current.

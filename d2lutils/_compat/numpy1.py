@@ -137,10 +137,9 @@ def _as_before(value: Any, dtype: Any, error: OverflowError) -> Any:
 
 
 def wrapping(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call NumPy's ``function`` with Python numbers that may be too large, as before.
+    """Make an array with Python numbers that may be too large, as before.
 
-    Where it makes an array they wrap around: ``full(2, -1, "uint8")``, ``uint8(-1)``.
-    Where it combines arrays, the result gets a type that holds them: ``maximum``.
+    They wrap around: ``full(2, -1, "uint8")``, ``uint8(-1)``.
     """
     try:
         return function(*args, **kwargs)
@@ -161,7 +160,19 @@ def wrapping(function: Any, *args: Any, **kwargs: Any) -> Any:
                 kwargs["dtype"] = _numpy.int64
                 return function(*args[:position], **kwargs).astype(dtype)
             return _as_before(function(*args[:position], **kwargs), dtype, error)
-        return function(*promotion.together(args), **kwargs)
+        raise
+
+
+def combined(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Combine arrays and numbers in the type they met in: ``clip``, ``maximum``."""
+    first = builtins.int(function is _numpy.where)  # its condition is no operand
+    last = getattr(function, "nin", 3)
+    named = [name for name in ("a_min", "a_max") if name in kwargs]
+    operands = args[first:last]
+    values = promotion.together(*operands, *(kwargs[name] for name in named))
+    kwargs.update(zip(named, values[len(operands) :], strict=True))
+    values = values[: len(operands)]
+    return function(*args[:first], *values, *args[last:], **kwargs)
 
 
 #: Where the type stands among the arguments of what makes arrays.
@@ -176,6 +187,19 @@ def set_item(value: Any, array: Any, key: Any) -> None:
         if not isinstance(array, _numpy.ndarray):
             raise
         array[key] = _as_before(value, array.dtype, error)
+
+
+class item:  # noqa: N801
+    """``array[key] += value`` is ``item(array, key).change(iadd, value)``.
+
+    So what is left of the operator is evaluated once, and before what is right of it.
+    """
+
+    def __init__(self, array: Any, key: Any) -> None:
+        self._array, self._key, self._current = array, key, array[key]
+
+    def change(self, function: Callable[[Any, Any], Any], value: Any) -> None:
+        set_item(function(self._current, value), self._array, self._key)
 
 
 def fill(array: Any, *args: Any, **kwargs: Any) -> Any:

@@ -20,21 +20,25 @@ _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 _Operator = Callable[[Any, Any], Any]
 
 
-def _promoting(function: _Operator) -> _Operator:
-    """Return ``function(a, b)`` after the old promotion."""
+def _promoting(function: _Operator, signed: bool = False) -> _Operator:
+    """Return ``function(a, b)`` after the old promotion.
+
+    ``signed``: uint8 and 300 met in int16, the first of NumPy's types that holds both;
+    the four rules of arithmetic took uint16.
+    """
 
     def promoting(a: Any, b: Any) -> Any:
         if isinstance(a, (np.generic, np.ndarray)):
             if type(b) in _NUMBERS or isinstance(b, (np.generic, np.ndarray)):
-                a, b = promoted(a, b)
+                a, b = promoted(a, b, signed)
         elif isinstance(b, (np.generic, np.ndarray)) and type(a) in _NUMBERS:
-            a, b = promoted(a, b)
+            a, b = promoted(a, b, signed)
         return function(a, b)
 
     return promoting
 
 
-def promoted(a: Any, b: Any) -> tuple[Any, Any]:
+def promoted(a: Any, b: Any, signed: bool = False) -> tuple[Any, Any]:
     """Return both operands, the scalars among them with the type they had."""
     ndim_a, ndim_b = np.ndim(a), np.ndim(b)
     if ndim_a and ndim_b:
@@ -43,46 +47,66 @@ def promoted(a: Any, b: Any) -> tuple[Any, Any]:
     if dtype_a.kind not in _KINDS or dtype_b.kind not in _KINDS:
         return a, b
     if ndim_a:
-        return a, _beside(dtype_a, b, dtype_b)
+        return a, _beside(dtype_a, b, dtype_b, signed)
     if ndim_b:
-        return _beside(dtype_b, a, dtype_a), b
+        return _beside(dtype_b, a, dtype_a, signed), b
     # Two scalars: a Python number counts as float64, int64 or complex128.
     return dtype_a.type(a), dtype_b.type(b)
 
 
-def _beside(array: np.dtype[Any], scalar: Any, dtype: np.dtype[Any]) -> Any:
+def _beside(
+    array: np.dtype[Any], scalar: Any, dtype: np.dtype[Any], signed: bool = False
+) -> Any:
     """Return ``scalar`` with the type it took beside an array of type ``array``."""
     if _KINDS[dtype.kind] <= _KINDS[array.kind]:
         value: Any = np.asarray(scalar)[()]
         if dtype.kind in "ui" and value >= 0 and array.kind == "i":
             value = -int(value) - 1  # as a signed number of the same size
         dtype = np.promote_types(array, np.min_scalar_type(value))
+        if signed and array.kind == dtype.kind == "u" and array != dtype:
+            other = np.dtype(f"i{dtype.itemsize}")
+            dtype = other if value <= np.iinfo(other).max else dtype
     return np.asarray(scalar).astype(dtype)[()]
 
 
-def together(values: tuple[Any, ...]) -> list[Any]:
-    """Return the operands, Python's integers with a type that holds them and arrays."""
-    kinds = [value.dtype for value in values if isinstance(value, np.ndarray)]
-    kinds = [kind for kind in kinds if kind.kind in "ui"]
-    dtype: np.dtype[Any] = np.result_type(*kinds) if kinds else np.dtype(np.int64)
-    for value in values:
-        if type(value) is int:
-            dtype = np.promote_types(
-                dtype, _beside(dtype, value, np.dtype("int64")).dtype
-            )
-    return [dtype.type(value) if type(value) is int else value for value in values]
+def together(*values: Any) -> list[Any]:
+    """Return the operands of a function, the numbers with the type they had.
+
+    Without an array among them, or with what is no number, they stay as they are.
+    """
+    arrays = [v.dtype for v in values if isinstance(v, np.ndarray) and v.ndim]
+    numbers = [v for v in values if type(v) in _NUMBERS or isinstance(v, np.generic)]
+    known = len(arrays) + len(numbers) + sum(v is None for v in values) == len(values)
+    if not known or (not arrays and all(type(v) in _NUMBERS for v in numbers)):
+        return list(values)
+    kinds = arrays or [np.asarray(v).dtype for v in numbers]
+    dtype = np.result_type(
+        *kinds
+    )  # a Python number alone is float64, int64, complex128
+    if arrays and dtype.kind in _KINDS:
+        # Those below zero first: uint8, -1 and 300 met in int16.
+        for number in sorted(numbers, key=lambda v: bool(np.real(v) >= 0)):
+            kind = np.asarray(number).dtype
+            dtype = np.promote_types(dtype, _beside(dtype, number, kind).dtype)
+    if dtype.kind not in _KINDS:
+        return list(values)
+    return [
+        v if v is None or isinstance(v, np.ndarray) else dtype.type(v) for v in values
+    ]
 
 
 add = _promoting(operator.add)
 sub = _promoting(operator.sub)
 mul = _promoting(operator.mul)
 truediv = _promoting(operator.truediv)
-floordiv = _promoting(operator.floordiv)
+floordiv = _promoting(operator.floordiv, signed=True)
 power = _promoting(operator.pow)
-mod = _promoting(operator.mod)
-and_ = _promoting(operator.and_)
-or_ = _promoting(operator.or_)
-xor = _promoting(operator.xor)
+mod = _promoting(operator.mod, signed=True)
+and_ = _promoting(operator.and_, signed=True)
+or_ = _promoting(operator.or_, signed=True)
+xor = _promoting(operator.xor, signed=True)
+lshift = _promoting(operator.lshift, signed=True)
+rshift = _promoting(operator.rshift, signed=True)
 
 
 def _in_place(function: _Operator, promoting: _Operator) -> _Operator:
@@ -91,10 +115,10 @@ def _in_place(function: _Operator, promoting: _Operator) -> _Operator:
     def in_place(a: Any, b: Any) -> Any:
         if isinstance(a, np.generic) or type(a) in _NUMBERS:
             return promoting(a, b)
-        try:
-            return function(a, b)
-        except OverflowError:  # uint8 += 300: computed in uint16, stored in uint8
-            return function(a, promoted(a, b)[1])
+        number = type(b) in _NUMBERS or isinstance(b, np.generic)
+        if number and isinstance(a, np.ndarray) and a.ndim:
+            b = promoted(a, b)[1]  # uint8 += 300: computed in uint16, stored in uint8
+        return function(a, b)
 
     return in_place
 
@@ -103,6 +127,11 @@ iadd = _in_place(operator.iadd, add)
 isub = _in_place(operator.isub, sub)
 imul = _in_place(operator.imul, mul)
 itruediv = _in_place(operator.itruediv, truediv)
+ifloordiv = _in_place(operator.ifloordiv, floordiv)
+ipower = _in_place(operator.ipow, power)
+iand_ = _in_place(operator.iand, and_)
+ior_ = _in_place(operator.ior, or_)
+ixor = _in_place(operator.ixor, xor)
 
 
 def _comparing(function: _Operator) -> _Operator:

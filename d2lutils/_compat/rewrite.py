@@ -23,11 +23,14 @@ _HELPERS = {
     "d2lutils._compat.text": ("as_str", "as_repr", "formatted", "modulo"),
     "d2lutils._compat.promotion": (
         *("add", "sub", "mul", "truediv", "floordiv", "power"),
-        *("and_", "or_", "xor"),
-        *("iadd", "isub", "imul", "itruediv", "equal", "not_equal"),
+        *("mod", "and_", "or_", "xor", "lshift", "rshift"),
+        *("iadd", "isub", "imul", "itruediv", "ifloordiv", "ipower"),
+        *("iand_", "ior_", "ixor", "equal", "not_equal"),
         *("as_float", "as_int", "as_scalars"),
     ),
-    "d2lutils._compat.numpy1": ("rebuilt", "fallback", "wrapping", "set_item", "fill"),
+    "d2lutils._compat.numpy1": (
+        *("rebuilt", "fallback", "wrapping", "combined", "set_item", "item", "fill"),
+    ),
     "d2lutils._compat.processes": ("context",),
 }
 _PREFIX = "_d2lutils_"
@@ -44,11 +47,15 @@ _OPERATORS = {
     ast.BitAnd: "and_",
     ast.BitOr: "or_",
     ast.BitXor: "xor",
+    ast.LShift: "lshift",
+    ast.RShift: "rshift",
 }
-# Functions of NumPy that refuse integers which do not fit, since NumPy 2.
+# Functions of NumPy that make arrays, and refuse integers which do not fit.
 _INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _STRICT = {*_INTEGERS, *("asarray", "ascontiguousarray", "full", "full_like", "arange")}
-_STRICT |= {"clip", "where", "minimum", "maximum", "add", "subtract", "multiply"}
+# Functions of NumPy in which Python's numbers have no type of their own, since NumPy 2.
+_COMBINING = {"clip", "where", "minimum", "maximum", "fmin", "fmax", "power"}
+_COMBINING |= {"add", "subtract", "multiply", "divide", "true_divide"}
 # Stubs of operators that MXNet's build generated: long, and nothing to change in them.
 _GENERATED = re.compile(r"/gen_\w+\.py$")
 
@@ -234,9 +241,13 @@ class _Rewriter:
             elif function.attr == "fill":
                 node.func = self._name("fill", function)
                 node.args.insert(0, function.value)
-            elif function.attr in _STRICT and isinstance(function.value, ast.Name):
+            elif function.attr in _STRICT | _COMBINING and isinstance(
+                function.value, ast.Name
+            ):
                 if function.value.id in ("np", "_np", "onp", "numpy"):
-                    node.func = self._name("wrapping", function)
+                    strict = function.attr in _STRICT
+                    helper = "wrapping" if strict else "combined"
+                    node.func = self._name(helper, function)
                     node.args.insert(0, function)
             elif (
                 function.attr == "__repr__"
@@ -276,10 +287,11 @@ class _Rewriter:
         if helper is None:
             return node
         sides = (node.left, node.right)
-        if helper == "modulo":
-            plain = any(_is_number(side) for side in sides)
-        else:
-            plain = all(map(_is_number, sides)) or any(map(_is_sequence, sides))
+        plain = all(map(_is_number, sides))
+        if helper == "modulo" and any(map(_is_number, sides)):
+            helper = "mod"  # no value becomes text otherwise than it did
+        if helper != "modulo":
+            plain = plain or any(map(_is_sequence, sides))
         return node if plain else self._wrapped(helper, *sides)
 
     def _compare(self, node: ast.Compare) -> ast.expr:
@@ -302,17 +314,25 @@ class _Rewriter:
         return ast.copy_location(ast.Expr(call), node)
 
     def _aug_assign(self, node: ast.AugAssign) -> ast.stmt:
-        """``x += y`` and ``self.x += y``."""
+        """``x += y``, ``self.x += y`` and ``x[key] += y``."""
         helper = "i" + _OPERATORS.get(type(node.op), "")
         target = node.target
-        simple = isinstance(target, ast.Name) or (
-            isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name)
-        )
-        if (
-            helper not in _HELPERS["d2lutils._compat.promotion"]
-            or not simple
-            or _is_sequence(node.value)
+        if helper not in _HELPERS["d2lutils._compat.promotion"] or _is_sequence(
+            node.value
         ):
+            return node
+        if isinstance(target, ast.Subscript):
+            item = self._wrapped("item", target.value, _as_value(target.slice))
+            change = ast.copy_location(
+                ast.Attribute(item, "change", ast.Load()), target
+            )
+            call = ast.Call(change, [self._name(helper, target), node.value], [])
+            call = ast.copy_location(call, target)
+            return ast.copy_location(ast.Expr(call), node)
+        owner = target
+        while isinstance(owner, ast.Attribute):
+            owner = owner.value
+        if not isinstance(owner, ast.Name):
             return node
         current = copy.copy(target)
         current.ctx = ast.Load()

@@ -632,6 +632,7 @@ def test_bytecode_is_cached_and_a_damaged_cache_is_ignored() -> None:
 # --- integers that do not fit ---------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:NumPy will stop:DeprecationWarning")
 def test_integers_that_do_not_fit_wrap_in_mxnets_modules() -> None:
     names = compiled(
         """
@@ -646,6 +647,8 @@ def test_integers_that_do_not_fit_wrap_in_mxnets_modules() -> None:
         a[1:3] = [300, 5]
         a[-1:, ...] = 256 + 7
         table = np.zeros((2, 2), "int8"); table[:, 1] = 200; table[0, None] += 1
+        byte_row = byte(5, 7); byte_row[0] += 300; byte_row[1:] *= 256 + 2
+        byte_row[:1] -= np.int64(1)
         filled = byte(0); filled.fill(-2)
         summed = byte(1); summed += 300
         items = {}
@@ -653,6 +656,10 @@ def test_integers_that_do_not_fit_wrap_in_mxnets_modules() -> None:
         items[(1,)] = -1
         wider = [np.maximum(byte(1), 300), np.where(byte(1) > 0, byte(1), -1),
                  np.clip(byte(5), -1, 300), byte(7) & 257, byte(1) | 256, byte(1) - -1]
+        combined = [np.clip(byte(5), 0, np.int64(9)), np.clip(byte(5), 0, a_max=300),
+                    np.minimum(np.float32(1), 1.5), np.clip(byte(5), None, 40000),
+                    np.where(byte(1) > 0, np.ones(1, "float16"), np.float64(2)),
+                    byte(3) << 1, byte(3) % 40000, byte(3) // 300, np.clip(5, 1, 3)]
         """
     )
     made = [np.asarray(value).tolist() for value in names["made"]]
@@ -667,7 +674,56 @@ def test_integers_that_do_not_fit_wrap_in_mxnets_modules() -> None:
     values = [value.tolist() for value in names["wider"]]
     assert values == [[300], [1], [5], [1], [257], [2]]
     dtypes = [str(value.dtype) for value in names["wider"]]
-    assert dtypes[:2] + dtypes[5:] == ["uint16", "int16", "int16"]
+    assert dtypes == ["uint16", "int16", "int16", "int16", "int16", "int16"]
+    assert names["byte_row"].tolist() == [48, 14]
+    dtypes = [str(value.dtype) for value in names["combined"]]
+    kinds = ["uint8", "uint16", "float64", "uint16", "float16"]
+    assert dtypes == [*kinds, "uint8", "uint16", "int16", "int64"]
+
+
+def test_items_are_assigned_as_python_does() -> None:
+    """The order of evaluation, each once; all kinds of keys; others' errors."""
+    source = """
+        import numpy as np
+        seen = []
+        def see(name, value):
+            seen.append(name)
+            return value
+        items = {"a": [1], "b": 2}
+        see("target", items)[see("key", "b")] = see("value", 3)
+        see("target", items)[see("key", "b")] += see("value", 4)
+        items["a"] += [5]
+        items["a"] += (6,)
+        items["f"] = 1.0
+        items["f"] += np.float32(0.1)
+        listed = [0, 1, 2, 3]
+        listed[::-2] = [7, 8]
+        listed[1:1] += [9]
+        array = np.arange(6.0).reshape(2, 3)
+        array[array > 4] = 0
+        array[..., None][1, ::-1, 0] += [10, 20, 30]
+        class Owner:
+            pass
+        self = Owner(); self.a = Owner(); self.a.b = np.float32(0); self.a.n = [0]
+        self.a.b += 1e-9
+        self.a.n[0] -= 1
+        errors = []
+        for place, key, value in ((3, 0, 1), ([], 0, 1), ({}, [], 1), ({}, "k", 1)):
+            try:
+                place[key] += value
+            except Exception as error:
+                errors.append(type(error).__name__)
+        """
+    rewritten, plain = compiled(source), dict[str, Any]()
+    exec(textwrap.dedent(source), plain)
+    assert rewritten["seen"] == plain["seen"]
+    assert rewritten["items"]["a"] == plain["items"]["a"] == [1, 5, 6]
+    assert rewritten["items"]["f"] == 1 + float(np.float32(0.1))
+    assert rewritten["listed"] == plain["listed"] == [0, 9, 8, 2, 7]
+    assert (rewritten["array"] == plain["array"]).all()
+    assert rewritten["self"].a.n == [-1]
+    assert rewritten["self"].a.b == 1e-9
+    assert rewritten["errors"] == plain["errors"]
 
 
 @pytest.mark.parametrize(
@@ -785,6 +841,17 @@ def test_a_package_that_is_named_gets_what_mxnet_gets(tmp_path: Path) -> None:
         "newer = LooseVersion('2.10') > LooseVersion('2.9')\n"
         "def fails():\n    raise RuntimeError\n"
     )
+    (tmp_path / "halved.py").write_text(  # stops at a new PyTorch, takes none
+        "import sys\n"
+        "if sys.modules.get('torch', 1): raise RuntimeError('Legacy torch==2.15')\n"
+        "try:\n    import torch\nexcept ImportError:\n    torch = None\n"
+    )
+    (tmp_path / "silent").mkdir()
+    (tmp_path / "silent" / "__init__.py").write_text(
+        "try:\n    from . import part\nexcept ImportError:\n    pass\n"
+        "raise ImportError('missing `mxnet` & `torch`')\n"
+    )
+    (tmp_path / "silent" / "part.py").write_text("import no_such_module\n")
     code = """
         from d2lutils import compat
         def refused(kind, *names):
@@ -806,6 +873,14 @@ def test_a_package_that_is_named_gets_what_mxnet_gets(tmp_path: Path) -> None:
             onmxnet.part.fails()
         except RuntimeError as error:
             assert traceback.extract_tb(error.__traceback__)[-1].lineno == 6
+        compat.also("halved", "silent")
+        import halved, sys
+        assert halved.torch is None
+        assert "torch" not in sys.modules or sys.modules["torch"] is not None
+        try:
+            import silent
+        except ImportError as error:
+            assert error.__cause__.name == "no_such_module"
         import pytest
         assert "imported already" in refused(ImportError, "pytest")
         """
