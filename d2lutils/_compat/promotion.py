@@ -113,6 +113,8 @@ def _in_place(function: _Operator, promoting: _Operator) -> _Operator:
     """Return ``a = function(a, b)``; only what is no array gets a new type."""
 
     def in_place(a: Any, b: Any) -> Any:
+        if type(a) is type(b) is int:  # counters
+            return function(a, b)
         if isinstance(a, np.generic) or type(a) in _NUMBERS:
             return promoting(a, b)
         number = type(b) in _NUMBERS or isinstance(b, np.generic)

@@ -329,7 +329,7 @@ class _Rewriter:
             call = ast.Call(change, [self._name(helper, target), node.value], [])
             call = ast.copy_location(call, target)
             return ast.copy_location(ast.Expr(call), node)
-        owner = target
+        owner: ast.expr = target
         while isinstance(owner, ast.Attribute):
             owner = owner.value
         if not isinstance(owner, ast.Name):
