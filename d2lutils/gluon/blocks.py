@@ -37,13 +37,17 @@ class _Conv1D(nn.Conv1D):
     MXNet 1.9.1 re-orders the kernel of a 1-D convolution in inference.
     Assigning to it then fails, asynchronously, with "Check failed:
     to.IsDefaultData()", and the old kernel runs on. A copy of it may be
-    re-ordered.
+    re-ordered. In training nothing is, and no copy is kept; a graph is
+    for both.
     """
 
     def hybrid_forward(
         self, F: Any, x: Any, weight: Any, bias: Any = None
     ) -> Any:
-        return super().hybrid_forward(F, x, weight * 1, bias)
+        training = mx.autograd.is_training()
+        if isinstance(x, mx.sym.Symbol) or not training:
+            weight = weight * 1
+        return super().hybrid_forward(F, x, weight, bias)
 
 
 _CONV = {1: _Conv1D, 2: nn.Conv2D}
