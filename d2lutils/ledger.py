@@ -67,7 +67,8 @@ class Entry:
 
     The rest is in bytes, for the whole batch: `activations` is the layer's output, if
     anything keeps it for the backward pass; `indices`, `masks` and `statistics` are
-    what a max pooling, a dropout and a batch norm keep besides.
+    what a max pooling, a dropout and a batch norm keep besides, and with the last the
+    copy of its kernel of a 1-D convolution in this package's Gluon blocks.
     """
 
     path: str
@@ -416,9 +417,29 @@ _KEEPS: dict[str, dict[str, _Keeps]] = {
 }
 
 
+# Gluon's operations that keep nothing, also as functions between layers; what joins
+# and cuts, adds, and multiplies by a number. NumPy's sums keep both of their terms.
+_FREE = {
+    *("Flatten", "Reshape", "SliceChannel", "SwapAxis", "_copy", "expand_dims"),
+    *("slice", "slice_axis", "squeeze", "stack", "transpose", "mean"),
+    *("add_n", "broadcast_add", "broadcast_sub", "elemwise_add", "elemwise_sub"),
+    *("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar"),
+    *("_np_reshape", "_np_transpose", "_npi_concatenate", "_npi_mean", "_split_v2"),
+    *("_npi_add_scalar", "_npi_subtract_scalar", "_npi_rsubtract_scalar"),
+    *("_npi_multiply_scalar", "_npi_true_divide_scalar"),
+}
+
+
+_READERS = ("BatchNorm", "Convolution", "Deconvolution", "FullyConnected", "Pooling")
+
+
 def _keeps(framework: str, layer: Any) -> _Keeps | None:
     """What the backward pass of a layer needs, or None if no rule says so."""
     kind = bare_kind(layer)
+    if kind == "Linear" and not layer.weight.requires_grad:
+        return _NOTHING  # the others keep as much for any one of their gradients
+    if kind == "BatchNorm" and not getattr(layer, "training", True):
+        return _INPUT if layer.running_mean is not None else _NORM
     if kind in ("Conv", "Dense") and getattr(layer, "act", None) is not None:
         after = _keeps(framework, layer.act)
         # What would be kept between the two is nobody's output.
@@ -446,7 +467,8 @@ def _pads(layer: Any) -> bool:
 
 def _plain_dropout(layer: Any) -> bool:
     """Whether a dropout has a mask of the size of its input."""
-    return type(layer).__name__ == "Dropout" and not getattr(layer, "_axes", ())
+    kind = next((k for k in type(layer).__mro__ if from_framework(k)), type(layer))
+    return kind.__name__ == "Dropout" and not getattr(layer, "_axes", ())
 
 
 # Work of one call: of the layer, its inputs' shapes and its first output's shape.
@@ -657,11 +679,15 @@ def _leaves(
     return found
 
 
-def _shapes(arrays: Any) -> list[tuple[int, ...]]:
-    """The shapes of arrays in nested tuples and lists, one after the other."""
+def _arrays(arrays: Any) -> list[Any]:
+    """The arrays in nested tuples and lists, one after the other."""
     if isinstance(arrays, (tuple, list)):
-        return [shape for array in arrays for shape in _shapes(array)]
-    return [tuple(arrays.shape)] if hasattr(arrays, "shape") else []
+        return [one for array in arrays for one in _arrays(array)]
+    return [arrays] if hasattr(arrays, "shape") else []
+
+
+def _shapes(arrays: Any) -> list[tuple[int, ...]]:
+    return [tuple(array.shape) for array in _arrays(arrays)]
 
 
 class _UnknownWorkError(Exception):
@@ -784,53 +810,92 @@ class _Keeper:
         self.kept: dict[Hashable, int] = {}
         self.alive: list[Any] = []  # or their memory could be used again
         self.missing = ""
+        self.inside: set[str] = set()  # Gluon's operations, by their nodes' names
+
+    def _operations(self, arrays: Any) -> dict[str, tuple[str, list[str]]]:
+        """Gluon's recorded operations on the way to the arrays."""
+        found: dict[str, tuple[str, list[str]]] = {}
+        for array in _arrays(arrays):
+            found |= self.adapter.operations(array)
+        return found
+
+    def between(self, outputs: list[Any]) -> list[str]:
+        """Kinds of Gluon's operations outside layers that may keep something."""
+        found = self._operations(outputs)
+        outside = {name: kind for name, (kind, _) in found.items()}
+        # A ReLU keeps its output, which is counted where a layer keeps its input.
+        counted = set()
+        for name in outside.keys() & self.inside:
+            kind, reads = found[name]
+            if kind in _READERS:
+                counted.add(reads[0])
+            del outside[name]
+        kinds = {
+            kind
+            for name, kind in outside.items()
+            if kind not in ("relu", "_npx_relu") or name not in counted
+        }
+        return sorted(kinds - _FREE)
 
     def hook(self, path: str, layer: Any, rate: float | None) -> Callable[..., Any]:
         """A forward hook for the layer at a path; `rate` is a dropout's."""
 
         def record(_layer: Any, inputs: Any, output: Any) -> Any:
             keeps = _keeps(self.framework, layer)
-            if keeps is not None and keeps.mask and rate == 1:
-                keeps = None  # all zeros, without a mask
-            if not hasattr(inputs[0], "shape") or not hasattr(output, "shape"):
-                keeps = None  # several arrays at once
-            if keeps is None:
+            replaced = None
+            # One that is frozen in evaluation mode drops nothing.
+            drops = rate and getattr(layer, "training", True)
+            if keeps is not None and keeps.mask:
+                if rate == 1:
+                    keeps = None  # all zeros, without a mask
+                elif not drops:
+                    keeps = _NOTHING
+                elif hasattr(output, "clone"):
+                    # PyTorch's dropout, switched off here, returned its very input.
+                    output = replaced = output.clone()
+            outputs = _arrays(output)
+            self.alive += [*inputs, output]
+            index = len(self.paths)
+            self.paths.append(path)
+            self.own.append({})
+            for array in outputs:
+                self.producers.setdefault(self.adapter.block_of(array)[0], index)
+            if isinstance(self.adapter, GluonNet):
+                if from_framework(type(layer)) and not getattr(layer, "act", None):
+                    self.inside |= {self.adapter.operation(a) for a in outputs}
+                else:  # several operations
+                    made, read = map(self._operations, (outputs, inputs))
+                    self.inside |= made.keys() - read.keys()
+            if not any(map(self.adapter.is_recorded, outputs)):
+                return replaced  # nothing before it is trained
+            if keeps is None or not all(
+                hasattr(a, "shape") for a in (inputs[0], output)
+            ):
                 kind = type(layer).__name__.lstrip("_")
                 self.missing = self.missing or (
                     f"no rule for what training keeps of {path or 'the net'} ({kind})"
                 )
                 return None
-            replaced = None
-            if keeps.mask and not rate:
-                keeps = _NOTHING
-            elif keeps.mask and hasattr(output, "clone"):
-                # PyTorch's dropout, switched off here, returned its very input.
-                output = replaced = output.clone()
-            self.alive += [*inputs, output]
-            index = len(self.paths)
-            self.paths.append(path)
-            (read, read_size), (made, size) = map(
-                self.adapter.block_of, (inputs[0], output)
-            )
-            # What works in place makes what it got.
-            if made not in self.producers or keeps.output:
-                self.producers[made] = index
             if keeps.input:
-                self.kept[read] = read_size
+                read, size = self.adapter.block_of(inputs[0])
+                self.kept[read] = size
             if keeps.output:
+                made, size = self.adapter.block_of(output)
                 self.kept[made] = size
+                self.producers[made] = index  # also in place
             numbers, item = prod(output.shape), _itemsize(output)
             on_gpu = bool(getattr(output, "is_cuda", False))
             axis = getattr(layer, "_kwargs", {}).get("axis", 1)
             channels = output.shape[axis] if keeps.statistics else 0
-            self.own.append(
-                {
-                    "activations": _copies(self.framework, layer, output),
-                    "indices": keeps.indices * numbers,
-                    "masks": (1 if on_gpu else item) * numbers * keeps.mask,
-                    "statistics": item * keeps.statistics * channels,
-                }
-            )
+            fixed = keeps.statistics * channels
+            if self.framework == "gluon" and type(layer).__name__ == "_Conv1D":
+                fixed += prod(layer.weight.shape)  # this package's computes with a copy
+            self.own[index] = {
+                "activations": _copies(self.framework, layer, output),
+                "indices": keeps.indices * numbers,
+                "masks": (1 if on_gpu else item) * numbers * keeps.mask,
+                "statistics": item * fixed,
+            }
             return replaced
 
         return record
@@ -914,7 +979,8 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
         with adapter.undisturbed(), _hooked(adapter, net, make):
             if double and isinstance(adapter, GluonNet):
                 adapter.cast("float64")
-            inputs, saved = adapter.train(zeros)
+            inputs, outputs, saved = adapter.train(zeros)
+            between = keeper.between(outputs) if isinstance(adapter, GluonNet) else []
     except Exception as error:
         result.unknown["kept"] = f"the net fails in training: {checks.reason(error)}"
         return
@@ -924,19 +990,25 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
     if keeper.paths != [entry.path for entry in result.entries]:
         result.unknown["kept"] = "other layers run in training than in inference"
         return
+    if between:
+        result.unknown["kept"] = (
+            f"no rule for what {', '.join(between)} between the layers makes training "
+            "keep; gluon.memory.kept_bytes measures it"
+        )
+        return
     if double:
         keeper.kept = {key: size // 2 for key, size in keeper.kept.items()}
         for own in keeper.own:
             own |= {name: n // 2 for name, n in own.items() if name != "indices"}
     found = sum(keeper.kept.values()) + sum(
-        own["activations"] + own["indices"] + own["statistics"] for own in keeper.own
+        count for own in keeper.own for kind, count in own.items() if kind != "masks"
     )
     if saved is not None and saved != found:
         # A dropout is off here and its mask missing, on both sides.
         result.unknown["kept"] = (
             f"the rules for the layers say {found:,} bytes, but PyTorch saves "
-            f"{saved:,}: something besides whole layers, such as a functional call, a "
-            "padding mode or a frozen parameter, changes what training keeps"
+            f"{saved:,}: something besides whole layers, such as a functional call or "
+            "a padding mode, changes what training keeps"
         )
         return
     given = {adapter.block_of(x)[0] for x in inputs}
@@ -951,10 +1023,7 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
     result.entries = [
         replace(
             entry,
-            activations=count + own["activations"],
-            indices=own["indices"],
-            masks=own["masks"],
-            statistics=own["statistics"],
+            **{**own, "activations": count + own.get("activations", 0)},
         )
         for entry, count, own in zip(
             result.entries, activations, keeper.own, strict=True
@@ -967,11 +1036,12 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
 
     What is done outside layers, such as a sum, is seen only through the layers that
     read it. In PyTorch on a CPU the bytes that training keeps are held against what
-    autograd really saves, and refused if they differ; a Gluon net that calls functions
-    in place of layers may keep more than the ledger says (`gluon.memory.kept_bytes`
-    measures it). The rules are those of a CPU, but for PyTorch's dropout mask. Branches
-    that stochastic depth might drop are all there. The net gets one input: zeros of its
-    own dtype, or whole numbers where its first layer is an embedding.
+    autograd really saves, and refused if they differ; so is a Gluon net with functions
+    between its layers that may keep more (`gluon.memory.kept_bytes` measures it). The
+    multiply-adds of a function are not seen, such as a product with the weight of a
+    layer that also ran. The rules are those of a CPU, but for PyTorch's dropout mask.
+    Branches that stochastic depth might drop are all there. The net gets one input:
+    zeros of its own dtype, or whole numbers where its first layer is an embedding.
 
     The work of a layer follows from what it was made with and the shapes of its input
     and output, wherever its weights are stored. A class of one's own counts by the
@@ -997,11 +1067,8 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
     owner = "ledger"
     shape = checks.shape_of(owner, "input_shape", input_shape)
     adapter = net_of(owner, "net", net)
-    # Where the first layer looks something up, zeros are places.
     leaves = _leaves(net)
-    kind = next((_rule_of(layer)[0] for _, layer in leaves.values()), "")
-    whole = kind in ("Embedding", "EmbeddingBag")
-    zeros = [np.zeros(shape, dtype="int64" if whole else "float32")]
+    zeros = [adapter.example(shape)]
     entries: list[Entry] = []
     try:
         adapter.settle(zeros)

@@ -192,9 +192,25 @@ class Net:
         """The same number for the same parameter, wherever it is used."""
         raise NotImplementedError
 
-    def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
-        """One forward pass in training mode, recorded for a backward pass: the inputs
-        as the framework's arrays, and the bytes that autograd saved, if it tells."""
+    def train(
+        self, inputs: Sequence[np.ndarray]
+    ) -> tuple[list[Any], list[Any], int | None]:
+        """One forward pass in training mode, recorded for a backward pass: inputs and
+        outputs as the framework's arrays, and the bytes that autograd saved, if it
+        tells."""
+        raise NotImplementedError
+
+    def itemsize(self) -> int:
+        """Bytes of a number of the net."""
+        raise NotImplementedError
+
+    def is_recorded(self, array: Any) -> bool:
+        """Whether a backward pass reaches an array: something before it is trained."""
+        raise NotImplementedError
+
+    def example(self, shape: Sequence[int]) -> np.ndarray:
+        """Zeros to run the net on: whole numbers, which are places, where its first
+        layer looks something up."""
         raise NotImplementedError
 
     def undisturbed(self, dropout: bool = False) -> AbstractContextManager[None]:
@@ -307,13 +323,24 @@ class TorchNet(Net):
     def identity(self, tensor: Any) -> int:
         return id(self._tensor(tensor))
 
-    def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
+    def train(
+        self, inputs: Sequence[np.ndarray]
+    ) -> tuple[list[Any], list[Any], int | None]:
         self.net.train()
         arrays = self._arrays(inputs, self.dtype(), False)
         with self.torch.enable_grad(), self.saved() as saved:
-            self._call(arrays)
+            outputs = self._call(arrays)
         on_cpu = all(a.device.type == "cpu" for a in arrays)
-        return arrays, sum(saved.values()) if on_cpu else None
+        return arrays, outputs, sum(saved.values()) if on_cpu else None
+
+    def itemsize(self) -> int:
+        return getattr(self.torch, self.dtype()).itemsize
+
+    def is_recorded(self, array: Any) -> bool:
+        return bool(array.requires_grad)
+
+    def example(self, shape: Sequence[int]) -> np.ndarray:
+        return _example(self.net.modules(), shape)
 
     @contextmanager
     def saved(self) -> Iterator[dict[Hashable, int]]:
@@ -517,9 +544,10 @@ class TorchNet(Net):
         return sgd.step
 
     def zeros(self, shape: Sequence[int]) -> Any:
-        """Zeros of the net's dtype, on its device."""
-        self.settle([np.zeros(shape, dtype="float32")])
-        (x,) = self._arrays([np.zeros(shape, dtype="float32")], self.dtype(), False)
+        """Zeros of the net's dtype, or whole numbers, on its device."""
+        inputs = [self.example(shape)]
+        self.settle(inputs)
+        (x,) = self._arrays(inputs, self.dtype(), False)
         return x
 
     @contextmanager
@@ -628,12 +656,42 @@ class GluonNet(Net):
     def identity(self, tensor: Any) -> int:
         return id(tensor)
 
-    def train(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], int | None]:
+    def train(
+        self, inputs: Sequence[np.ndarray]
+    ) -> tuple[list[Any], list[Any], int | None]:
         arrays = self._arrays(inputs)
         with self.mx.autograd.record():
-            self._call(arrays)
+            outputs = self._call(arrays)
         self.mx.nd.waitall()
-        return arrays, None
+        return arrays, outputs, None
+
+    def itemsize(self) -> int:
+        first = self.first()
+        return np.dtype("float32" if first is None else first.dtype).itemsize
+
+    def is_recorded(self, array: Any) -> bool:
+        return self.recorded(array) is not None
+
+    def example(self, shape: Sequence[int]) -> np.ndarray:
+        return _example(self.blocks, shape)
+
+    def operation(self, array: Any) -> str:
+        """The name of the operation that made an array, empty if none was recorded."""
+        graph = self.recorded(array)
+        return graph.name if graph is not None else ""
+
+    def operations(self, array: Any) -> dict[str, tuple[str, list[str]]]:
+        """What was recorded on the way to an array: by the name of each operation its
+        kind and the names of those whose outputs it reads."""
+        graph = self.recorded(array)
+        nodes = json.loads(graph.tojson())["nodes"] if graph is not None else []
+        found = {}
+        for node in nodes:
+            if node["op"] != "null":
+                is_relu = node.get("attrs", {}).get("act_type") == "relu"
+                reads = [nodes[place]["name"] for place, *_ in node["inputs"]]
+                found[node["name"]] = ("relu" if is_relu else node["op"], reads)
+        return found
 
     def window(self, layer: Any) -> dict[str, Sequence[int]]:
         numbers = layer._kwargs
@@ -764,7 +822,7 @@ class GluonNet(Net):
         with self.mx.autograd.record():
             outputs = self._call(arrays)
         plain = [self.values(o) for o in outputs]
-        recorded = [self._recorded(o) for o in outputs]
+        recorded = [self.recorded(o) for o in outputs]
         if self.deadly is None:
             graph = "".join(s.tojson().lower() for s in recorded if s is not None)
             self.deadly = "concat" in graph or "cachedop" in graph
@@ -788,7 +846,7 @@ class GluonNet(Net):
             },
         }
 
-    def _recorded(self, output: Any) -> Any:
+    def recorded(self, output: Any) -> Any:
         """The graph on the way to an output; None if it has no gradient."""
         try:
             return self.mx.autograd.get_symbol(output)
@@ -821,9 +879,10 @@ class GluonNet(Net):
         self.net.hybridize(active, **({"static_alloc": True} if active else {}))
 
     def zeros(self, shape: Sequence[int]) -> Any:
-        """Zeros of the net's dtype, on its device."""
-        self.settle([np.zeros(shape, dtype="float32")])
-        (x,) = self._arrays([np.zeros(shape, dtype="float32")])
+        """Zeros of the net's dtype, or whole numbers, on its device."""
+        inputs = [self.example(shape)]
+        self.settle(inputs)
+        (x,) = self._arrays(inputs)
         return x
 
     @contextmanager
@@ -886,6 +945,17 @@ def _rates(layers: Iterable[Any], dropout: bool) -> list[tuple[Any, str, float]]
                 if isinstance(rate, (int, float)) and rate > 0
             ]
     return found
+
+
+def _example(layers: Iterable[Any], shape: Sequence[int]) -> np.ndarray:
+    """Zeros for the first of a net's layers."""
+    for layer in layers:
+        names = {bare_name(kind) for kind in type(layer).__mro__}
+        if names & {"Embedding", "EmbeddingBag"}:
+            return np.zeros(shape, dtype="int64")
+        if not (getattr(layer, "_children", None) or getattr(layer, "_modules", None)):
+            break
+    return np.zeros(shape, dtype="float32")
 
 
 def _kinds(rates: list[tuple[Any, str, float]]) -> Counter[str]:

@@ -112,9 +112,10 @@ def _lifetimes(
                 f"{owner}: the shapes inside net cannot be inferred: "
                 f"{checks.reason(error)}"
             ) from error
-    operations, sizes, held = _operations(graph, shapes, x)
-    itemsize = np.dtype(x.dtype).itemsize
-    return Lifetimes(operations, sizes, held, itemsize)
+    itemsize = adapter.itemsize()
+    operations, sizes, held = _operations(graph, shapes, x, itemsize)
+    whole = {"data"} if np.issubdtype(x.dtype, np.integer) else set()
+    return Lifetimes(operations, sizes, held, itemsize, whole)
 
 
 def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
@@ -296,7 +297,7 @@ _VIEWS |= {"_copy", "Dropout"}  # which does nothing in inference
 
 
 def _operations(
-    graph: Any, shapes: Sequence[Any], x: Any
+    graph: Any, shapes: Sequence[Any], x: Any, itemsize: int
 ) -> tuple[list[Operation], dict[Hashable, int], list[Hashable]]:
     """The operations of a graph, sizes in bytes, what callers hold."""
     description = json.loads(graph.tojson())
@@ -305,7 +306,6 @@ def _operations(
     keys: dict[tuple[int, int], Hashable] = {}
     operations = []
     by_name = dict(zip(internals, shapes, strict=True))
-    itemsize = np.dtype(x.dtype).itemsize
     for i, node in enumerate(description["nodes"]):
         if node["op"] == "null":
             if node["name"] == "data":

@@ -87,7 +87,7 @@ def _lifetimes(
         recorder.operations,
         recorder.sizes,
         held,
-        x.element_size(),
+        adapter.itemsize(),
         recorder.whole,
     )
 

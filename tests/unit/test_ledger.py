@@ -725,9 +725,9 @@ class TestKernelsOfEachExample:
 
     def test_resnet(self, half: int) -> None:
         net = (gluon_resnet, torch_resnet)[half].ResNet
-        plain = ledger(self.ready(net(20)), (1, 3, 32, 32))
-        gated = ledger(self.ready(net(20, reduction=16)), (1, 3, 32, 32))
-        mixed = ledger(self.ready(net(20, num_experts=4)), (1, 3, 32, 32))
+        plain = ledger(self.ready(net(20)), (1, 3, 8, 8))
+        gated = ledger(self.ready(net(20, reduction=16)), (1, 3, 8, 8))
+        mixed = ledger(self.ready(net(20, num_experts=4)), (1, 3, 8, 8))
         assert plain.parameters == 272_474
         assert mixed.parameters == 1_076_834
         # Of each kernel of the blocks, four to mix; of each routing, its weights.
@@ -1015,7 +1015,7 @@ class TestConstants:
         """He et al., 2016: the zoo's first norm has neither scale nor shift."""
         net = mx.gluon.model_zoo.vision.resnet18_v2()
         net.initialize()
-        assert ledger(net, (1, 3, 224, 224)).parameters == 11_687_848
+        assert ledger(net, (1, 3, 32, 32)).parameters == 11_687_848
 
     def test_mask(self) -> None:
         """A net of random connections keeps its mask among its parameters."""
@@ -1064,12 +1064,130 @@ def test_numpy_arrays() -> None:
     mx.npx.set_np()
     try:
         assert book() == expected
+        net = GluonChunks(8, 8, 3, rank=2)
+        net.initialize()
+        with pytest.raises(ValueError, match="_npi_add between the layers"):
+            _ = ledger(net, (1, 8, 5, 5)).kept
     finally:
         mx.npx.reset_np()
 
 
+def some_layers(half: str) -> Any:
+    """A net whose layers 0, 1, 5, 6, 8 and 10 have parameters."""
+    if half == "gluon":
+        return gluon_sequence(
+            gnn.Conv2D(4, 3, in_channels=3),
+            gnn.BatchNorm(in_channels=4),
+            gnn.Activation("relu"),
+            gnn.MaxPool2D(2),
+            gnn.Dropout(0.5),
+            gnn.Conv2D(4, 1, in_channels=4, activation="relu"),
+            gnn.PReLU(),
+            gnn.Flatten(),
+            gnn.Dense(5, in_units=36),
+            gnn.Activation("sigmoid"),
+            gnn.Dense(2, in_units=5),
+        )
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.5),
+        nn.Conv2d(4, 4, 1),
+        nn.PReLU(),
+        nn.Flatten(),
+        nn.Linear(36, 5),
+        nn.Sigmoid(),
+        nn.Linear(5, 2),
+    )
+
+
+WITH_PARAMETERS = {0, 1, 5, 6, 8, 10}
+
+
+def freeze(layer: Any, role: str = "") -> None:
+    """All parameters of a layer, or those whose names have a part."""
+    if isinstance(layer, nn.Module):
+        for name, parameter in layer.named_parameters():
+            if role in name:
+                parameter.requires_grad_(False)
+    else:
+        for name, parameter in layer.collect_params().items():
+            if role in name:
+                parameter.grad_req = "null"
+
+
+class TestFrozen:
+    """What needs no gradient keeps nothing, measured."""
+
+    SHAPE = (2, 3, 9, 9)
+
+    def check(self, half: str, net: Any) -> int:
+        measured = kept_bytes if half == "gluon" else torch_kept_bytes
+        kept = ledger(net, self.SHAPE).kept
+        assert kept == measured(net, self.SHAPE)
+        return kept
+
+    @pytest.mark.parametrize("first", [1, 2, 6, 9, 11])
+    def test_from_the_front(self, half: str, first: int) -> None:
+        net = some_layers(half)
+        before = self.check(half, net)
+        for layer in list(net)[:first]:
+            freeze(layer)
+        kept = self.check(half, net)
+        assert kept < before
+        assert (kept == 0) == (first == 11)
+
+    @pytest.mark.parametrize("role", ["", "weight", "bias"])
+    def test_one_layer(self, half: str, role: str) -> None:
+        for index in (1, 5, 8) if half == "pytorch" else (5,):
+            net = some_layers(half)
+            freeze(net[index], role)
+            self.check(half, net)
+
+    def test_all_but_one(self, half: str) -> None:
+        for index in WITH_PARAMETERS if half == "pytorch" else {1, 8}:
+            net = some_layers(half)
+            for other in WITH_PARAMETERS - {index}:
+                freeze(net[other])
+            freeze(net[index], "weight")
+            self.check(half, net)
+
+    def test_norm_and_dropout_in_evaluation(self) -> None:
+        class Norm(nn.BatchNorm2d):
+            def train(self, mode: bool = True) -> Any:
+                return super().train(False)
+
+        class Dropout(nn.Dropout):
+            def train(self, mode: bool = True) -> Any:
+                return super().train(False)
+
+        net = some_layers("pytorch")
+        net[1], net[4] = Norm(4).requires_grad_(False), Dropout(0.5)
+        self.check("pytorch", net)
+        memory = ledger(net, self.SHAPE).memory()
+        assert memory.statistics == memory.masks == 0
+
+
+def test_live_behind_an_embedding(half: str) -> None:
+    """Its input has 8 bytes for each place, whatever the net's dtype."""
+    if half == "pytorch":
+        net: Any = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9))
+    else:
+        dense = gnn.Dense(9, flatten=False, in_units=4)
+        net = gluon_sequence(gnn.Embedding(9, 4), dense)
+    freeze(net[0])
+    book = ledger(net, (2, 3))
+    assert book.live is not None
+    assert book.live[0] == 8 * 6 + 4 * 6 * (4 + 9)
+    assert book.memory(dtype="float64").live == 8 * 6 + 8 * 6 * (4 + 9)
+    assert book.kept == 4 * 6 * 4
+
+
 def test_cut_and_joined_maps() -> None:
-    """In float32, oneDNN ended the process in the recorded pass of such a net."""
+    """In float32, oneDNN ended the process in the recorded pass of such a net. Joining
+    keeps what it joins; cutting and adding keep nothing."""
 
     class Shifted(gnn.HybridBlock):
         def __init__(self) -> None:
@@ -1082,12 +1200,19 @@ def test_cut_and_joined_maps() -> None:
             cut = F.pad(cut, mode="constant", pad_width=width, constant_value=0)
             return F.concat(self.one(x), self.two(cut), dim=1)
 
+    class Cut(Shifted):
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            cut = F.slice(x, begin=(None,) * 4, end=(None, None, -1, -1))
+            return self.one(cut) + self.two(cut)
+
     net = gluon_sequence(gnn.Conv2D(16, 3, in_channels=3), Shifted(), gnn.Dropout(0.5))
     book = ledger(net, (2, 3, 9, 9))
     assert book.multiply_adds == 2 * 49 * (27 * 16 + 2 * 256)
-    maps = 4 * 2 * 49 * 16
-    # The input, what both convolutions read, the mask of twice as many channels.
-    assert book.kept == 4 * 2 * 3 * 81 + 2 * maps + 2 * maps
+    with pytest.raises(ValueError, match="Concat, Pad between the layers"):
+        _ = book.kept
+    net = gluon_sequence(gnn.Conv2D(16, 3, in_channels=3), Cut(), gnn.Dropout(0.5))
+    # The input, what both convolutions read, the mask.
+    assert ledger(net, (2, 3, 9, 9)).kept == 4 * 2 * (3 * 81 + 2 * 36 * 16)
     assert net[0].weight.dtype == np.float32
 
 
