@@ -861,11 +861,12 @@ class _Keeper:
             for array in outputs:
                 self.producers.setdefault(self.adapter.block_of(array)[0], index)
             if isinstance(self.adapter, GluonNet):
-                if from_framework(type(layer)) and not getattr(layer, "act", None):
+                own = type(layer).__module__.startswith("mxnet.")
+                if own and not getattr(layer, "act", None):
                     self.inside |= {self.adapter.operation(a) for a in outputs}
                 else:  # several operations
-                    made, read = map(self._operations, (outputs, inputs))
-                    self.inside |= made.keys() - read.keys()
+                    after, before = map(self._operations, (outputs, inputs))
+                    self.inside |= after.keys() - before.keys()
             if not any(map(self.adapter.is_recorded, outputs)):
                 return replaced  # nothing before it is trained
             if keeps is None or not all(
@@ -1021,7 +1022,7 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
         else:
             result.between += size
     result.entries = [
-        replace(
+        replace(  # type: ignore[arg-type]
             entry,
             **{**own, "activations": count + own.get("activations", 0)},
         )
