@@ -815,8 +815,9 @@ class _Keeper:
     def _operations(self, arrays: Any) -> dict[str, tuple[str, list[str]]]:
         """Gluon's recorded operations on the way to the arrays."""
         found: dict[str, tuple[str, list[str]]] = {}
-        for array in _arrays(arrays):
-            found |= self.adapter.operations(array)
+        if isinstance(self.adapter, GluonNet):
+            for array in _arrays(arrays):
+                found |= self.adapter.operations(array)
         return found
 
     def between(self, outputs: list[Any]) -> list[str]:
@@ -981,7 +982,7 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
             if double and isinstance(adapter, GluonNet):
                 adapter.cast("float64")
             inputs, outputs, saved = adapter.train(zeros)
-            between = keeper.between(outputs) if isinstance(adapter, GluonNet) else []
+            between = keeper.between(outputs)
     except Exception as error:
         result.unknown["kept"] = f"the net fails in training: {checks.reason(error)}"
         return
@@ -1022,9 +1023,12 @@ def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -
         else:
             result.between += size
     result.entries = [
-        replace(  # type: ignore[arg-type]
+        replace(
             entry,
-            **{**own, "activations": count + own.get("activations", 0)},
+            activations=count + own.get("activations", 0),
+            indices=own.get("indices", 0),
+            masks=own.get("masks", 0),
+            statistics=own.get("statistics", 0),
         )
         for entry, count, own in zip(
             result.entries, activations, keeper.own, strict=True

@@ -114,7 +114,9 @@ def _lifetimes(
             ) from error
     itemsize = adapter.itemsize()
     operations, sizes, held = _operations(graph, shapes, x, itemsize)
-    whole = {"data"} if np.issubdtype(x.dtype, np.integer) else set()
+    whole: set[Hashable] = set()
+    if np.issubdtype(x.dtype, np.integer):
+        whole.add("data")
     return Lifetimes(operations, sizes, held, itemsize, whole)
 
 
