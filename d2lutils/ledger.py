@@ -67,8 +67,7 @@ class Entry:
 
     The rest is in bytes, for the whole batch: `activations` is the layer's output, if
     anything keeps it for the backward pass; `indices`, `masks` and `statistics` are
-    what a max pooling, a dropout and a batch norm keep besides, and with the last the
-    copy of its kernel of a 1-D convolution in this package's Gluon blocks.
+    what a max pooling, a dropout and a batch norm keep besides.
     """
 
     path: str
@@ -889,14 +888,11 @@ class _Keeper:
             on_gpu = bool(getattr(output, "is_cuda", False))
             axis = getattr(layer, "_kwargs", {}).get("axis", 1)
             channels = output.shape[axis] if keeps.statistics else 0
-            fixed = keeps.statistics * channels
-            if self.framework == "gluon" and type(layer).__name__ == "_Conv1D":
-                fixed += prod(layer.weight.shape)  # this package's computes with a copy
             self.own[index] = {
                 "activations": _copies(self.framework, layer, output),
                 "indices": keeps.indices * numbers,
                 "masks": (1 if on_gpu else item) * numbers * keeps.mask,
-                "statistics": item * fixed,
+                "statistics": item * keeps.statistics * channels,
             }
             return replaced
 
