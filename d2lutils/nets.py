@@ -305,7 +305,8 @@ class TorchNet(Net):
                 for role, p in own.items()
                 if "weight_hr" not in role
             }
-        if "Norm" not in type(module).__name__ or None not in own.values():
+        lacks = any(p is None for p in own.values())  # `==` fails while it is lazy
+        if "Norm" not in type(module).__name__ or not lacks:
             return {}
         names = ("normalized_shape", "num_features", "num_channels")
         shape = next((getattr(module, n) for n in names if hasattr(module, n)), None)

@@ -19,6 +19,7 @@ import pickle
 import re
 import signal
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -1010,9 +1011,17 @@ def _in_child(results: Iterator[tuple[str, Any]], limit: float) -> Iterator[Any]
                 quiet = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(quiet, 1)
                 os.dup2(quiet, 2)
-                for result in results:
-                    pickle.dump(result, file)
-                    file.flush()
+
+                def keep() -> None:
+                    for result in results:
+                        pickle.dump(result, file)
+                        file.flush()
+
+                # OpenMP's threads of the forking thread are gone; a new one has its
+                # own.
+                thread = threading.Thread(target=keep)
+                thread.start()
+                thread.join()
             finally:
                 os._exit(0)
         deadline = time.monotonic() + limit
