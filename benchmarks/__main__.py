@@ -22,6 +22,7 @@ SUITES: dict[str, Callable[[], Iterable[Case]]] = {
     "shortcuts": shortcuts.cases,
     "pyramidnet": shortcuts.whole_nets,
     "condconv": condconv.cases,
+    "condconv_layers": condconv.layers,
     "one_idea": one_idea.cases,
     "batch_norm": batch_norm.cases,
     "graph": graph.cases,

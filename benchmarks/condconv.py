@@ -306,5 +306,4 @@ def cases() -> Iterator[Case]:
                 f"pytorch: forward and backward, {shape}, bfloat16", LOOP, halved
             )
     yield Case("pytorch: experts, 8x64x64x16x16", PLAIN, torch_counts())
-    yield from layers()
     yield from whole_nets()

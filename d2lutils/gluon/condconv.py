@@ -17,7 +17,6 @@ from d2lutils.gluon.inputs import (
 from d2lutils.shapes import (
     PADDING_MODES,
     check_padded_fits,
-    condconv_form,
     padding_sides,
 )
 
@@ -442,16 +441,11 @@ class Experts2d(nn.HybridBlock):
         """The fastest form by the stored benchmarks, unless one is set.
 
         A graph does not know how many examples there are, and cannot
-        have as many groups.
+        have as many groups. Without one MXNet asks for the memory of
+        the patches anew each time: in training nothing is gained.
         """
         if not any_size(x):
-            if self.form != "auto":
-                return self.form
-            (rows, columns), _, _, groups = self.window
-            positions = x.shape[2] * x.shape[3] // (rows * columns)
-            return condconv_form(
-                self.weight.shape[1] // groups, positions
-            )
+            return "folded" if self.form == "auto" else self.form
         form = "unfolded" if self.form == "auto" else self.form
         if form in ("looped", "folded"):
             raise ValueError(
