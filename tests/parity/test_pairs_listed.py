@@ -99,7 +99,7 @@ def test_calls_are_unique() -> None:
 
 # Shown under another name: the chapter runs the ways from their table, and a unit
 # inside its net.
-INSIDE = {"ResNetUnit": "ResNet"} | {
+INSIDE = {"ResNetUnit": "ResNet", "looped": "torch_loop"} | {
     pair.name: "WAYS" for pair in listed.TOPICS["Other ways to write the sum"]
 }
 

@@ -107,7 +107,7 @@ def test_without_numpy_and_frameworks(machine: Machine) -> None:
         r"^  waits +parity +needs a working PyTorch and MXNet$", *multi(done)
     )
     assert re.search(r"-m pip install numpy$", *multi(done))
-    assert re.search(r'-m pip install "torch>=2\.4"$', *multi(done))
+    assert re.search(r'-m pip install "torch>=2\.8"$', *multi(done))
     assert done.stdout.endswith("neither PyTorch nor MXNet can be used.\n")
 
 
