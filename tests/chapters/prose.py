@@ -37,7 +37,7 @@ ANY_NUMBER = re.compile(NUMBER, re.IGNORECASE)
 CITATION = re.compile(r"\]\((?:\.\./book/|\./)?references\.(?:md|html)#[^)\s]+\)")
 NAMES = re.compile(
     r"\b(?:MXNet|PyTorch|Python|NumPy|CUDA|Jupyter Book|matplotlib|version)"
-    r" \d+(?:\.\w+)*(?:(?:, | or | and |, or )\d+\.\d+)*"
+    r" \d+(?:\.\w+)*(?:(?:, | or | and | to |, or )\d+\.\d+)*"
     r"|\b\d+\.\d+\.\d+\b|\bCC BY \d\.\d"
     r"|\b\d+-(?:bit|D|d)\b|\bx86-64\b"
     r"|\b(?:in|since|until|of|by|from)\s(?:19|20)\d\d\b"

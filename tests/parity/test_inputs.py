@@ -344,6 +344,7 @@ def test_torch_jit_trace(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", torch.jit.TracerWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # from Python 3.14 on
         graph = torch.jit.trace(net, batch(name))
     equal_at_other_sizes(graph, net, name)
 
