@@ -28,7 +28,9 @@ __all__ = [
 ]
 
 autograd = mx.autograd
-_COUNTER = re.compile(r'\{ "Memory: [^"]*": (\d+) \}')
+_COUNTER = re.compile(
+    r'"ts": (\d+),\s*"args": \{ "Memory: [^"]*": (\d+) \}'
+)
 _WARM_UP = 5  # the four work spaces of a CPU grow in turn
 _FLUSH = 8
 
@@ -255,15 +257,21 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
             # The counter tells of what was freed only when something
             # else is allocated. These bytes stay, and are subtracted.
             last = [mx.nd.ones(1, dtype="uint8") for _ in range(_FLUSH)]
+            # One more, when all is told of.
+            _settle()
+            last.append(mx.nd.ones(1, dtype="uint8"))
             mx.nd.waitall()
         finally:
             mx.profiler.set_state("stop")
         mx.profiler.dump(finished=False)
-        points = [int(n) for n in _COUNTER.findall(path.read_text())]
+        # The file has one thread after the other; the times have all.
+        events = _COUNTER.findall(path.read_text())
+        events.sort(key=lambda event: int(event[0]))
+        points = [int(n) for _, n in events]
         del result, mark, last
-    # What is told late has a value from before: the largest is last.
-    final = max(points[-_FLUSH:]) - _FLUSH
-    return [point - points[0] for point in (*points[:-_FLUSH], final)]
+    added = _FLUSH + 1
+    final = points[-1] - added
+    return [point - points[0] for point in (*points[:-added], final)]
 
 
 def _settle() -> None:
