@@ -10,8 +10,8 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let `tests/chapters/cells.py` collect the notebooks where nbval would."""
+    """Let `tests/chapters/stored_cells.py` collect the notebooks where nbval would."""
     if config.getoption("nbval", False) or config.getoption("nbval_lax", False):
-        import cells  # pyproject.toml says where it is
+        import stored_cells  # pyproject.toml says where it is
 
-        config.pluginmanager.register(cells)
+        config.pluginmanager.register(stored_cells)

@@ -374,7 +374,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("book")
     here = Path(__file__).parent
     (root / "tests" / "chapters").mkdir(parents=True)
-    for name in ("compare.py", "cells.py", "test_outputs.py"):
+    for name in ("compare.py", "stored_cells.py", "test_outputs.py"):
         shutil.copy(here / name, root / "tests" / "chapters")
     shutil.copy(here.parent / "without_mxnet.py", root / "tests")
     shutil.copytree(execute.ROOT / "d2lutils", root / "d2lutils")

@@ -1,4 +1,4 @@
-"""Stored notebooks by themselves; ``cells.py`` runs their cells."""
+"""Stored notebooks by themselves; ``stored_cells.py`` runs their cells."""
 
 from __future__ import annotations
 
