@@ -106,14 +106,15 @@ class Tab:
         page = self.page
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        page.on(
-            "requestfailed",
-            lambda request: self.problems.append(
-                f"not loaded ({request.failure}): {request.url}"
-            ),
-        )
+        page.on("requestfailed", self._failure)
         page.on("response", self._response)
         page.on("console", self._message)
+
+    def _failure(self, request: Any) -> None:
+        # Aborted: a click led to another page before this was loaded, or it became a
+        # download. Whether an icon asked for last still came is a matter of load.
+        if request.failure != "net::ERR_ABORTED":
+            self.problems.append(f"not loaded ({request.failure}): {request.url}")
 
     def _response(self, response: Any) -> None:
         if response.status >= 400:
