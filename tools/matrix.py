@@ -51,7 +51,9 @@ NUMPY = {
     "3.15": ("",),
 }
 MXNET = "mxnet==1.9.1"
-BRIDGE = ("requests", "graphviz", "scipy", "pytest")
+# MXNet's own two, pytest, and whose wheels have the libraries that MXNet needs and a
+# slim system lacks: libgomp scikit-learn's, libquadmath SciPy's.
+BRIDGE = ("requests", "graphviz", "pytest", "scikit-learn", "scipy")
 # What the tests of the PyTorch half import beside the package's own dependencies.
 TORCH = ("requests", "graphviz", "pytest", "pytest-xdist", "hypothesis", "ipykernel")
 #: And what the chapters' outputs are compared with.
