@@ -59,6 +59,7 @@ for widths in ((4, 12), (20, 12), (16, 16)):
 """
 
 
+@pytest.mark.needs_mxnet
 @pytest.mark.parametrize("one_dnn", ["1", "0"])
 def test_concatenation(one_dnn: str) -> None:
     """The first kills a process, the second raises, on processors with AVX-512; the
