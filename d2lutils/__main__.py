@@ -6,11 +6,11 @@ import argparse
 import importlib
 import sys
 
-#: A command is `main(argv) -> exit status` in the module of the same name.
+#: Command → the module whose `main(argv)` runs it, and what it does.
 COMMANDS = {
-    "doctor": "say what works on this machine, and how to get the rest",
-    "cuda11": "MXNet's CUDA 11 build for NVIDIA cards that it supports",
-    "colab": "prepare a Colab runtime, changing nothing that is there",
+    "doctor": ("doctor", "say what works on this machine, and how to get the rest"),
+    "cuda11": ("_compat.cuda11", "MXNet's CUDA 11 build for NVIDIA cards it supports"),
+    "colab": ("colab", "prepare a Colab runtime, changing nothing that is there"),
 }
 
 
@@ -22,12 +22,12 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m d2lutils",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(
-            f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()
+            f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()
         ),
     )
     parser.add_argument("command", choices=COMMANDS)
-    command = parser.parse_args(arguments[:1]).command
-    module = importlib.import_module(f"d2lutils.{command}")
+    module_name, _ = COMMANDS[parser.parse_args(arguments[:1]).command]
+    module = importlib.import_module(f"d2lutils.{module_name}")
     status: int = module.main(arguments[1:])
     return status
 

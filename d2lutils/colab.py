@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from d2lutils import cuda11
+from d2lutils._compat import cuda11
 
 __all__ = ["installed", "main", "prepare"]
 

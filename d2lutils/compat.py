@@ -74,7 +74,7 @@ def _load() -> ModuleType:
     folder = _installed()
     _check_version(_version_in(folder))
     if any(folder.parent.glob("mxnet_cu11*.dist-info")):  # a build for NVIDIA cards
-        from d2lutils import cuda11
+        from d2lutils._compat import cuda11
 
         cuda11.preload()
     if MXNetFinder not in sys.meta_path:

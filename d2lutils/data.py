@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from d2lutils import checks
-from d2lutils.history import shows_progress
+from d2lutils._training import shows_progress
 
 __all__ = [
     "FASHION_CLASSES",

@@ -340,7 +340,7 @@ def _parity() -> list[Finding]:
 
 def _cuda11() -> list[Finding]:
     """MXNet's GPU build: nothing to say where there is neither it nor a card."""
-    from d2lutils import cuda11
+    from d2lutils._compat import cuda11
 
     capability, version = cuda11.capability(), _version(CUDA11)
     why = cuda11.refusal(capability, platform.system(), platform.machine())

@@ -755,7 +755,7 @@ def _stochastic_depth_counts() -> list[tuple[Any, ...]]:
     """
     from statistics import NormalDist
 
-    from d2lutils.survival import drop_probs
+    from d2lutils.shapes import drop_probs
 
     def sample(probabilities: list[float], steps: int) -> list[int]:
         blocks = len(probabilities)

@@ -10,8 +10,7 @@ download, 3.6 GB on disk), sets the build up in it as ``python -m d2lutils cuda1
   that it needs, but for the driver's, which are listed.
 
 It reads which cards the machine code in them is for, and compares that with what
-``d2lutils.cuda11.refusal`` says. It lets NVRTC compile for every kind of card that is
-served, as MXNet does for hybridized nets; that takes no card. Then it imports MXNet:
+its ``refusal`` says. It lets NVRTC compile for every kind of card that is served, as MXNet does for hybridized nets; that takes no card. Then it imports MXNet:
 without a driver, for the error's text, and with a stand-in for the driver that says "no
 card" (where there is a C compiler), for the rest. On a machine with a driver it imports
 with that, and prints the device that MXNet runs on. Exits with 1 if something is
@@ -36,7 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from d2lutils import cuda11  # noqa: E402
+from d2lutils._compat import cuda11  # noqa: E402
 
 FOLDER = ROOT / ".matrix" / "cuda11"
 PYTHON = FOLDER / "bin" / "python"
@@ -363,7 +362,7 @@ def check_cards(mxnet: Path, libraries: Iterable[Path]) -> int:
 
 COMPILE = """
 import ctypes
-from d2lutils import cuda11
+from d2lutils._compat import cuda11
 
 path = next(x.path for x in cuda11.LIBRARIES if x.name.startswith("libnvrtc"))
 nvrtc = ctypes.CDLL(str(path))

@@ -26,7 +26,7 @@ from d2lutils.explorers.base import (
     slider,
     text,
 )
-from d2lutils.survival import RULES, drop_probs
+from d2lutils.shapes import RULES, drop_probs
 
 __all__ = ["compute", "draws", "stochastic_grid", "view"]
 
@@ -90,7 +90,7 @@ def compute(
     Args:
         num_blocks: L, blocks of the net.
         mode: "batch" draws one decision a block, "row" one for each sample.
-        rule: of `d2lutils.survival`.
+        rule: of `d2lutils.shapes.survival`.
         drop_prob: that the rule spreads over the blocks.
         samples: in the batch.
         seed: of the decisions.

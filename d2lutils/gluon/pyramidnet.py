@@ -13,8 +13,13 @@ from d2lutils.gluon.stochastic_depth import (
     _deciding,
     _Exported,
 )
-from d2lutils.shapes import BLOCKS, pyramid_blocks, pyramid_widths
-from d2lutils.survival import MODES, drop_probs
+from d2lutils.shapes import (
+    BLOCKS,
+    MODES,
+    drop_probs,
+    pyramid_blocks,
+    pyramid_widths,
+)
 
 __all__ = ["PyramidNet", "PyramidUnit"]
 

@@ -16,7 +16,7 @@ from d2lutils.gluon.inputs import (
     traced,
 )
 from d2lutils.gluon.shortcuts import add_zero_padded, zero_pad_channels
-from d2lutils.survival import MODES
+from d2lutils.shapes import MODES
 
 __all__ = ["StochasticDepth"]
 

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 
 from d2lutils import checks
-from d2lutils.compat import mx
-from d2lutils.gluon.devices import try_gpu, why_no_gpu
-from d2lutils.gluon.stochastic_depth import StochasticDepth
-from d2lutils.history import (
+from d2lutils._training import (
     History,
     Schedule,
     position,
@@ -19,6 +16,9 @@ from d2lutils.history import (
     schedule_of,
     tell_device,
 )
+from d2lutils.compat import mx
+from d2lutils.gluon.devices import try_gpu, why_no_gpu
+from d2lutils.gluon.stochastic_depth import StochasticDepth
 
 __all__ = ["accuracy", "fit"]
 

@@ -11,8 +11,13 @@ from torch import nn
 from d2lutils import checks
 from d2lutils.pytorch.inputs import check_input
 from d2lutils.pytorch.stochastic_depth import StochasticDepth
-from d2lutils.shapes import BLOCKS, pyramid_blocks, pyramid_widths
-from d2lutils.survival import MODES, drop_probs
+from d2lutils.shapes import (
+    BLOCKS,
+    MODES,
+    drop_probs,
+    pyramid_blocks,
+    pyramid_widths,
+)
 
 __all__ = ["PyramidNet", "PyramidUnit"]
 

@@ -14,7 +14,7 @@ from d2lutils.pytorch.shortcuts import (
     add_zero_padded,
     zero_pad_channels,
 )
-from d2lutils.survival import MODES
+from d2lutils.shapes import MODES
 
 __all__ = ["StochasticDepth"]
 

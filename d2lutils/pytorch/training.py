@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from d2lutils import checks
-from d2lutils.history import (
+from d2lutils._training import (
     History,
     Schedule,
     position,

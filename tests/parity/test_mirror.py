@@ -14,15 +14,14 @@ from pairs import MODULES, halves
 
 import d2lutils.gluon
 from d2lutils import (
+    _training,
     checks,
     data,
-    history,
     ledger,
     lifetimes,
     nets,
     parity,
     shapes,
-    survival,
     timing,
 )
 
@@ -181,7 +180,7 @@ def test_hints_and_docstrings(one: Any, two: Any) -> None:
         assert undocumented(function, path) == []
 
 
-CORE = (checks, data, history, ledger, lifetimes, nets, parity, shapes, survival)
+CORE = (checks, _training, data, ledger, lifetimes, nets, parity, shapes)
 CORE += (timing,)
 
 

@@ -17,8 +17,7 @@ from pairs import halves, mirrored, noise, pair, sequence, train
 from d2lutils import parity
 from d2lutils.compat import mx
 from d2lutils.ledger import ledger
-from d2lutils.shapes import output_size, pyramid_widths
-from d2lutils.survival import drop_probs
+from d2lutils.shapes import drop_probs, output_size, pyramid_widths
 
 GLUON, PYTORCH = halves("pyramidnet")
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from d2lutils import cuda11
+from d2lutils._compat import cuda11
 from tools import cuda11 as tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -447,7 +447,7 @@ def test_one_nccl_serves_both(tmp_path: Path, first: str) -> None:
     script = f"""
         import ctypes, sys
         from pathlib import Path
-        from d2lutils import cuda11
+        from d2lutils._compat import cuda11
 
         def mxnet():
             cuda11.preload()
@@ -498,7 +498,7 @@ def test_a_library_alone_is_found_by_name(tmp_path: Path) -> None:
     script = f"""
         import ctypes
         from pathlib import Path
-        from d2lutils import cuda11
+        from d2lutils._compat import cuda11
 
         cuda11.DRIVER, cuda11.FOLDER = {str(driver)!r}, Path({str(tmp_path / "ours")!r})
         cuda11.LIBRARIES = [x for x in cuda11.LIBRARIES if x.part == "curand"]
@@ -533,7 +533,7 @@ def test_the_bridge_preloads_for_the_cuda_build(
     script = f"""
         import sys
         if {called}:
-            from d2lutils import cuda11
+            from d2lutils._compat import cuda11
             cuda11.DRIVER = "libno-such-driver.so.1"
         try:
             from d2lutils.compat import mx
@@ -541,7 +541,7 @@ def test_the_bridge_preloads_for_the_cuda_build(
         except ImportError as error:
             print(error)
             assert "mxnet" not in sys.modules
-        assert ("d2lutils.cuda11" in sys.modules) == {called}
+        assert ("d2lutils._compat.cuda11" in sys.modules) == {called}
         """
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
@@ -678,7 +678,7 @@ def test_the_stand_in_for_the_driver_has_no_card(tmp_path: Path) -> None:
     assert tool.stand_in(["cuLaunchKernel"], tmp_path) == ""
     script = f"""
         import ctypes
-        from d2lutils import cuda11
+        from d2lutils._compat import cuda11
 
         driver, version = ctypes.CDLL({str(tmp_path / cuda11.DRIVER)!r}), ctypes.c_int()
         assert driver.cuDriverGetVersion(ctypes.byref(version)) == 0

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from d2lutils import __main__ as commands
-from d2lutils import cuda11, doctor
+from d2lutils import doctor
+from d2lutils._compat import cuda11
 from d2lutils.doctor import BROKEN, MISSING, OK, WAITS, Diagnosis, Finding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -523,9 +524,9 @@ def test_the_rest_of_the_line_goes_to_the_command(
         heard.append(argv)
         return 7
 
-    for name in commands.COMMANDS:
+    for name, (module, _) in commands.COMMANDS.items():
         fake = SimpleNamespace(main=command)
-        monkeypatch.setitem(sys.modules, f"d2lutils.{name}", fake)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, f"d2lutils.{module}", fake)  # type: ignore[arg-type]
         assert commands.main([name, "--help", "more"]) == 7
     assert heard == [["--help", "more"]] * len(commands.COMMANDS)
 

@@ -372,8 +372,8 @@ class TestStochasticGrid:
     @pytest.mark.parametrize("rule", ["paper", "from zero", "end to end", "constant"])
     @pytest.mark.parametrize("blocks", [1, 2, 18, 54])
     def test_same_as_the_package(self, blocks: int, rule: str) -> None:
+        from d2lutils.shapes import drop_probs, expected_blocks
         from d2lutils.shapes import pyramid_widths as widths
-        from d2lutils.survival import drop_probs, expected_blocks
 
         result = stochastic_compute(blocks, "batch", rule, 0.45)
         probabilities = [1 - p for p in drop_probs(blocks, 0.45, rule)]

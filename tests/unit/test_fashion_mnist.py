@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from d2lutils import data, history
+from d2lutils import _training, data
 from d2lutils.data import FASHION_CLASSES, Resized, Split, fashion_mnist, resize
 
 SIZES = {"train": 60, "t10k": 30}
@@ -780,11 +780,11 @@ class TestProgress:
         monkeypatch.setenv("D2L_STORED_OUTPUTS", stored)
         monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
         if notebook:
-            monkeypatch.setitem(sys.modules, "ipykernel", history)
+            monkeypatch.setitem(sys.modules, "ipykernel", _training)
         else:
             monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
         items = range(0)
-        training = history.progress_bar(items, "x", show)
+        training = _training.progress_bar(items, "x", show)
         with data._bar("x", show) as bar:
             assert (bar is not False) == (training is not items)
         if training is not items:

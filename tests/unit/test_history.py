@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lutils import history
+from d2lutils import _training as history
+from d2lutils._training import History
 from d2lutils.data import Batches
-from d2lutils.history import History
 
 
 def test_plain_data() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lutils.survival import RULES, drop_probs, expected_blocks
+from d2lutils.shapes import RULES, drop_probs, expected_blocks
 
 BLOCKS = st.integers(1, 200)
 PROBS = st.floats(0, 1)

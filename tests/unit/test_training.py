@@ -246,7 +246,7 @@ def test_progress_bar_is_shown_on_request(
 def test_a_reader_is_told_once_on_which_device_and_why(
     half: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("d2lutils.history._told", set())
+    monkeypatch.setattr("d2lutils._training._told", set())
     monkeypatch.setattr(half.fit.__module__ + ".why_no_gpu", lambda: "it is elsewhere")
     for _ in range(2):
         half.fit(half.net(), batches(), epochs=1, progress=True)

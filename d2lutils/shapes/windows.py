@@ -1,4 +1,4 @@
-"""Window arithmetic and width rules: how many outputs, what they read, how wide.
+"""Window arithmetic: how many outputs a layer has, and which inputs they read.
 
 One axis at a time; a two-dimensional layer applies the same formula to its height
 and to its width, so a pixel is read if and only if its row and its column are. Where
@@ -13,48 +13,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from d2lutils import checks
-
-__all__ = [
-    "NIN",
-    "NIN_CIFAR",
-    "ReceptiveField",
-    "Sizes",
-    "Window",
-    "chain_readers",
-    "chain_sizes",
-    "chain_unread",
-    "check_addable",
-    "check_fits",
-    "check_padded_fits",
-    "condconv_form",
-    "least_sizes",
-    "lossless_sizes",
-    "output_size",
-    "padding_sides",
-    "pyramid_blocks",
-    "pyramid_widths",
-    "reads",
-    "receptive_field",
-    "repairing_padding",
-    "residual_sizes",
-    "resnet_blocks",
-    "resolve_padding",
-    "same_padding",
-    "smallest_size",
-    "transposed_output_size",
-    "unread",
-    "unread_parts",
-]
 
 FRAMEWORKS = ("pytorch", "gluon")
 # What may differ along the axes; each is a number there.
@@ -89,7 +55,7 @@ def _along(name: str, value: Any, axis: int) -> Any:
     return value
 
 
-def _per_axis(function: Callable[..., Any]) -> Callable[..., Any]:
+def per_axis(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a function of one axis take a tuple for any of its numbers.
 
     It is then called for each axis, and its results become a tuple.
@@ -117,7 +83,7 @@ def _per_axis(function: Callable[..., Any]) -> Callable[..., Any]:
     return each
 
 
-@_per_axis
+@per_axis
 def output_size(
     n: int,
     kernel_size: int,
@@ -177,7 +143,7 @@ def output_size(
     return outputs
 
 
-@_per_axis
+@per_axis
 def transposed_output_size(
     n: int,
     kernel_size: int,
@@ -278,12 +244,12 @@ class Window:
             )
 
     @property
-    @_per_axis
+    @per_axis
     def span(self) -> int:
         """Inputs from the first tap to the last, both included."""
         return self.dilation * (self.kernel_size - 1) + 1
 
-    @_per_axis
+    @per_axis
     def output_size(self, n: int, framework: str = "pytorch") -> int:
         """The number of outputs for `n` inputs; errors as `output_size`, with the
         layer's name."""
@@ -302,7 +268,7 @@ class Window:
             raise type(error)(f"{self.name}: {text}") from None
         return size
 
-    @_per_axis
+    @per_axis
     def taps(self, n: int, framework: str = "pytorch") -> np.ndarray:
         """The positions that each output reads: integers, (outputs, kernel_size).
 
@@ -337,7 +303,7 @@ NIN_CIFAR = (
 )
 
 
-@_per_axis
+@per_axis
 def reads(
     n: int,
     kernel_size: int,
@@ -374,7 +340,7 @@ def _counts(
     return [int(count) for count in np.bincount(inside, minlength=n)]
 
 
-@_per_axis
+@per_axis
 def unread(
     n: int,
     kernel_size: int,
@@ -420,7 +386,7 @@ def unread_parts(positions: set[int], n: int) -> dict[str, list[int]]:
     return {"left": left, "gaps": gaps, "right": right}
 
 
-@_per_axis
+@per_axis
 def repairing_padding(
     n: int,
     kernel_size: int,
@@ -462,7 +428,7 @@ def _chain(owner: str, layers: Sequence[Window]) -> tuple[Window, ...]:
     return layers
 
 
-@_per_axis
+@per_axis
 def chain_sizes(
     n: int, layers: Sequence[Window], framework: str = "pytorch"
 ) -> list[int]:
@@ -480,7 +446,7 @@ def chain_sizes(
     return sizes
 
 
-@_per_axis
+@per_axis
 def chain_unread(
     n: int, layers: Sequence[Window], framework: str = "pytorch"
 ) -> set[int]:
@@ -508,7 +474,7 @@ def _before(layer: Window, n: int, outputs: np.ndarray, framework: str) -> np.nd
     return marked
 
 
-@_per_axis
+@per_axis
 def chain_readers(
     n: int, layers: Sequence[Window], position: int, framework: str = "pytorch"
 ) -> list[set[int]]:
@@ -555,7 +521,7 @@ class ReceptiveField:
         return range(first, first + self.size)
 
 
-@_per_axis
+@per_axis
 def receptive_field(layers: Sequence[Window]) -> ReceptiveField:
     """The receptive field of one output of a chain, jump and offset.
 
@@ -638,7 +604,7 @@ def _repeating(good: set[int], start: int, period: int) -> Sizes:
     return Sizes(tuple(sorted(n for n in good if n < start)), start, period, residues)
 
 
-@_per_axis
+@per_axis
 def smallest_size(layers: Sequence[Window], framework: str = "pytorch") -> int:
     """The smallest input on which every window of a chain fits.
 
@@ -661,7 +627,7 @@ def _sizes(n: int, layers: tuple[Window, ...], framework: str) -> list[int]:
         return []
 
 
-@_per_axis
+@per_axis
 def lossless_sizes(
     layers: Sequence[Window], framework: str = "pytorch", exact: bool = False
 ) -> Sizes:
@@ -708,333 +674,3 @@ def _is_lossless(
     ):
         return False
     return not chain_unread(n, layers, framework)
-
-
-@_per_axis
-def same_padding(kernel_size: int) -> int:
-    """The padding per side that keeps the length at stride 1: (kernel_size - 1) / 2.
-
-    With a stride s the length n becomes ceil(n / s), as for a 1x1 window. An even
-    kernel needs one zero more on one side than on the other, which neither
-    framework's convolution layers can do with one number, so it is refused.
-
-    Raises:
-        TypeError: `kernel_size` is not an integer.
-        ValueError: `kernel_size` is even or below 1.
-
-    >>> same_padding(3)
-    1
-    """
-    kernel_size = checks.positive("same_padding", "kernel_size", kernel_size)
-    if kernel_size % 2 == 0:
-        raise ValueError(
-            "same_padding: kernel_size must be odd so that both sides get the same "
-            f"padding, got {kernel_size}"
-        )
-    return (kernel_size - 1) // 2
-
-
-def resolve_padding(owner: str, padding: Any, kernel_size: Any) -> Any:
-    """`padding` per side, where "same" stands for `same_padding`, "valid" for 0.
-
-    Args:
-        owner: the caller's name, for the messages.
-        padding: zeros per side, "same" or "valid"; for a tuple of kernel sizes also
-            a number for each axis.
-        kernel_size: taps of the window, or a tuple with those of each axis.
-
-    Returns:
-        An integer, or a tuple of them for a tuple of kernel sizes.
-
-    Raises:
-        TypeError: `padding` is neither integers nor a string.
-        ValueError: another string, a negative number, "same" with an even kernel.
-    """
-    if isinstance(padding, str):
-        if padding not in ("same", "valid"):
-            raise ValueError(
-                f"{owner}: padding must be 'same', 'valid' or an integer, got "
-                f"{padding!r}"
-            )
-        if padding == "same":
-            return same_padding(kernel_size)
-        padding = 0
-    if isinstance(kernel_size, tuple):
-        count = len(kernel_size)
-        return checks.axes(owner, "padding", padding, count, checks.non_negative)
-    return checks.non_negative(owner, "padding", padding)
-
-
-def padding_sides(
-    owner: str,
-    padding: Any,
-    kernel_size: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> Any:
-    """(positions before, positions behind) each axis, as PyTorch's layers pad.
-
-    "same" keeps the length, with the odd position behind, and needs a stride of 1.
-
-    >>> padding_sides("Layer", "same", (3, 2), (1, 1), (1, 1))
-    ((1, 1), (0, 1))
-    """
-    if padding != "same":
-        found = resolve_padding(owner, padding, kernel_size)
-        return tuple((n, n) for n in found)
-    if set(stride) != {1}:
-        raise ValueError(
-            f"{owner}: padding='same' needs stride=1, got {checks.shown(stride)}"
-        )
-    totals = [d * (k - 1) for k, d in zip(kernel_size, dilation, strict=True)]
-    return tuple((total // 2, total - total // 2) for total in totals)
-
-
-def residual_sizes(
-    n: int, kernel_size: int, stride: int, padding: int, chain_length: int
-) -> tuple[list[int], int]:
-    """Sizes along the branch and after the shortcut of a residual chain.
-
-    The first window of the branch strides, the rest do not; the shortcut reads
-    every stride-th input, as a 1x1 convolution with that stride does.
-
-    Args:
-        n: inputs along the axis.
-        kernel_size, stride, padding: of the branch's windows.
-        chain_length: windows in the branch.
-
-    Returns:
-        (sizes after each window of the branch, size after the shortcut). The two
-        paths can be added if and only if the last size equals the shortcut's.
-
-    Raises:
-        TypeError, ValueError: as `output_size`.
-
-    >>> residual_sizes(64, kernel_size=3, stride=2, padding=0, chain_length=3)
-    ([31, 29, 27], 32)
-    """
-    chain_length = checks.positive("residual_sizes", "chain_length", chain_length)
-    sizes = [output_size(n, kernel_size, stride, padding)]
-    for _ in range(chain_length - 1):
-        sizes.append(output_size(sizes[-1], kernel_size, 1, padding))
-    return sizes, output_size(n, 1, stride)
-
-
-def check_fits(
-    sizes: Sequence[int], kernel_size: Any, stride: Any, padding: Any
-) -> None:
-    """ValueError unless a window fits into the padded input along each axis."""
-    output_size(tuple(sizes), kernel_size, stride, padding)
-
-
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-
-
-def least_sizes(
-    kernel_size: tuple[int, ...],
-    sides: tuple[tuple[int, int], ...],
-    dilation: tuple[int, ...],
-    padding_mode: str,
-) -> tuple[int, ...]:
-    """The smallest input along each axis that can be padded and has a window.
-
-    "reflect" needs more inputs than it adds on a side, "circular" as many.
-    """
-    windows = zip(kernel_size, sides, dilation, strict=True)
-    return tuple(
-        max(1, d * (k - 1) + 1 - before - behind, _inputs(behind, padding_mode))
-        for k, (before, behind), d in windows
-    )
-
-
-def _inputs(padding: int, padding_mode: str) -> int:
-    """How many inputs it takes to add `padding` on a side."""
-    return {"reflect": padding + 1, "circular": padding}.get(padding_mode, 0)
-
-
-def check_padded_fits(
-    owner: str,
-    sizes: Sequence[int],
-    kernel_size: tuple[int, ...],
-    sides: tuple[tuple[int, int], ...],
-    dilation: tuple[int, ...],
-    padding_mode: str,
-) -> None:
-    """ValueError unless the padding can be made and a window fits along each axis.
-
-    `sides` as from `padding_sides`; the least sizes are `least_sizes`.
-    """
-    for n, k, (before, behind), d in zip(
-        sizes, kernel_size, sides, dilation, strict=True
-    ):
-        if before == behind:  # else "same", where a window always fits
-            Window(k, 1, before, d, name=owner).output_size(n)
-        least = _inputs(behind, padding_mode)
-        if n < least:
-            raise ValueError(
-                f"{owner}: padding={behind} with padding_mode={padding_mode!r} needs "
-                f"at least {least} inputs along each axis, got {n}"
-            )
-
-
-def check_addable(
-    owner: str,
-    sizes: Sequence[int],
-    kernel_size: Any,
-    stride: Any,
-    padding: Any,
-    chain_length: int,
-) -> None:
-    """ValueError unless branch and shortcut end with equal sizes along each axis."""
-    window = (kernel_size, stride, padding)
-    each = [checks.axes(owner, "window", w, len(sizes), checks.integer) for w in window]
-    for n, k, s, p in zip(sizes, *each, strict=True):
-        branch, skip = residual_sizes(n, k, s, p, chain_length)
-        if branch[-1] != skip:
-            raise ValueError(
-                f"{owner}: the branch turns {n} into {branch[-1]} and the shortcut "
-                f"into {skip}, so they cannot be added (kernel_size={k}, "
-                f"stride={s}, padding={p}, chain_length={chain_length}); "
-                "padding='same' makes them equal"
-            )
-
-
-def condconv_form(filters: int, positions: int) -> str:
-    """The faster way to convolve each example with its own kernel, by measurement.
-
-    For each number of a patch, the fold rearranges `filters` weights (the output
-    channels of a group), and unfolding copies `positions` inputs, about the output's.
-    """
-    return "unfolded" if filters > 2 * positions else "folded"
-
-
-BLOCKS = {"basic": 2, "bottleneck": 3}  # convolutions in a block
-_IMAGENET = {
-    "basic": {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)},
-    "bottleneck": {
-        50: (3, 4, 6, 3),
-        101: (3, 4, 23, 3),
-        152: (3, 8, 36, 3),
-        200: (3, 24, 36, 3),
-    },
-}
-STEMS = ("cifar", "imagenet")
-WIDENINGS = ("additive", "multiplicative")
-
-
-def pyramid_blocks(
-    depth: int, block: str = "basic", stem: str = "cifar"
-) -> tuple[int, ...]:
-    """The number of blocks in each group of a PyramidNet; a new group halves the map.
-
-    For CIFAR three equal groups: depth = 6n + 2 for basic blocks, 9n + 2 for
-    bottlenecks (Han et al., 2017, arXiv 1610.02915, section 3). For ImageNet four
-    groups, with the sizes of the ResNet of that depth (He et al., 2015, table 1).
-
-    Args:
-        depth: layers with weights: stem, convolutions of the blocks, classifier.
-        block: "basic" (two convolutions) or "bottleneck" (three).
-        stem: "cifar" or "imagenet".
-
-    Raises:
-        TypeError: `depth` is not an integer.
-        ValueError: an unknown block or stem, or a depth that no such net has; the
-            message names the nearest that does.
-
-    >>> pyramid_blocks(110)
-    (18, 18, 18)
-    """
-    owner = "pyramid_blocks"
-    depth = checks.positive(owner, "depth", depth)
-    checks.choice(owner, "block", block, tuple(BLOCKS))
-    checks.choice(owner, "stem", stem, STEMS)
-    if stem == "imagenet":
-        known = _IMAGENET[block]
-        if depth not in known:
-            nearest = min(known, key=lambda d: abs(d - depth))
-            raise ValueError(
-                f"{owner}: depth must be one of {', '.join(map(str, known))} for "
-                f"stem='imagenet' and block={block!r}, got {depth}; the nearest is "
-                f"{nearest}"
-            )
-        return known[depth]
-    layers = 3 * BLOCKS[block]  # one more block in each group
-    of = f" for stem='cifar' and block={block!r}"
-    return _groups(owner, depth, layers, of)
-
-
-def resnet_blocks(depth: int) -> tuple[int, ...]:
-    """The number of blocks in each of the three groups of a CIFAR ResNet.
-
-    depth = 6n + 2 (He et al., 2015, arXiv 1512.03385, section 4.2).
-
-    Raises:
-        TypeError: `depth` is not an integer.
-        ValueError: a depth that no such net has; the message names the nearest.
-
-    >>> resnet_blocks(20)
-    (3, 3, 3)
-    """
-    return _groups("resnet_blocks", depth, 6, "")
-
-
-def _groups(owner: str, depth: int, layers: int, of: str) -> tuple[int, ...]:
-    """Three equal groups of blocks; `layers` is that of one block in each."""
-    depth = checks.positive(owner, "depth", depth)
-    blocks, rest = divmod(depth - 2, layers)
-    if rest or blocks < 1:
-        nearest = layers * max(1, round((depth - 2) / layers)) + 2
-        raise ValueError(
-            f"{owner}: depth must be {layers}n + 2{of} (three groups of n blocks, a "
-            f"stem and a classifier), got {depth}; the nearest is {nearest}"
-        )
-    return (blocks,) * 3
-
-
-def pyramid_widths(
-    depth: int,
-    alpha: float,
-    block: str = "basic",
-    widening: str = "additive",
-    start: int = 16,
-    stem: str = "cifar",
-) -> list[int]:
-    """The width of every block of a PyramidNet, k = 1 … N (Han et al., 2017, eq. 2–3).
-
-    Additive: start + alpha * k / N. Multiplicative: start * alpha ** (k / N). The
-    exact value is rounded half up where it is used; rounding each block's width and
-    adding to the rounded one would lose a fraction at every block. A bottleneck's
-    output has 4 times this width.
-
-    Args:
-        depth, block, stem: as in `pyramid_blocks`, which gives N.
-        alpha: channels added by the whole net, or the factor that it widens by.
-        widening: "additive" or "multiplicative".
-        start: width of the stem.
-
-    Raises:
-        TypeError, ValueError: a bad argument, named: alpha must be above 0, and at
-            least 1 for multiplicative widening, since a shortcut of zeros can only
-            add channels.
-
-    >>> pyramid_widths(20, 48)
-    [21, 27, 32, 37, 43, 48, 53, 59, 64]
-    """
-    owner = "pyramid_widths"
-    total = sum(pyramid_blocks(depth, block, stem))
-    alpha = checks.number(owner, "alpha", alpha, 0, open_low=True)
-    checks.choice(owner, "widening", widening, WIDENINGS)
-    start = checks.positive(owner, "start", start)
-    if widening == "additive":
-        # In whole numbers, so that a half is a half: floor(start + a k / N + 1 / 2).
-        a = Fraction(alpha)
-        return [
-            math.floor(start + a * k / total + Fraction(1, 2))
-            for k in range(1, total + 1)
-        ]
-    if alpha < 1:
-        raise ValueError(
-            f"{owner}: alpha must be at least 1 for widening='multiplicative', since "
-            f"zeros can only add channels, got {alpha:g}"
-        )
-    return [math.floor(start * alpha ** (k / total) + 0.5) for k in range(1, total + 1)]

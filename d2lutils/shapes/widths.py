@@ -1,0 +1,149 @@
+"""How many blocks a net has and how wide they are; which form of CondConv is faster."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from d2lutils import checks
+
+
+def condconv_form(filters: int, positions: int) -> str:
+    """The faster way to convolve each example with its own kernel, by measurement.
+
+    For each number of a patch, the fold rearranges `filters` weights (the output
+    channels of a group), and unfolding copies `positions` inputs, about the output's.
+    """
+    return "unfolded" if filters > 2 * positions else "folded"
+
+
+BLOCKS = {"basic": 2, "bottleneck": 3}  # convolutions in a block
+_IMAGENET = {
+    "basic": {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)},
+    "bottleneck": {
+        50: (3, 4, 6, 3),
+        101: (3, 4, 23, 3),
+        152: (3, 8, 36, 3),
+        200: (3, 24, 36, 3),
+    },
+}
+STEMS = ("cifar", "imagenet")
+WIDENINGS = ("additive", "multiplicative")
+
+
+def pyramid_blocks(
+    depth: int, block: str = "basic", stem: str = "cifar"
+) -> tuple[int, ...]:
+    """The number of blocks in each group of a PyramidNet; a new group halves the map.
+
+    For CIFAR three equal groups: depth = 6n + 2 for basic blocks, 9n + 2 for
+    bottlenecks (Han et al., 2017, arXiv 1610.02915, section 3). For ImageNet four
+    groups, with the sizes of the ResNet of that depth (He et al., 2015, table 1).
+
+    Args:
+        depth: layers with weights: stem, convolutions of the blocks, classifier.
+        block: "basic" (two convolutions) or "bottleneck" (three).
+        stem: "cifar" or "imagenet".
+
+    Raises:
+        TypeError: `depth` is not an integer.
+        ValueError: an unknown block or stem, or a depth that no such net has; the
+            message names the nearest that does.
+
+    >>> pyramid_blocks(110)
+    (18, 18, 18)
+    """
+    owner = "pyramid_blocks"
+    depth = checks.positive(owner, "depth", depth)
+    checks.choice(owner, "block", block, tuple(BLOCKS))
+    checks.choice(owner, "stem", stem, STEMS)
+    if stem == "imagenet":
+        known = _IMAGENET[block]
+        if depth not in known:
+            nearest = min(known, key=lambda d: abs(d - depth))
+            raise ValueError(
+                f"{owner}: depth must be one of {', '.join(map(str, known))} for "
+                f"stem='imagenet' and block={block!r}, got {depth}; the nearest is "
+                f"{nearest}"
+            )
+        return known[depth]
+    layers = 3 * BLOCKS[block]  # one more block in each group
+    of = f" for stem='cifar' and block={block!r}"
+    return _groups(owner, depth, layers, of)
+
+
+def resnet_blocks(depth: int) -> tuple[int, ...]:
+    """The number of blocks in each of the three groups of a CIFAR ResNet.
+
+    depth = 6n + 2 (He et al., 2015, arXiv 1512.03385, section 4.2).
+
+    Raises:
+        TypeError: `depth` is not an integer.
+        ValueError: a depth that no such net has; the message names the nearest.
+
+    >>> resnet_blocks(20)
+    (3, 3, 3)
+    """
+    return _groups("resnet_blocks", depth, 6, "")
+
+
+def _groups(owner: str, depth: int, layers: int, of: str) -> tuple[int, ...]:
+    """Three equal groups of blocks; `layers` is that of one block in each."""
+    depth = checks.positive(owner, "depth", depth)
+    blocks, rest = divmod(depth - 2, layers)
+    if rest or blocks < 1:
+        nearest = layers * max(1, round((depth - 2) / layers)) + 2
+        raise ValueError(
+            f"{owner}: depth must be {layers}n + 2{of} (three groups of n blocks, a "
+            f"stem and a classifier), got {depth}; the nearest is {nearest}"
+        )
+    return (blocks,) * 3
+
+
+def pyramid_widths(
+    depth: int,
+    alpha: float,
+    block: str = "basic",
+    widening: str = "additive",
+    start: int = 16,
+    stem: str = "cifar",
+) -> list[int]:
+    """The width of every block of a PyramidNet, k = 1 … N (Han et al., 2017, eq. 2–3).
+
+    Additive: start + alpha * k / N. Multiplicative: start * alpha ** (k / N). The
+    exact value is rounded half up where it is used; rounding each block's width and
+    adding to the rounded one would lose a fraction at every block. A bottleneck's
+    output has 4 times this width.
+
+    Args:
+        depth, block, stem: as in `pyramid_blocks`, which gives N.
+        alpha: channels added by the whole net, or the factor that it widens by.
+        widening: "additive" or "multiplicative".
+        start: width of the stem.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named: alpha must be above 0, and at
+            least 1 for multiplicative widening, since a shortcut of zeros can only
+            add channels.
+
+    >>> pyramid_widths(20, 48)
+    [21, 27, 32, 37, 43, 48, 53, 59, 64]
+    """
+    owner = "pyramid_widths"
+    total = sum(pyramid_blocks(depth, block, stem))
+    alpha = checks.number(owner, "alpha", alpha, 0, open_low=True)
+    checks.choice(owner, "widening", widening, WIDENINGS)
+    start = checks.positive(owner, "start", start)
+    if widening == "additive":
+        # In whole numbers, so that a half is a half: floor(start + a k / N + 1 / 2).
+        a = Fraction(alpha)
+        return [
+            math.floor(start + a * k / total + Fraction(1, 2))
+            for k in range(1, total + 1)
+        ]
+    if alpha < 1:
+        raise ValueError(
+            f"{owner}: alpha must be at least 1 for widening='multiplicative', since "
+            f"zeros can only add channels, got {alpha:g}"
+        )
+    return [math.floor(start * alpha ** (k / total) + 0.5) for k in range(1, total + 1)]
