@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from d2lutils.compat import mx
-from d2lutils.porting import Row, functions, refusal, values
+from d2lutils.porting.judges import functions, refusal, values
+from d2lutils.porting.rows import Rows
 
 __all__ = ["ROWS"]
 
@@ -16,8 +17,12 @@ nd: Any = mx.nd
 autograd: Any = mx.autograd
 gluon: Any = mx.gluon
 
+ROWS = Rows()
+row, pytorch, cure = ROWS.row, ROWS.pytorch, ROWS.cure
 
-def gluon_gradient() -> Any:
+
+@row("the gradient of a sum", values())
+def _() -> Any:
     x = nd.array([1.0, 2.0, 3.0])
     x.attach_grad()
     with autograd.record():
@@ -26,7 +31,8 @@ def gluon_gradient() -> Any:
     return x.grad
 
 
-def pytorch_gradient() -> Any:
+@pytorch
+def _() -> Any:
     x = torch.tensor([1.0, 2.0, 3.0])
     x.requires_grad_()
     y = (x * x).sum()
@@ -34,7 +40,11 @@ def pytorch_gradient() -> Any:
     return x.grad
 
 
-def gluon_vector() -> Any:
+@row(
+    "`backward` of several numbers",
+    refusal("grad can be implicitly created only for scalar", values()),
+)
+def _() -> Any:
     x = nd.array([1.0, 2.0, 3.0])
     x.attach_grad()
     with autograd.record():
@@ -43,21 +53,24 @@ def gluon_vector() -> Any:
     return x.grad
 
 
-def pytorch_vector() -> Any:
+@pytorch(differs="of their sum there, an error here")
+def _() -> Any:
     x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     y = x * x
     y.backward()
     return x.grad
 
 
-def pytorch_summed() -> Any:
+@cure
+def _() -> Any:
     x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     y = x * x
     y.sum().backward()
     return x.grad
 
 
-def gluon_head() -> Any:
+@row("`backward` with weights", values())
+def _() -> Any:
     x = nd.array([1.0, 2.0, 3.0])
     x.attach_grad()
     with autograd.record():
@@ -66,14 +79,34 @@ def gluon_head() -> Any:
     return x.grad
 
 
-def pytorch_head() -> Any:
+@pytorch
+def _() -> Any:
     x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     y = x * x
     y.backward(torch.tensor([1.0, 0.0, 2.0]))
     return x.grad
 
 
-def gluon_unrecorded() -> Any:
+@row("`backward` of two losses", values())
+def _() -> Any:
+    x = nd.array([2.0])
+    x.attach_grad()
+    with autograd.record():
+        y, z = x * x, 3 * x
+    autograd.backward([y, z])
+    return x.grad
+
+
+@pytorch
+def _() -> Any:
+    x = torch.tensor([2.0], requires_grad=True)
+    y, z = x * x, 3 * x
+    torch.autograd.backward([y, z])
+    return x.grad
+
+
+@row("what is recorded", values())
+def _() -> Any:
     x = nd.array([2.0])
     x.attach_grad()
     y = x * x
@@ -83,7 +116,8 @@ def gluon_unrecorded() -> Any:
     return x.grad
 
 
-def pytorch_recorded() -> Any:
+@pytorch(differs="what stands in `record` there, all but `no_grad` here")
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     y = x * x
     z = 3 * x + y
@@ -91,7 +125,8 @@ def pytorch_recorded() -> Any:
     return x.grad
 
 
-def pytorch_unrecorded() -> Any:
+@cure
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     with torch.no_grad():
         y = x * x
@@ -100,7 +135,26 @@ def pytorch_unrecorded() -> Any:
     return x.grad
 
 
-def gluon_twice() -> Any:
+@row("pause recording", values())
+def _() -> Any:
+    with autograd.record():
+        seen = [autograd.is_recording()]
+        with autograd.pause():
+            seen.append(autograd.is_recording())
+    return seen
+
+
+@pytorch
+def _() -> Any:
+    with torch.enable_grad():
+        seen = [torch.is_grad_enabled()]
+        with torch.no_grad():
+            seen.append(torch.is_grad_enabled())
+    return seen
+
+
+@row("`backward` twice", values())
+def _() -> Any:
     x = nd.array([2.0])
     x.attach_grad()
     for _ in range(2):
@@ -110,7 +164,8 @@ def gluon_twice() -> Any:
     return x.grad
 
 
-def pytorch_twice() -> Any:
+@pytorch(differs="the second gradient replaces the first there, is added here")
+def twice() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     for _ in range(2):
         y = x * x
@@ -118,7 +173,8 @@ def pytorch_twice() -> Any:
     return x.grad
 
 
-def pytorch_twice_cleared() -> Any:
+@cure
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     for _ in range(2):
         x.grad = None
@@ -127,7 +183,8 @@ def pytorch_twice_cleared() -> Any:
     return x.grad
 
 
-def gluon_added() -> Any:
+@row("gradients that add up", values())
+def _() -> Any:
     x = nd.array([2.0])
     x.attach_grad(grad_req="add")
     for _ in range(2):
@@ -137,24 +194,31 @@ def gluon_added() -> Any:
     return x.grad
 
 
-def gluon_unused() -> Any:
+pytorch(twice)
+
+
+@row("the gradient before the first `backward`", values(), chapter="stochastic_depth")
+def _() -> Any:
     x = nd.array([2.0])
     x.attach_grad()
     return x.grad
 
 
-def pytorch_unused() -> Any:
+@pytorch(differs="zeros there, None here")
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     return [] if x.grad is None else x.grad
 
 
-def pytorch_unused_zeros() -> Any:
+@cure
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     x.grad = torch.zeros_like(x)
     return x.grad
 
 
-def gluon_again() -> Any:
+@row("`backward` through the same graph again", values())
+def _() -> Any:
     x = nd.array([2.0])
     x.attach_grad()
     with autograd.record():
@@ -164,7 +228,8 @@ def gluon_again() -> Any:
     return x.grad
 
 
-def pytorch_again() -> Any:
+@pytorch
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     y = x * x
     y.backward(retain_graph=True)
@@ -173,23 +238,8 @@ def pytorch_again() -> Any:
     return x.grad
 
 
-def gluon_two_losses() -> Any:
-    x = nd.array([2.0])
-    x.attach_grad()
-    with autograd.record():
-        y, z = x * x, 3 * x
-    autograd.backward([y, z])
-    return x.grad
-
-
-def pytorch_two_losses() -> Any:
-    x = torch.tensor([2.0], requires_grad=True)
-    y, z = x * x, 3 * x
-    torch.autograd.backward([y, z])
-    return x.grad
-
-
-def gluon_grad() -> Any:
+@row("a gradient of a gradient", values())
+def _() -> Any:
     x = nd.array([2.0])
     x.attach_grad()
     with autograd.record():
@@ -199,7 +249,8 @@ def gluon_grad() -> Any:
     return x.grad
 
 
-def pytorch_grad() -> Any:
+@pytorch
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     y = torch.sin(x)
     dx = torch.autograd.grad(y, x, create_graph=True)[0]
@@ -207,7 +258,11 @@ def pytorch_grad() -> Any:
     return x.grad
 
 
-def gluon_grad_of_product() -> Any:
+@row(
+    "a gradient of the gradient of a product",
+    refusal("is non-differentiable", values()),
+)
+def _() -> Any:
     x = nd.array([2.0])
     x.attach_grad()
     with autograd.record():
@@ -217,7 +272,8 @@ def gluon_grad_of_product() -> Any:
     return x.grad
 
 
-def pytorch_grad_of_product() -> Any:
+@pytorch(differs="refused there")
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     y = x * x
     dx = torch.autograd.grad(y, x, create_graph=True)[0]
@@ -225,7 +281,8 @@ def pytorch_grad_of_product() -> Any:
     return x.grad
 
 
-def gluon_marked() -> Any:
+@row("a place of one's own for the gradient", values())
+def _() -> Any:
     x, dx = nd.array([2.0]), nd.zeros(1)
     autograd.mark_variables([x], [dx])
     with autograd.record():
@@ -234,7 +291,8 @@ def gluon_marked() -> Any:
     return dx
 
 
-def pytorch_marked() -> Any:
+@pytorch
+def _() -> Any:
     x, dx = torch.tensor([2.0]), torch.zeros(1)
     x.requires_grad_()
     x.grad = dx
@@ -243,7 +301,8 @@ def pytorch_marked() -> Any:
     return dx
 
 
-def gluon_inside() -> Any:
+@row("the gradient of something inside", values())
+def _() -> Any:
     x = nd.array([2.0])
     x.attach_grad()
     with autograd.record():
@@ -254,7 +313,8 @@ def gluon_inside() -> Any:
     return [y.grad, x.grad]
 
 
-def pytorch_inside() -> Any:
+@pytorch(differs="`attach_grad` cuts the graph there")
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     y = x * x
     y.retain_grad()
@@ -263,7 +323,8 @@ def pytorch_inside() -> Any:
     return [y.grad, x.grad]
 
 
-def pytorch_cut_inside() -> Any:
+@cure
+def _() -> Any:
     x = torch.tensor([2.0], requires_grad=True)
     x.grad = torch.zeros_like(x)
     y = (x * x).detach().requires_grad_()
@@ -272,7 +333,14 @@ def pytorch_cut_inside() -> Any:
     return [y.grad, x.grad]
 
 
-def gluon_modes() -> Any:
+row("no gradient from here", functions((3, 4)))(
+    gluon=lambda x: nd.BlockGrad(x) * x + x.detach(),
+    pytorch=lambda x: x.detach() * x + x.detach(),
+)
+
+
+@row("training or evaluation", values(), chapter="same_weights")
+def _() -> Any:
     seen = [autograd.is_training()]
     with autograd.record():
         seen.append(autograd.is_training())
@@ -283,7 +351,8 @@ def gluon_modes() -> Any:
     return seen
 
 
-def pytorch_modes() -> Any:
+@pytorch(differs="a state of the thread there; of each module here, True at the start")
+def _() -> Any:
     net = nn.Identity()
     seen = [net.training]
     with torch.enable_grad():
@@ -295,7 +364,8 @@ def pytorch_modes() -> Any:
     return seen
 
 
-def pytorch_modes_by_hand() -> Any:
+@cure
+def _() -> Any:
     net = nn.Identity().eval()
     seen = [net.training]
     for mode in (True, False, True):
@@ -304,23 +374,12 @@ def pytorch_modes_by_hand() -> Any:
     return seen
 
 
-def gluon_paused() -> Any:
-    with autograd.record():
-        seen = [autograd.is_recording()]
-        with autograd.pause():
-            seen.append(autograd.is_recording())
-    return seen
-
-
-def pytorch_paused() -> Any:
-    with torch.enable_grad():
-        seen = [torch.is_grad_enabled()]
-        with torch.no_grad():
-            seen.append(torch.is_grad_enabled())
-    return seen
-
-
-def gluon_own(x: Any) -> Any:
+@row(
+    "a function with its own gradient",
+    functions((3, 4)),
+    chapter="zero_padded_shortcuts",
+)
+def _(x: Any) -> Any:
     class Clipped(autograd.Function):
         def forward(self, x: Any) -> Any:
             self.save_for_backward(x)
@@ -333,7 +392,8 @@ def gluon_own(x: Any) -> Any:
     return Clipped()(x)
 
 
-def pytorch_own(x: Any) -> Any:
+@pytorch
+def _(x: Any) -> Any:
     class Clipped(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
@@ -348,143 +408,19 @@ def pytorch_own(x: Any) -> Any:
     return Clipped.apply(x)
 
 
-def gluon_slice(x: Any) -> Any:
+@row(
+    "writing into a slice while recording",
+    refusal("already in a computational graph", functions((3, 4))),
+    chapter="zero_padded_shortcuts",
+)
+def _(x: Any) -> Any:
     y = x * 2
     y[0:2] += 1
     return y
 
 
-def pytorch_slice(x: Any) -> Any:
+@pytorch(differs="refused there")
+def _(x: Any) -> Any:
     y = x * 2
     y[0:2] += 1
     return y
-
-
-ROWS = [
-    Row(
-        "the gradient of a sum",
-        gluon=gluon_gradient,
-        pytorch=pytorch_gradient,
-        judge=values(),
-    ),
-    Row(
-        "`backward` of several numbers",
-        gluon=gluon_vector,
-        pytorch=pytorch_vector,
-        judge=refusal("grad can be implicitly created only for scalar", values()),
-        differs="of their sum there, an error here",
-        cure=pytorch_summed,
-    ),
-    Row(
-        "`backward` with weights",
-        gluon=gluon_head,
-        pytorch=pytorch_head,
-        judge=values(),
-    ),
-    Row(
-        "`backward` of two losses",
-        gluon=gluon_two_losses,
-        pytorch=pytorch_two_losses,
-        judge=values(),
-    ),
-    Row(
-        "what is recorded",
-        gluon=gluon_unrecorded,
-        pytorch=pytorch_recorded,
-        judge=values(),
-        differs="what stands in `record` there, all but `no_grad` here",
-        cure=pytorch_unrecorded,
-    ),
-    Row(
-        "pause recording",
-        gluon=gluon_paused,
-        pytorch=pytorch_paused,
-        judge=values(),
-    ),
-    Row(
-        "`backward` twice",
-        gluon=gluon_twice,
-        pytorch=pytorch_twice,
-        judge=values(),
-        differs="the second gradient replaces the first there, is added here",
-        cure=pytorch_twice_cleared,
-    ),
-    Row(
-        "gradients that add up",
-        gluon=gluon_added,
-        pytorch=pytorch_twice,
-        judge=values(),
-    ),
-    Row(
-        "the gradient before the first `backward`",
-        gluon=gluon_unused,
-        pytorch=pytorch_unused,
-        judge=values(),
-        differs="zeros there, None here",
-        cure=pytorch_unused_zeros,
-        card="stochastic_depth",
-    ),
-    Row(
-        "`backward` through the same graph again",
-        gluon=gluon_again,
-        pytorch=pytorch_again,
-        judge=values(),
-    ),
-    Row(
-        "a gradient of a gradient",
-        gluon=gluon_grad,
-        pytorch=pytorch_grad,
-        judge=values(),
-    ),
-    Row(
-        "a gradient of the gradient of a product",
-        gluon=gluon_grad_of_product,
-        pytorch=pytorch_grad_of_product,
-        judge=refusal("is non-differentiable", values()),
-        differs="refused there",
-    ),
-    Row(
-        "a place of one's own for the gradient",
-        gluon=gluon_marked,
-        pytorch=pytorch_marked,
-        judge=values(),
-    ),
-    Row(
-        "the gradient of something inside",
-        gluon=gluon_inside,
-        pytorch=pytorch_inside,
-        judge=values(),
-        differs="`attach_grad` cuts the graph there",
-        cure=pytorch_cut_inside,
-    ),
-    Row(
-        "no gradient from here",
-        gluon=lambda x: nd.BlockGrad(x) * x + x.detach(),
-        pytorch=lambda x: x.detach() * x + x.detach(),
-        judge=functions((3, 4)),
-    ),
-    Row(
-        "training or evaluation",
-        gluon=gluon_modes,
-        pytorch=pytorch_modes,
-        judge=values(),
-        differs="a state of the thread there; of each module here, True at the start",
-        cure=pytorch_modes_by_hand,
-        card="same_weights",
-    ),
-    Row(
-        "a function with its own gradient",
-        gluon=gluon_own,
-        pytorch=pytorch_own,
-        judge=functions((3, 4)),
-        card="zero_padded_shortcuts",
-    ),
-    Row(
-        "writing into a slice while recording",
-        gluon=gluon_slice,
-        pytorch=pytorch_slice,
-        judge=refusal("already in a computational graph", functions((3, 4))),
-        differs="refused there",
-        card="zero_padded_shortcuts",
-    ),
-]

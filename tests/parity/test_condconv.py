@@ -17,7 +17,7 @@ from test_bad_input import refused_alike
 
 from d2lutils import parity
 from d2lutils.compat import mx
-from d2lutils.pairs.judges import enliven
+from d2lutils.porting.judges import randomize
 
 GLUON, PYTORCH = halves("condconv")
 GRAPH = ("auto", "unfolded", "mixture")  # what a hybridized net can do
@@ -36,7 +36,7 @@ def mirrored(module: str, name: str, *arguments: Any, **options: Any) -> Any:
     """The pair of blocks that one call makes in both halves, with lively weights."""
     one, two = (getattr(half, name) for half in halves(module))
     gluon, pytorch = one(*arguments, **options), two(*arguments, **options)
-    enliven(pytorch)
+    randomize(pytorch)
     parity.copy_parameters(pytorch, gluon)
     return gluon, pytorch
 
@@ -646,7 +646,7 @@ def test_a_made_kernel_starts_as_a_plain_one(depthwise: bool, half: int) -> None
 def pytorch_layer(form: str, **options: Any) -> tuple[Any, torch.Tensor]:
     """With lively weights, and an input for it."""
     net = PYTORCH.CondConv2d(4, 6, 3, 2, 1, form=form, **options)
-    enliven(net)
+    randomize(net)
     return net.eval(), torch.tensor(noise(4, 4, 7, 6))
 
 

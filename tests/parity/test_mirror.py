@@ -24,23 +24,8 @@ from d2lutils import (
     shapes,
     timing,
 )
+from d2lutils.porting.halves import ONE_SIDED, methods, signatures
 
-# What may differ, each with its reason.
-EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("*", "hybrid_forward"): (
-        "Gluon's traceable half of a block; forward checks its arguments in both"
-    ),
-    ("*", "hybridize"): (
-        "Gluon's graphs would freeze what Python decides anew for each batch"
-    ),
-    ("inputs", "operators"): "only MXNet has two kinds of arrays",
-    ("condconv", "vmapped"): "only PyTorch vectorises a function over the batch",
-    ("memory", "planned_bytes"): "only MXNet plans memory before it runs",
-    ("memory", "step_trace"): (
-        "PyTorch says after each operation what exists; MXNet frees a while later, in "
-        "an order of its own"
-    ),
-}
 # Here each half says how it measures, which the frameworks do by different means.
 MEASURES = ".memory"
 # Words that stand for the same thing in each half's documentation.
@@ -59,51 +44,16 @@ def names(module: str) -> list[str]:
     return [
         name
         for name in half.__all__
-        if callable(getattr(half, name)) and (module, name) not in EXCEPTIONS
+        if callable(getattr(half, name)) and name not in ONE_SIDED
     ]
 
 
 PUBLIC = [(module, name) for module in MODULES for name in names(module)]
-CLASSES = [
-    (module, name)
-    for module, name in PUBLIC
-    if inspect.isclass(getattr(halves(module)[1], name))
-]
+public = pytest.mark.parametrize(("module", "name"), PUBLIC)
 
 
-def methods(cls: type) -> dict[str, Any]:
-    """The public methods that a class defines itself, and its constructor."""
-    return {
-        name: member
-        for name, member in vars(cls).items()
-        if inspect.isfunction(member)
-        and (name == "__init__" or not name.startswith("_"))
-        and ("*", name) not in EXCEPTIONS
-    }
-
-
-def parameters(function: Any) -> list[tuple[str, Any, Any]]:
-    return [
-        (p.name, p.default, p.kind)
-        for p in inspect.signature(function).parameters.values()
-    ]
-
-
-def pairs_of_callables() -> Iterator[Any]:
-    for module, name in PUBLIC:
-        one, two = (getattr(half, name) for half in halves(module))
-        if inspect.isclass(one):
-            for method in methods(one):
-                yield pytest.param(
-                    getattr(one, method),
-                    getattr(two, method, None),
-                    id=f"{name}.{method}",
-                )
-        else:
-            yield pytest.param(one, two, id=name)
-
-
-CALLABLES = list(pairs_of_callables())
+def both(module: str, name: str) -> Iterator[Any]:
+    return (getattr(half, name) for half in halves(module))
 
 
 def test_same_files() -> None:
@@ -116,8 +66,7 @@ def test_same_files() -> None:
 def test_same_names(module: str) -> None:
     one, two = halves(module)
     shared = [
-        [name for name in half.__all__ if (module, name) not in EXCEPTIONS]
-        for half in (one, two)
+        [name for name in half.__all__ if name not in ONE_SIDED] for half in (one, two)
     ]
     assert shared[0] == shared[1]
     for half in (one, two):
@@ -146,16 +95,13 @@ def test_same_order(module: str) -> None:
     assert set(names(module)) <= set(common)
 
 
-@pytest.mark.parametrize(("one", "two"), CALLABLES)
-def test_same_parameters(one: Any, two: Any) -> None:
-    assert two is not None
-    assert parameters(one) == parameters(two)
-
-
-@pytest.mark.parametrize(("module", "name"), CLASSES)
-def test_same_methods(module: str, name: str) -> None:
-    one, two = (list(methods(getattr(half, name))) for half in halves(module))
-    assert one == two
+@public
+def test_same_signatures(module: str, name: str) -> None:
+    one, two = both(module, name)
+    (arguments,), _ = signatures(one, two)
+    assert arguments.ok, arguments.worst
+    if inspect.isclass(two):
+        assert list(methods(one)) == list(methods(two)), "in the same order"
 
 
 def undocumented(function: Any, path: str) -> list[str]:
@@ -173,11 +119,13 @@ def undocumented(function: Any, path: str) -> list[str]:
     return missing
 
 
-@pytest.mark.parametrize(("one", "two"), CALLABLES)
-def test_hints_and_docstrings(one: Any, two: Any) -> None:
-    for function in (one, two):
-        path = f"{function.__module__}.{function.__qualname__}"
-        assert undocumented(function, path) == []
+@public
+def test_hints_and_docstrings(module: str, name: str) -> None:
+    for half in both(module, name):
+        own = methods(half).values() if inspect.isclass(half) else [half]
+        for function in own:
+            path = f"{function.__module__}.{function.__qualname__}"
+            assert undocumented(function, path) == []
 
 
 CORE = (checks, _training, data, ledger, lifetimes, nets, parity, shapes)
@@ -206,13 +154,9 @@ def arguments(function: Any) -> list[str]:
     return [name.strip() for names in found for name in names.split(",")]
 
 
-def documented() -> Iterator[Any]:
-    for module, name in PUBLIC:
-        yield pytest.param(*(getattr(half, name) for half in halves(module)), id=name)
-
-
-@pytest.mark.parametrize(("one", "two"), list(documented()))
-def test_same_documentation(one: Any, two: Any) -> None:
+@public
+def test_same_documentation(module: str, name: str) -> None:
+    one, two = both(module, name)
     assert arguments(one) == arguments(two)
     signature = [n for n in inspect.signature(two).parameters if n != "self"]
     if arguments(two):
@@ -243,14 +187,3 @@ def test_the_reader_of_arguments_reads() -> None:
 def test_lines_fit_into_a_column_of_the_page(module: str, half: int) -> None:
     lines = inspect.getsource(halves(module)[half]).splitlines()
     assert [line for line in lines if len(line) > 72] == []
-
-
-def test_exceptions_are_used() -> None:
-    defined = {
-        name
-        for module, cls in CLASSES
-        for half in halves(module)
-        for name in vars(getattr(half, cls))
-    }
-    defined |= {name for m in MODULES for half in halves(m) for name in half.__all__}
-    assert {name for _, name in EXCEPTIONS} <= defined

@@ -12,7 +12,7 @@ from test_bad_input import refused_alike
 
 from d2lutils import parity, shapes
 from d2lutils.compat import mx
-from d2lutils.pairs.judges import enliven
+from d2lutils.porting.judges import randomize
 
 GLUON, PYTORCH = halves("condconv")
 WINDOWS: list[dict[str, Any]] = [
@@ -128,7 +128,7 @@ BLOCKS: list[tuple[str, str, tuple[int, ...]]] = [
 def test_blocks(module: str, made: str, shape: tuple[int, ...]) -> None:
     """The pair is one function; the size is the one that `shapes` tells."""
     gluon, pytorch = (eval(made, vars(half)) for half in halves(module))
-    enliven(pytorch)
+    randomize(pytorch)
     pytorch.double().eval()
     gluon.initialize()
     gluon.cast("float64")

@@ -1,0 +1,68 @@
+"""The cards "Where they differ", collected from the chapters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["cards"]
+
+
+def cards(folder: Path | None = None) -> Any:
+    """The cards "Where they differ" of all chapters, in the order of the book.
+
+    Args:
+        folder: the chapters; by default those beside the package. Where only the
+            package is installed, as on Colab, a sentence says that there are none.
+
+    Raises:
+        ValueError: no chapters in the folder that was named.
+    """
+    from d2lutils import show
+
+    beside = Path(__file__).parents[2] / "chapters"
+    paths = _in_order(folder or beside)
+    if not paths and folder is None:
+        return show.markdown(
+            "Each chapter has its card; here they are not beside the package. A clone "
+            "of the repository and the rendered page have them all."
+        )
+    if not paths:
+        raise ValueError(f"cards: no chapters in {folder}")
+    parts = []
+    for path in paths:
+        title, card = _card(path)
+        if card:
+            link = f"../chapters/{path.name}#where-they-differ"
+            parts.append(f"**[{title}]({link})**\n\n{card}")
+    return show.markdown("\n\n".join(parts))
+
+
+def _in_order(folder: Path) -> list[Path]:
+    """The chapters in the order of `_toc.yml`, which alone has it."""
+    contents = folder.parent / "_toc.yml"
+    if not contents.exists():
+        return []
+    entries = [
+        line.split("file:", 1)[1].strip()
+        for line in contents.read_text("utf-8").splitlines()
+        if "file:" in line
+    ]
+    names = [
+        entry.split("/", 1)[1] for entry in entries if entry.startswith("chapters/")
+    ]
+    return [folder / f"{name}.ipynb" for name in names]
+
+
+def _card(path: Path) -> tuple[str, str]:
+    """A chapter's title and the table of its card; an empty one if it has none."""
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+    title = next(t for t in texts if t.startswith("# ")).splitlines()[0][2:].strip()
+    for text in texts:
+        _, found, rest = text.partition("## Where they differ\n")
+        if found:
+            lines = rest.split("\n## ", 1)[0].strip().splitlines()
+            return title, "\n".join(line for line in lines if line.startswith("|"))
+    return title, ""

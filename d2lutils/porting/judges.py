@@ -1,0 +1,701 @@
+"""How two spellings are compared.
+
+Each function here makes a judge, which runs Gluon's and PyTorch's spelling. First come
+the general ones, then those of one topic, then those of the book's own halves.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import types
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from d2lutils import parity
+from d2lutils.compat import mx
+from d2lutils.parity import TRAINING
+from d2lutils.porting.rows import BOUND, Found, Judge, Quantity, Spelling, judge
+
+__all__ = [
+    "distributions",
+    "dropped",
+    "embedded",
+    "filed",
+    "fresh",
+    "functions",
+    "lengths",
+    "nets",
+    "outputs",
+    "randomize",
+    "rebound",
+    "recurrent",
+    "refusal",
+    "same_errors",
+    "same_kind_of_device",
+    "same_value",
+    "schedules",
+    "scored",
+    "steps",
+    "traceable",
+    "trained",
+    "values",
+    "verdict",
+]
+
+nd: Any = mx.nd
+autograd: Any = mx.autograd
+
+#: A shape stands for fixed random numbers, whose gradient is compared; an array for
+#: itself; a function for the block that it makes in each half; anything else is an
+#: argument that has no gradient.
+Input = Any
+INFINITE = float("inf")
+
+
+# -- arrays ----------------------------------------------------------------------------
+
+
+def _noise(seed: int, shape: Sequence[int]) -> np.ndarray:
+    """Fixed standard normal numbers."""
+    return np.random.Generator(np.random.PCG64(seed)).standard_normal(tuple(shape))
+
+
+def _filled(inputs: Iterable[Input], dtype: str = "float64") -> list[np.ndarray]:
+    """The arrays among some inputs, with numbers where only a shape was given."""
+    return [
+        _noise(i, each).astype(dtype) if isinstance(each, tuple) else each
+        for i, each in enumerate(inputs)
+        if isinstance(each, (tuple, np.ndarray))
+    ]
+
+
+def _arrays(result: Any) -> list[np.ndarray]:
+    """Any result of either framework as a list of NumPy arrays."""
+    if isinstance(result, (list, tuple)):
+        return [array for part in result for array in _arrays(part)]
+    if hasattr(result, "asnumpy"):
+        return [result.asnumpy()]
+    if hasattr(result, "detach"):
+        return [result.detach().cpu().numpy()]
+    return [np.asarray(result)]
+
+
+def _apart(one: Sequence[Any], two: Sequence[Any]) -> float:
+    """max|a - b| / max(max|b|, 1) of two lists of arrays; infinite for other shapes."""
+    if len(one) != len(two):
+        return INFINITE
+    worst = 0.0
+    for a, b in zip(map(np.asarray, one), map(np.asarray, two), strict=True):
+        if a.shape != b.shape:
+            return INFINITE
+        if "U" in (a.dtype.kind, b.dtype.kind):
+            worst = max(worst, _unlike(a.tolist(), b.tolist()))
+            continue
+        a, b = a.astype("float64"), b.astype("float64")
+        finite = np.isfinite(b)
+        if not np.array_equal(np.isfinite(a), finite) or not np.array_equal(
+            a[~finite], b[~finite], equal_nan=True
+        ):
+            return INFINITE
+        a, b = a[finite], b[finite]
+        if a.size:
+            worst = max(worst, float(np.abs(a - b).max() / max(np.abs(b).max(), 1.0)))
+    return worst
+
+
+def _unlike(one: Any, two: Any) -> float:
+    """0 for equal values, infinite for others."""
+    return 0.0 if one == two else INFINITE
+
+
+# -- general ---------------------------------------------------------------------------
+
+
+@judge()
+def values(
+    gluon: Spelling, pytorch: Spelling, *inputs: Input, dtype: bool = False
+) -> float:
+    """Both functions, called with the same NumPy arrays, return the same values.
+
+    Args:
+        inputs: NumPy arrays; a shape stands for a fixed array of that shape.
+        dtype: the dtypes must be equal, too.
+    """
+    arrays = _filled(inputs)
+    two = _arrays(pytorch(*(a.copy() for a in arrays)))
+    one = _arrays(gluon(*(a.copy() for a in arrays)))
+    if dtype and [a.dtype for a in one] != [b.dtype for b in two]:
+        return INFINITE
+    return _apart(one, two)
+
+
+@judge()
+def functions(
+    gluon: Spelling,
+    pytorch: Spelling,
+    *inputs: Input,
+    gradient: bool = True,
+    dtype: bool = False,
+) -> Found:
+    """Both functions do the same to the same arrays; so do their gradients.
+
+    Args:
+        inputs: NumPy arrays, which each framework gets as its own; a shape stands for
+            a fixed array of that shape with values of both signs.
+        gradient: compare the gradients with respect to what is not an integer, too.
+        dtype: the dtypes must be equal, too.
+    """
+    arrays = _filled(inputs)
+    free = [i for i, a in enumerate(arrays) if a.dtype.kind == "f" and gradient]
+    expected, slopes = _pytorch_pass(pytorch, arrays, free)
+    found, gradients = _gluon_pass(gluon, arrays, free, autograd.pause)
+    apart = _apart(found, expected)
+    if dtype and [a.dtype for a in found] != [b.dtype for b in expected]:
+        apart = INFINITE
+    return Found(
+        [
+            Quantity("values", "", BOUND, apart),
+            Quantity("gradients", "", BOUND, _apart(gradients, slopes)),
+        ]
+    )
+
+
+def outputs(*inputs: Input, dtype: bool = False) -> Judge:
+    """Both functions return the same for the same arrays; no gradient is compared."""
+    return functions(*inputs, gradient=False, dtype=dtype)
+
+
+def _pytorch_pass(
+    function: Spelling, arrays: list[np.ndarray], free: list[int]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The outputs of a call, and the gradient of each free input."""
+    given = [torch.tensor(array) for array in arrays]
+    for i in free:
+        given[i].requires_grad_()
+    out = function(*given)
+    found = _arrays(out)
+    if free:
+        outs = list(out) if isinstance(out, (list, tuple)) else [out]
+        torch.autograd.backward(outs, [torch.tensor(h) for h in _heads(found)])
+    # Autograd leaves none where the output does not depend on an input.
+    slopes = (given[i].grad for i in free)
+    return found, [np.zeros(0) if s is None else s.numpy() for s in slopes]
+
+
+def _gluon_pass(
+    function: Spelling,
+    arrays: list[np.ndarray],
+    free: list[int],
+    otherwise: Callable[[], Any],
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The same in Gluon; without free inputs it runs `otherwise`, unrecorded."""
+    given = [nd.array(array, dtype=array.dtype) for array in arrays]
+    for i in free:
+        given[i].attach_grad()
+    with autograd.record() if free else otherwise():
+        out = function(*given)
+    found = _arrays(out)
+    if free:
+        outs = list(out) if isinstance(out, (list, tuple)) else [out]
+        heads = [nd.array(h, dtype=h.dtype) for h in _heads(found)]
+        autograd.backward(outs, heads)
+    return found, [given[i].grad.asnumpy() for i in free]
+
+
+def _heads(outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Fixed gradients of the outputs."""
+    return [_noise(9 + i, a.shape).astype(a.dtype) for i, a in enumerate(outputs)]
+
+
+@judge()
+def refusal(
+    gluon: Spelling, pytorch: Spelling, words: str, otherwise: Judge
+) -> Found | float:
+    """One framework must refuse, in these words: then they are infinitely far apart.
+
+    PyTorch's spelling runs first. Without an error `otherwise` compares them.
+    """
+    try:
+        found = otherwise(gluon, pytorch)
+        nd.waitall()
+    except Exception as error:
+        if words not in str(error):
+            raise
+        return INFINITE
+    return found
+
+
+@judge(kind="net")
+def nets(gluon: Spelling, pytorch: Spelling, **inputs: Input) -> Found:
+    """Both spellings make a layer; with the weights copied they are the same.
+
+    `parity.compare` runs both, imperatively and hybridized: output and gradients in
+    evaluation and training, running statistics, five training steps. In float32 one
+    pass is put beside its noise floor. Of layers without parameters output and
+    gradient are compared.
+    """
+    ours, theirs = gluon(), pytorch()
+    arrays = _filled(inputs.values())
+    count = sum(p.numel() for p in theirs.parameters())
+    if not count and not ours.collect_params().keys():
+        return functions(*arrays)(ours, theirs)
+    randomize(theirs)
+    try:
+        parity.copy_parameters(theirs, ours)
+    except ValueError as error:  # other parameters, or others' shapes
+        return Found([Quantity("parameters", "", 0.0, INFINITE, str(error))])
+    if len(arrays) < len(inputs):
+        ours, theirs = _calls(ours, theirs, inputs)
+    report = parity.compare(ours, theirs, *arrays)
+    rows = report.rows
+    noise = {row.verdict for row in report.float32}
+    cells = {
+        "one pass": verdict(row for row in rows if row.bound != TRAINING),
+        "five steps": verdict(row for row in rows if row.bound == TRAINING),
+        "float32": "; ".join(sorted(noise, reverse=True)),
+        "parameters": f"{count:,}",
+    }
+    return Found(rows, cells)
+
+
+def randomize(net: Any, seed: int = 0) -> None:
+    """Give a torch net random values with which numbers come through many layers.
+
+    Fresh nets hide differences, with biases of 0 and gains of 1; with any random
+    numbers a deep net's outputs would all be its last bias, every gradient zero.
+    """
+    generator = np.random.Generator(np.random.PCG64(seed))
+    with torch.no_grad():
+        for name, tensor in net.state_dict().items():
+            if not tensor.is_floating_point():
+                continue
+            shape = tuple(tensor.shape)
+            values = generator.standard_normal(shape)
+            if len(shape) > 1:
+                inputs = shape[-3:] if len(shape) > 3 else shape[1:]
+                values = values * np.sqrt(2 / prod(inputs))
+            elif name.endswith("var"):
+                values = 0.5 + np.abs(values)
+            elif name.endswith("weight"):
+                values = 1 + values / 4
+            else:
+                values = 0.1 + values / 16
+            tensor.copy_(torch.as_tensor(values))
+
+
+def _calls(ours: Any, theirs: Any, inputs: dict[str, Input]) -> tuple[Any, Any]:
+    """Functions or blocks of `inputs` as blocks of the arrays among them.
+
+    So Gluon's can be hybridized, whatever it is.
+    """
+
+    def arguments(arrays: Sequence[Any]) -> list[Any]:
+        given = iter(arrays)
+        return [
+            next(given) if isinstance(each, (tuple, np.ndarray)) else each
+            for each in inputs.values()
+        ]
+
+    class GluonCall(mx.gluon.HybridBlock):  # type: ignore[name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.called = ours
+
+        def hybrid_forward(self, F: Any, *arrays: Any) -> Any:
+            return self.called(*arguments(arrays))
+
+    class TorchCall(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.called = theirs
+
+        def forward(self, *arrays: Any) -> Any:
+            return self.called(*arguments(arrays))
+
+    return GluonCall(), TorchCall()
+
+
+def verdict(quantities: Iterable[Quantity]) -> str:
+    """Some quantities in a few words; in bold what differs."""
+    quantities = list(quantities)
+    wrong = dict.fromkeys(q.quantity for q in quantities if not q.ok)
+    if wrong:
+        return f"**differs:** {'; '.join(wrong)}"
+    bounds = [q for q in quantities if q.bound]
+    return max(bounds, key=lambda q: q.bound).verdict if bounds else "equal"
+
+
+# -- of one topic ----------------------------------------------------------------------
+
+
+@judge()
+def same_kind_of_device(gluon: Spelling, pytorch: Spelling) -> float:
+    """Both choose the kind of device that their build can see, which may be none."""
+    kinds = {"cpu": False, "gpu": True, "cuda": True}
+    return float(
+        kinds[gluon().device_type] != bool(mx.context.num_gpus())
+        or kinds[pytorch().type] != bool(torch.cuda.device_count())
+    )
+
+
+@judge()
+def dropped(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
+    """Dropout of ones: the share of zeros by place, and the value of the others."""
+    mx.random.seed(0)
+    torch.manual_seed(0)
+    layer = gluon()
+    with autograd.record():
+        one = layer(nd.ones(shape)).asnumpy()
+    two = pytorch()(torch.ones(shape)).numpy()
+    apart = 0.0
+    for mask in (one, two):
+        # Where the first place is dropped, how often is the last one, too?
+        flat = mask.reshape(len(mask), -1) == 0
+        apart = abs(apart - flat[flat[:, 0], -1].mean())
+    return 0.0 if apart < 0.05 and one.max() == two.max() else INFINITE
+
+
+@judge()
+def fresh(
+    gluon: Spelling, pytorch: Spelling, *shape: int, dtype: str = "float64"
+) -> Found:
+    """Both layers as they begin, in training: the same output and gradient."""
+    x = _noise(0, shape).astype(dtype)
+    ours = gluon()
+    ours.initialize()
+    ours.cast(dtype)
+    return functions(x)(ours, pytorch().to(getattr(torch, dtype)))
+
+
+@judge()
+def recurrent(gluon: Spelling, pytorch: Spelling, *shape: int) -> Found:
+    """Output and gradient of recurrent layers; weights are copied by their names."""
+    torch.manual_seed(0)
+    ours, theirs = gluon(), pytorch().double()
+    ours.initialize()
+    ours.cast("float64")
+    for name, parameter in ours._reg_params.items():
+        layer, source, kind = name.split("_")  # such as l0_i2h_weight
+        source = {"i2h": "ih", "h2h": "hh"}[source]
+        end = f"l{layer[1:]}" + ("_reverse" if layer[0] == "r" else "")
+        values = theirs.state_dict()[f"{kind}_{source}_{end}"].numpy()
+        parameter.set_data(nd.array(values, dtype="float64"))
+    return functions(shape)(ours, lambda x: theirs(x)[0])
+
+
+@judge()
+def embedded(gluon: Spelling, pytorch: Spelling, i: np.ndarray) -> Found:
+    """The rows of embeddings with the same weights."""
+    ours, theirs = gluon(), pytorch()
+    ours.initialize()
+    parity.copy_parameters(theirs, ours)
+    return functions(i)(ours, theirs)
+
+
+def _weights(
+    gluon: Spelling, pytorch: Spelling, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each framework's initialiser makes of a weight, from fixed seeds."""
+    mx.random.seed(0)
+    torch.manual_seed(0)
+    ours, theirs = nd.zeros(shape), torch.zeros(shape)
+    gluon()(mx.init.InitDesc("weight"), ours)
+    pytorch(theirs)
+    return ours.asnumpy(), theirs.numpy()
+
+
+@judge()
+def distributions(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
+    """Seeded samples of an initialiser that makes a weight of this shape.
+
+    Their distribution functions are at most as far apart as those of two samples of
+    one distribution in all but one of a million pairs (Kolmogorov and Smirnov).
+    """
+    one, two = (np.sort(w.ravel()) for w in _weights(gluon, pytorch, shape))
+    both = np.concatenate([one, two])
+    below = [np.searchsorted(each, both, "right") for each in (one, two)]
+    apart = float(np.abs(below[0] - below[1]).max()) / one.size
+    return 0.0 if apart < 2.7 * (2 / one.size) ** 0.5 else apart
+
+
+@judge()
+def lengths(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
+    """The products of an initialiser's rows with each other."""
+    one, two = _weights(gluon, pytorch, shape)
+    return float(np.abs(one @ one.T - two @ two.T).max())
+
+
+@judge()
+def steps(
+    gluon: Spelling,
+    pytorch: Spelling,
+    number: int = 6,
+    *,
+    scale: float = 1.0,
+    batch: int = 1,
+    dtype: str = "float64",
+    rate: Callable[[int], float] | None = None,
+) -> float:
+    """A parameter along some steps, each framework with its own update.
+
+    Args:
+        number: of steps.
+        scale: of the gradients, which are the same fixed random ones for both.
+        batch: the argument of Gluon's `step`; PyTorch has none.
+        dtype: of the parameter and its gradient.
+        rate: the learning rate of each step, if it is set.
+    """
+    start = _noise(0, (5,)).astype(dtype)
+    gradients = (scale * _noise(1, (number, 5))).astype(dtype)
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    ours = mx.gluon.Parameter("weight", shape=(5,), dtype=dtype)
+    ours.initialize(init=mx.init.Zero())
+    ours.set_data(nd.array(start, dtype=dtype))
+    trainer, optimizer = gluon([ours]), pytorch([theirs])
+    worst = 0.0
+    for i, gradient in enumerate(gradients):
+        if rate is not None:
+            trainer.set_learning_rate(rate(i))
+            for group in optimizer.param_groups:
+                group["lr"] = rate(i)
+        with autograd.record():
+            loss = (ours.data() * nd.array(gradient, dtype=dtype)).sum()
+        loss.backward()
+        theirs.grad = torch.tensor(gradient)
+        trainer.step(batch)
+        optimizer.step()
+        one, two = ours.data().asnumpy(), theirs.detach().numpy()
+        worst = max(worst, float(np.abs(one - two).max()))
+    return worst
+
+
+@judge()
+def schedules(gluon: Spelling, pytorch: Spelling, updates: int = 14) -> float:
+    """The learning rates of some updates, PyTorch's stepped after each of them."""
+    ours = gluon()
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = pytorch(optimizer)
+    worst = 0.0
+    for update in range(1, updates + 1):
+        rate = optimizer.param_groups[0]["lr"]
+        worst = max(worst, abs(ours(update) - rate))
+        optimizer.step()
+        theirs.step()
+    return worst
+
+
+@judge()
+def filed(gluon: Spelling, pytorch: Spelling) -> Found:
+    """Both spellings get a path in a folder that is thrown away; the same values."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # A reloaded graph asks for the type of its input, and finds it.
+        warnings.filterwarnings("ignore", "Cannot decide type")
+        return values()(
+            lambda: gluon(str(Path(folder) / "gluon")),
+            lambda: pytorch(str(Path(folder) / "pytorch")),
+        )
+
+
+# -- of the book's own halves ----------------------------------------------------------
+
+
+@judge(kind="function")
+def traceable(
+    gluon: Spelling,
+    pytorch: Spelling,
+    *,
+    refused: str = "",
+    gradient: str = "",
+    graph: str = "",
+    dtype: str = "float64",
+    **inputs: Input,
+) -> Found:
+    """Values and the gradient of each input: called, recorded, and in Gluon's graph.
+
+    A spelling is a function of the inputs, or makes a block without parameters.
+
+    Args:
+        refused, gradient, graph: what Gluon says to the call, to its gradient, to
+            the call in a graph; "" where it works. It must say so, or the row fails.
+        dtype: float32 where Gluon can do no other; then nothing may differ at all.
+        inputs: of the call.
+    """
+    bound = BOUND if dtype == "float64" else 0.0
+    words = {"called": refused, "recorded": gradient, "in a graph": graph}
+    arrays = _filled(inputs.values(), dtype)
+    free = [i for i, each in enumerate(inputs.values()) if isinstance(each, tuple)]
+    names = ["values", *(f"gradient of {list(inputs)[i]}" for i in free)]
+    makes_block = not pytorch.__code__.co_argcount
+    one, two = (gluon(), pytorch()) if makes_block else (gluon, pytorch)
+    ours, theirs = _calls(one, two, inputs)
+    ours.initialize()
+    ours.cast(dtype)
+    theirs.to(getattr(torch, dtype))
+    expected, slopes = _pytorch_pass(theirs, arrays, free)
+    found = []
+    for place, refusing in words.items():
+        recorded = [] if place == "called" else free
+        ours.hybridize(place == "in a graph")
+        run = partial(_gluon_pass, ours, arrays, recorded, autograd.train_mode)
+        if refusing:
+            error = _error(run)
+            unheard = 0.0 if refusing in error else INFINITE
+            found.append(Quantity(f"refusal, {place}", place, 0.0, unheard, error))
+        elif not refused:
+            outs, gradients = run()
+            pairs = zip(names, outs + gradients, expected + slopes, strict=False)
+            found += [Quantity(n, place, bound, _apart([a], [b])) for n, a, b in pairs]
+    kept = [q for q in found if not q.quantity.startswith("refusal")]
+    wrong = [q for q in found if not q.ok]
+    text = verdict(wrong or kept) if wrong or kept else "not compared"
+    text += ", values only" if gradient else ""
+    text += ", imperative only" if graph and not refused else ""
+    text += f", in {dtype}" if dtype != "float64" else ""
+    first: dict[str, str] = {}  # Where Gluon says it first.
+    for place, refusing in words.items():
+        first.setdefault(refusing, place)
+    said = [f"{place}: `{words}`" for words, place in first.items() if words]
+    cells = {"values and gradients": text, "Gluon refuses": "<br>".join(said)}
+    return Found(found, cells)
+
+
+@judge()
+def same_value(gluon: Spelling, pytorch: Spelling, **inputs: Input) -> Found:
+    """Both spellings give the same plain value."""
+    ours, theirs = _given(inputs, gluon, pytorch)
+    return _equal(gluon(*ours), pytorch(*theirs))
+
+
+@judge()
+def same_errors(
+    gluon: Spelling, pytorch: Spelling, *calls: Spelling, **inputs: Input
+) -> Found:
+    """Both halves refuse the row's call and some others with the same error."""
+    ours, theirs = _given(inputs, gluon, pytorch)
+    found = []
+    for call in (None, *calls):
+        one, two = (gluon, pytorch) if call is None else _both(call, gluon, pytorch)
+        errors = [_error(partial(one, *ours)), _error(partial(two, *theirs))]
+        unlike = 0.0 if errors[0] == errors[1] != "" else INFINITE
+        worst = " and ".join(error or "none" for error in errors) if unlike else ""
+        found.append(Quantity("refusal", "", 0.0, unlike, worst))
+    text = verdict(found)
+    if text == "equal":
+        text = f"{len(found)} refusals, word for word"
+    return Found(found, {"found": text})
+
+
+@judge()
+def trained(gluon: Spelling, pytorch: Spelling, bound: float = TRAINING) -> Found:
+    """Both halves train a small classifier, in float64, and end at the same place."""
+    ours, theirs = _classifiers()
+    histories = (gluon(ours, *_digits()), pytorch(theirs, *_digits()))
+    bounds = {"train_loss": bound, "train_accuracy": 0.0, "test_accuracy": 0.0}
+    found = []
+    for name, limit in bounds.items():
+        one, two = (getattr(history, name) for history in histories)
+        apart = _apart([one], [two])
+        found.append(Quantity(name.replace("_", " "), "", limit, apart))
+    weights = (_arrays(ours[0].weight.data()), _arrays(theirs[1].weight))
+    found.append(Quantity("weights", "", bound, _apart(*weights)))
+    text = verdict(found)
+    if all(quantity.ok for quantity in found):
+        text = f"losses and weights {found[0].verdict}, accuracies equal"
+    return Found(found, {"inputs": _CLASSIFIER, "found": text})
+
+
+@judge()
+def scored(gluon: Spelling, pytorch: Spelling) -> Found:
+    """Both halves give the same net the same score."""
+    (ours, theirs), (_, test) = _classifiers(), _digits()
+    found = _equal(gluon(ours, test), pytorch(theirs, test))
+    found.cells["inputs"] = _CLASSIFIER
+    return found
+
+
+def rebound(function: Spelling, names: dict[str, Any]) -> Spelling:
+    """The same function, which looks its global names up in `names`."""
+    return types.FunctionType(function.__code__, names)
+
+
+def _both(
+    function: Spelling, gluon: Spelling, pytorch: Spelling
+) -> tuple[Spelling, Spelling]:
+    """A function with the names of Gluon's half, and with those of PyTorch's."""
+    one, two = (rebound(function, half.__globals__) for half in (gluon, pytorch))
+    return one, two
+
+
+def _equal(one: Any, two: Any) -> Found:
+    """Whether two plain values are equal."""
+    unlike = _unlike(one, two)
+    worst = f"{one!r} and {two!r}" if unlike else ""
+    found = [Quantity("value", "", 0.0, unlike, worst)]
+    return Found(found, {"found": verdict(found)})
+
+
+def _given(
+    inputs: dict[str, Input], gluon: Spelling, pytorch: Spelling
+) -> tuple[list[Any], list[Any]]:
+    """The inputs as each framework's own."""
+    ours, theirs = [], []
+    arrays = iter(_filled(inputs.values()))
+    for each in inputs.values():
+        if callable(each):
+            one, two = (make() for make in _both(each, gluon, pytorch))
+            randomize(two)
+            parity.copy_parameters(two, one)
+        else:
+            array = next(arrays)
+            one, two = nd.array(array, dtype=array.dtype), torch.tensor(array)
+        ours.append(one)
+        theirs.append(two)
+    return ours, theirs
+
+
+def _error(call: Callable[[], Any]) -> str:
+    """The error of a call, MXNet's late ones included; "" if there is none."""
+    try:
+        call()
+        nd.waitall()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+_CLASSIFIER = "a classifier of digits, and their batches"
+
+
+def _classifiers() -> tuple[Any, Any]:
+    """A net of two linear layers in both frameworks, with the same values."""
+    gnn, nn = mx.gluon.nn, torch.nn
+    ours = gnn.HybridSequential()
+    ours.add(
+        gnn.Dense(16, activation="relu", in_units=64),
+        gnn.Dense(10, in_units=16),
+    )
+    ours.cast("float64")
+    layers = (nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    theirs = nn.Sequential(nn.Flatten(), *layers).double()
+    randomize(theirs)
+    parity.copy_parameters(theirs, ours)
+    return ours, theirs
+
+
+def _digits() -> tuple[Any, Any]:
+    """Batches of digits: some to train on, in the same order each time, and a test."""
+    from d2lutils.data import Batches, digits
+
+    train, test = digits("sequences", dtype="float64")
+    return (
+        Batches(train.x[:200], train.y[:200], 48, shuffle=True, seed=1),
+        Batches(test.x, test.y, 100),
+    )

@@ -1,0 +1,436 @@
+"""The rows of the book's own halves: complete, equal, and each of them can say no."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from pairs import MODULES
+from pairs import halves as both
+
+from d2lutils import parity
+from d2lutils.nets import TorchNet
+from d2lutils.porting import Row, halves, judges, own_blocks
+from d2lutils.porting.halves import find, subject
+from d2lutils.porting.rows import Found
+
+pytestmark = pytest.mark.needs_mxnet
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "book" / "parity.ipynb"
+ALL = [row for topic in own_blocks.TOPICS.values() for row in topic]
+SUM = {"x": (3, 8, 5, 6), "identity": (3, 5, 5, 6)}
+
+
+def of(*kinds: str, unless: tuple[str, ...] = ()) -> Any:
+    """The rows with some judges, as a parameter; not those that Gluon refuses so."""
+    chosen = [
+        row
+        for row in ALL
+        if row.judge.kind in kinds
+        and not any(row.judge.settings[option] for option in unless)
+    ]
+    return pytest.mark.parametrize("row", chosen, ids=[row.name for row in chosen])
+
+
+def wrong(found: Found) -> set[str]:
+    """The quantities that break their bounds."""
+    return {quantity.quantity for quantity in found.wrong}
+
+
+# -- the list --------------------------------------------------------------------------
+
+
+def unlisted(rows: Iterable[Row]) -> set[str]:
+    """Public names of either half that no row is about."""
+    offered = {name for m in MODULES for half in both(m) for name in half.__all__}
+    return offered - {subject(row) for row in rows} - set(halves.ONE_SIDED)
+
+
+def test_everything_public_is_listed() -> None:
+    assert unlisted(ALL) == set()
+    for name in {subject(row) for row in ALL}:
+        assert unlisted(row for row in ALL if subject(row) != name) == {name}
+
+
+def test_modules_are_all_of_them() -> None:
+    assert sorted(halves.MODULES) == sorted(both(m)[0].__name__ for m in MODULES)
+
+
+def test_names_mean_one_thing() -> None:
+    """One namespace holds a half: no two modules may offer the same name."""
+    for i, half in enumerate(("gluon", "pytorch")):
+        names = [name for m in MODULES for name in both(m)[i].__all__]
+        assert sorted(names) == sorted(halves.names(half))
+
+
+def test_one_sided_names_are_of_one_side() -> None:
+    for name, (half, why) in halves.ONE_SIDED.items():
+        has = [name in halves.names(each) for each in ("gluon", "pytorch")]
+        assert has == [half == "Gluon", half == "PyTorch"]
+        assert why
+
+
+def test_lines_are_unique() -> None:
+    """But for one that runs in float32, too."""
+    names = [row.name for row in ALL]
+    assert {name for name in names if names.count(name) > 1} == {
+        "concat_ahead(x, identity, 3)"
+    }
+
+
+# Shown under another name: the chapter runs the ways from their table, and a unit
+# inside its net.
+INSIDE = {"ResNetUnit": "ResNet", "looped": "torch_loop"} | {
+    subject(row): "WAYS" for row in own_blocks.TOPICS["Other ways to write the sum"]
+}
+
+
+def test_the_chapter_shows_it() -> None:
+    for row in ALL:
+        if row.chapter:
+            text = (ROOT / "chapters" / f"{row.chapter}.ipynb").read_text("utf-8")
+            shown = INSIDE.get(subject(row), subject(row))
+            assert re.search(rf"\b{shown}\b", text), row.name
+
+
+# -- the findings ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def topics() -> dict[str, halves.Findings]:
+    return halves.findings()
+
+
+def test_all_are_equal(topics: dict[str, halves.Findings]) -> None:
+    findings = [finding for topic in topics.values() for finding in topic]
+    assert [row for row, _ in findings] == ALL
+    assert {row.name: found.wrong for row, found in findings if not found.ok} == {}
+    refused = {
+        subject(row) for row, found in findings if not halves.compared(row, found)
+    }
+    assert refused == {"concat_ahead", "pad_channels"}
+    quantities = {"output, evaluation", "input gradients", "parameter gradients"}
+    quantities |= {"arguments", "parameters after 5 steps", "evaluation after 5 steps"}
+    for row, found in findings:
+        if row.judge.kind == "net":
+            assert {q.quantity for q in found.quantities} >= quantities
+            assert {q.mode for q in found.quantities} == {
+                "",
+                "imperative",
+                "hybridized",
+            }
+
+
+def test_the_page_shows_what_is_found(topics: dict[str, halves.Findings]) -> None:
+    """What the stored page says of each row is what this run finds."""
+    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
+    outputs = [o for cell in cells for o in cell.get("outputs", [])]
+    stored = "\n".join("".join(o["data"].get("text/markdown", "")) for o in outputs)
+    count = 0
+    for topic, findings in topics.items():
+        assert any(f"## {topic}" in "".join(cell["source"]) for cell in cells)
+        for kind in sorted({row.judge.kind for row, _ in findings}):
+            assert halves.table(findings, kind).text in stored
+            count += 1
+    assert stored.count("| in both halves |") == count
+    assert halves.planted_table(halves.planted()).text in stored
+    plain = "\n".join("".join(o["data"]["text/plain"]) for o in outputs)
+    assert repr(halves.overview(topics)) in plain
+
+
+def test_planted_rows_are_found_out() -> None:
+    expected = [
+        {"output, evaluation", "input gradients", "parameters after 5 steps"},
+        {"output, training", "parameter gradients", "evaluation after 5 steps"},
+        {"values", "gradient of x"},
+        {"gradient of identity"},
+        {"train loss", "weights"},
+        {"refusal"},
+    ]
+    findings = halves.planted()
+    for (_, found), quantities in zip(findings, expected, strict=True):
+        assert wrong(found) >= quantities
+    assert halves.planted_table(findings).text.count("**differs:**") >= len(expected)
+    # Equal again without what is planted.
+    for row in own_blocks.PLANTED[2:4]:
+        assert find(replace(row, pytorch=row.gluon)).ok
+    with pytest.raises(ValueError, match="nothing among these is of kind 'net'"):
+        halves.table(findings[-1:], "net")
+
+
+# -- every row can say no --------------------------------------------------------------
+
+
+class Spoilt(torch.nn.Module):
+    """A block, with something wrong in it."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.block = block
+
+
+class Nudged(Spoilt):
+    """The last weight moves a little at each call."""
+
+    def forward(self, *inputs: Any) -> Any:
+        weights = [p for p in self.block.parameters() if p.ndim > 1]
+        with torch.no_grad():
+            weights[-1].add_(1e-6)
+        return self.block(*inputs)
+
+
+class Louder(Spoilt):
+    """The output is a hundred-millionth larger."""
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.block(*inputs) * (1 + 1e-8)
+
+
+class Steeper(Spoilt):
+    """The gradients are a hundred-millionth larger."""
+
+    def forward(self, *inputs: Any) -> Any:
+        y = self.block(*inputs)
+        return y + (y - y.detach()) * 1e-8
+
+
+def result(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What gives another result."""
+
+    def spoil(own: Any) -> Any:
+        return functools.wraps(own)(lambda *a, **options: change(own(*a, **options)))
+
+    return spoil
+
+
+def spoilt(row: Row, spoil: Callable[[Any], Any]) -> Found:
+    """What is found of a row with something wrong in PyTorch's half."""
+    name = subject(row)
+    return find(row, {name: spoil(halves.names("pytorch")[name])})
+
+
+@pytest.fixture
+def one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No steps of training: each takes longer than the pass."""
+
+    def compare(*arguments: Any, **options: Any) -> parity.Report:
+        return parity.compare(*arguments, **options | {"steps": 0})
+
+    fake = SimpleNamespace(**vars(parity) | {"compare": compare})
+    monkeypatch.setattr(judges, "parity", fake)
+
+
+@pytest.mark.usefixtures("one_pass")
+@of("net")
+class TestNets:
+    def test_a_weight_or_the_output_is_another(self, row: Row) -> None:
+        for wrapper in (Nudged, Louder):
+            found = spoilt(row, result(wrapper))
+            assert {"output, evaluation", "output, training"} <= wrong(found)
+        assert "**differs:** output, evaluation" in found.cells["one pass"]
+
+    def test_the_gradient_is_another(self, row: Row) -> None:
+        found = spoilt(row, result(Steeper))
+        assert wrong(found) == {"input gradients", "parameter gradients"}
+
+    def test_every_example_and_weight_matters(self, row: Row) -> None:
+        """In a net whose numbers have died nothing would be compared."""
+        net = row.pytorch()
+        judges.randomize(net)
+        net = net.double().train()
+        for module in net.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+            if hasattr(module, "_drop_prob"):
+                module._drop_prob = 0.0
+        inputs = row.judge.inputs.values()
+        arrays = iter(judges._filled(inputs))
+        out = net(*(None if x is None else torch.tensor(next(arrays)) for x in inputs))
+        assert len({row.tobytes() for row in out.detach().numpy()}) == len(out)
+        out.backward(torch.tensor(judges._noise(2, out.shape)))
+        gradients = {n: float(p.grad.abs().max()) for n, p in net.named_parameters()}
+        # A bias that a batch norm removes has a true gradient of zero.
+        idle = {n for n, g in gradients.items() if g < 1e-8 * max(gradients.values())}
+        assert all(name.endswith("bias") for name in idle), idle
+
+
+class TestFunctions:
+    @staticmethod
+    def find(row: Row, spoil: Callable[[Any, float], Any]) -> set[str]:
+        """What is wrong, with a result spoilt by as little as the dtype shows."""
+        size = {"float64": 1e-8, "float32": 1e-6}[row.judge.settings["dtype"]]
+
+        def change(made: Any) -> Any:
+            if not isinstance(made, torch.nn.Module):
+                return spoil(made, size)
+            made.register_forward_hook(lambda _block, _inputs, y: spoil(y, size))
+            return made
+
+        return wrong(spoilt(row, result(change)))
+
+    @of("function", unless=("refused",))
+    def test_the_values_are_others(self, row: Row) -> None:
+        assert "values" in self.find(row, lambda y, size: y * (1 + size))
+        assert "values" in self.find(row, lambda y, _: y[:, :, :-1])
+
+    @of("function", unless=("refused", "gradient"))
+    def test_the_gradient_is_another(self, row: Row) -> None:
+        broken = self.find(row, lambda y, size: y + (y - y.detach()) * size)
+        assert broken
+        assert all(quantity.startswith("gradient of ") for quantity in broken)
+
+
+@pytest.mark.parametrize("option", ["refused", "gradient", "graph"])
+def test_a_refusal_that_is_none(option: str) -> None:
+    """A row that says Gluon refuses is wrong if Gluon does not, or in other words."""
+    judge = judges.traceable(**{option: "not today"}, **SUM)
+    for row in own_blocks.TOPICS["Other ways to write the sum"]:
+        if subject(row) in ("concat_derived", "pad_channels"):
+            found = find(replace(row, judge=judge))
+            assert "refusal" in " ".join(wrong(found)) or "fails" in str(found.cells)
+
+
+def test_what_fails_is_not_equal() -> None:
+    """The page says so and goes on; types in angle brackets would be tags there."""
+
+    def refuses(*_arguments: Any, **_options: Any) -> Any:
+        raise ValueError("got '<b>|'")
+
+    row = own_blocks.TOPICS["Chunks and residual blocks"][0]
+    found = spoilt(row, lambda own: functools.wraps(own)(refuses))
+    assert wrong(found) == {"running it"}
+    assert found.quantities[-1].worst == "ValueError: got '<b>|'"
+    text = "**fails:** ValueError: got '&lt;b&gt;\\|'"
+    assert found.cells["one pass"] == text
+    assert halves.overview({"x": [(row, found)]}).rows[0] == ["x", "1", "1", "0", "1"]
+
+
+def test_training_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same pass, but PyTorch steps a little further."""
+    step = TorchNet.optimizer
+    monkeypatch.setattr(
+        TorchNet,
+        "optimizer",
+        lambda self, rate, *more: step(self, rate * (1 + 1e-3), *more),
+    )
+    found = find(next(row for row in ALL if row.judge.kind == "net"))
+    assert "parameters after 5 steps" in wrong(found)
+    assert found.cells["one pass"] == "within 1e-10"
+    assert found.cells["five steps"].startswith("**differs:** ")
+
+
+def others_words(own: Any) -> Any:
+    """The same refusals in other words."""
+
+    @functools.wraps(own)
+    def called(*arguments: Any, **options: Any) -> Any:
+        try:
+            return own(*arguments, **options)
+        except Exception as error:
+            raise type(error)(f"{error}!") from None
+
+    return called
+
+
+def refusing_nothing(own: Any) -> Any:
+    return functools.wraps(own)(lambda *_arguments, **_options: None)
+
+
+def slower(own: Any) -> Any:
+    """Training at another rate."""
+
+    @functools.wraps(own)
+    def fit(*arguments: Any, **options: Any) -> Any:
+        rate = options.pop("learning_rate", 0.125) * (1 + 1e-2)
+        return own(*arguments, learning_rate=rate, **options)
+
+    return fit
+
+
+REFUSALS = [others_words, refusing_nothing]
+OPPOSITE = [result(lambda found: not found)]
+#: By name: what is wrong in PyTorch's half.
+SPOILS: dict[str, list[Callable[[Any], Any]]] = {
+    "fit": [slower],
+    "accuracy": [result(lambda share: share + 1 / 360)],
+    "try_gpu": REFUSALS,
+    "try_all_gpus": [result(lambda _: [])],
+    "why_no_gpu": REFUSALS,
+    "kept_bytes": [result(lambda n: n + 4)],
+    "live_bytes": [result(lambda found: (found[0] + 4, found[1]))],
+    "lifetimes": [
+        result(lambda found: SimpleNamespace(largest=lambda: (found.largest()[0] + 4,)))
+    ],
+    "peak_bytes": [result(lambda n: n // 8)],
+    "check_input": REFUSALS,
+    "check_pair": REFUSALS,
+    "check_routing": REFUSALS,
+    "any_size": OPPOSITE,
+    "mixed_precision": OPPOSITE,
+    "traced": OPPOSITE,
+    "WAYS": [lambda ways: dict(list(ways.items())[1:])],
+    "FORMS": [lambda forms: dict(list(forms.items())[1:])],
+    "capabilities": [result(lambda found: found | {"1-D": "ValueError: no"})],
+}
+
+
+@of("rest")
+def test_other_rows_can_say_no(row: Row) -> None:
+    for spoil in SPOILS[subject(row)]:
+        found = spoilt(row, spoil)
+        assert found.cells["found"].startswith("**differs:** ")
+
+
+# -- signatures ------------------------------------------------------------------------
+
+
+def test_signatures_that_are_others() -> None:
+    """Another default, another name, another order, one argument more: all found."""
+
+    def own(a: int, b: int = 1) -> None: ...
+
+    def default(a: int, b: int = 2) -> None: ...
+
+    def name(c: int, b: int = 1) -> None: ...
+
+    def order(b: int, a: int = 1) -> None: ...
+
+    def more(a: int, b: int = 1, *, c: int = 1) -> None: ...
+
+    def kind(a: int, *, b: int = 1) -> None: ...
+
+    quantities, said = halves.signatures(own, own)
+    assert [q.verdict for q in quantities] == ["equal"]
+    assert said == "2, the same"
+    for other in (default, name, order, more, kind):
+        (quantity,), _ = halves.signatures(own, other)
+        assert not quantity.ok, other
+
+
+def test_a_method_that_is_another() -> None:
+    """Public methods count, too, and those that one half alone has."""
+    one, two = (halves.names(half)["StochasticDepth"] for half in ("gluon", "pytorch"))
+
+    class Keyless(two):  # type: ignore[misc, valid-type]
+        def forward(self, x: Any, identity: Any = None) -> Any:
+            return super().forward(x, identity)
+
+    assert halves.signatures(one, Keyless)[0][0].worst == "forward"
+
+    class More(halves.names("pytorch")["SqueezeExcite"]):  # type: ignore[misc]
+        def ratio(self) -> float:
+            return 1.0
+
+    row = next(row for row in ALL if subject(row) == "SqueezeExcite")
+    found = find(row, {"SqueezeExcite": More})
+    assert wrong(found) == {"arguments"}
+    assert found.cells["arguments"] == "**differ** in ratio"
