@@ -76,15 +76,15 @@ class Split:
 
 
 class Resized:
-    """Images (N, C, size, size) that are resized when they are drawn, not before.
+    """Images (N, C, size, size) that are resized when they are indexed, not before.
 
-    Looks like the array that `resize` would return, and gives the same numbers:
-    `x[3]`, `x[:8]`, `x[numbers]` and `x[3, 0]` are NumPy arrays; `np.asarray(x)` is
-    all of them at once.
+    Stands in for the array that `resize` would return, where that is too large to
+    keep: `x[3]`, `x[:8]`, `x[numbers]` and `x[3, 0]` are NumPy arrays with the same
+    numbers; `np.asarray(x)` is all of them at once.
 
     Args:
         images: (N, C, H, W), floating.
-        size: height and width to draw them at.
+        size: height and width of the result.
 
     Raises:
         TypeError: images that are no floating-point array, size not an integer.
@@ -105,7 +105,7 @@ class Resized:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the numbers."""
+        """The NumPy type of the pixels."""
         return self._images.dtype
 
     @property
@@ -372,7 +372,7 @@ def fashion_mnist(
 
     Returns:
         (train, test), each a `Split` with x (N, 1, size, size). Where a resized x
-        would exceed 1 GiB it is a `Resized`, which resizes each batch as it is drawn.
+        would exceed 1 GiB it is a `Resized`, which resizes a batch when it is indexed.
 
     Raises:
         TypeError: an argument of the wrong type.
