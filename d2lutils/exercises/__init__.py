@@ -11,13 +11,13 @@ prints "not attempted yet" for the stub, what is wrong and for which hidden inpu
 To add an exercise, write a function of its name in its chapter's file, below one of
 two decorators from ``engine``:
 
-- ``@by_reference(inputs)`` over the right answer: the learner's function is called on
+- ``@by_reference(*inputs)`` over the right answer: the learner's function is called on
   every hidden input and must give the same, numbers within ``rtol`` and ``atol``.
-- ``@by_property(inputs)`` over a function of the answer and a hidden input that calls
+- ``@by_property(*inputs)`` over a function of the answer and a hidden input that calls
   ``require(condition, complaint)`` for each thing that a right answer must have. For
   classes and blocks, or wherever many answers are right.
 
-``inputs`` is a list of at least three argument tuples, or a function that makes it.
+The inputs are at least three argument tuples, or a function that makes a list of them.
 Frameworks are imported by ``framework`` inside functions only, so that a check for one
 runs without the other. ``tools/execute.py`` runs a chapter again if its own file here
 has changed, but not for another chapter's file.

@@ -18,12 +18,10 @@ from d2lutils.exercises.engine import (
 
 
 @by_reference(
-    [
-        (2 * wave(4, 3, 5, 5), np.ones(3), 0.9),
-        (wave(2, 2, 1, 1, step=0.9), np.array([0.5, 2.0]), 0.5),
-        (3 * wave(8, 4, step=1.1), np.ones(4), 0.97),
-        (wave(3, 2, 7, step=2.3), np.array([4.0, 0.25]), 0.75),
-    ]
+    (2 * wave(4, 3, 5, 5), np.ones(3), 0.9),
+    (wave(2, 2, 1, 1, step=0.9), np.array([0.5, 2.0]), 0.5),
+    (3 * wave(8, 4, step=1.1), np.ones(4), 0.97),
+    (wave(3, 2, 7, step=2.3), np.array([4.0, 0.25]), 0.75),
 )
 def batch_norm_entry(
     x: np.ndarray, running_var: np.ndarray, momentum: float
@@ -34,19 +32,19 @@ def batch_norm_entry(
     return one, two
 
 
-@by_reference([(0.97,), (0.9,), (0.97, 4), (0.9, 2), (0.5, 3)])
+@by_reference((0.97,), (0.9,), (0.97, 4), (0.9, 2), (0.5, 3))
 def batch_norm_momentum(momentum: float, parts: int = 1) -> float:
     keeps: float = momentum ** (1 / parts)
     return 1 - keeps
 
 
-@by_reference([(False, 1), (True, 1), (False, 0), (True, 0)])
+@by_reference((False, 1), (True, 1), (False, 0), (True, 0))
 def batch_norm_zero_gradient(relu: bool, padding: int) -> set[str]:
     constant = not relu and padding == 0
     return {"conv1.bias", "conv2.bias"} | ({"norm1.bias"} if constant else set())
 
 
-@by_property([(1, 0.9), (3, 0.5), (4, 0.75)])
+@by_property((1, 0.9), (3, 0.5), (4, 0.75))
 def batch_norm_renew(answer: Any, count: int, momentum: float) -> None:
     mx = framework("gluon")
     nn = mx.gluon.nn

@@ -50,7 +50,7 @@ def blocks_trace(functions: list[Callable[[Any], Any]], x: Any) -> list[Any]:
 _WIDTHS = [([4, 3, 2], False), ([5, 5], True), ([3, 6, 6, 1], True), ([2, 7], False)]
 
 
-@by_property(_WIDTHS)
+@by_property(*_WIDTHS)
 def blocks_repair(answer: Any, widths: list[int], repeat: bool) -> None:
     torch = framework("pytorch")
     nn = torch.nn
@@ -79,7 +79,7 @@ def blocks_repair(answer: Any, widths: list[int], repeat: bool) -> None:
     require(held, "self.body and self.head do not hold the layers that were given")
 
 
-@by_property(_WIDTHS)
+@by_property(*_WIDTHS)
 def blocks_chain(answer: Any, widths: list[int], repeat: bool) -> None:
     mx = framework("gluon")
     nn = mx.gluon.nn

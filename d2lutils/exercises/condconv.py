@@ -18,14 +18,12 @@ from d2lutils.exercises.engine import (
 
 
 @by_property(
-    [
-        # images, experts, sizes (O, I, k), whether all images are equal, memory format
-        (5, 3, (4, 6, 3), False, "contiguous"),
-        (1, 3, (4, 6, 3), False, "contiguous"),
-        (4, 4, (3, 2, 3), False, "contiguous"),
-        (4, 2, (6, 4, 3), True, "contiguous"),
-        (3, 4, (5, 3, 3), False, "channels_last"),
-    ]
+    # images, experts, sizes (O, I, k), whether all images are equal, memory format
+    (5, 3, (4, 6, 3), False, "contiguous"),
+    (1, 3, (4, 6, 3), False, "contiguous"),
+    (4, 4, (3, 2, 3), False, "contiguous"),
+    (4, 2, (6, 4, 3), True, "contiguous"),
+    (3, 4, (5, 3, 3), False, "channels_last"),
 )
 def condconv_repair(
     answer: Any,
@@ -64,13 +62,11 @@ _HALF8 = np.full(8, 0.5)
 
 
 @by_reference(
-    [
-        ((8, 64, 64, 3, 3), _HALF8),
-        ((8, 64, 64, 3, 3), _HALF8, True),
-        ((4, 16, 8, 3, 3), np.array([1.0, 0.0, 0.0, 0.0])),
-        ((3, 32, 16, 5, 5), np.array([0.9, 0.25, 0.5]), False),
-        ((2, 24, 6, 1, 3), np.array([0.75, 0.125]), True),
-    ]
+    ((8, 64, 64, 3, 3), _HALF8),
+    ((8, 64, 64, 3, 3), _HALF8, True),
+    ((4, 16, 8, 3, 3), np.array([1.0, 0.0, 0.0, 0.0])),
+    ((3, 32, 16, 5, 5), np.array([0.9, 0.25, 0.5]), False),
+    ((2, 24, 6, 1, 3), np.array([0.75, 0.125]), True),
 )
 def condconv_deviation(
     shape: tuple[int, ...], weights: np.ndarray, whole_tensor: bool = False
@@ -81,7 +77,7 @@ def condconv_deviation(
 
 
 @by_reference(
-    [(2_500_000,), (1_076_834,), (1_076_833,), (2_148_458,), (300_000,), (200_000,)]
+    (2_500_000,), (1_076_834,), (1_076_833,), (2_148_458,), (300_000,), (200_000,)
 )
 def condconv_experts(limit: int) -> int:
     # Stem, projections, batch norms, classifier; then what an expert brings.
@@ -90,13 +86,11 @@ def condconv_experts(limit: int) -> int:
 
 
 @by_property(
-    [
-        # two batch sizes, sizes (K, O, I), height and width
-        ((2, 5), (3, 4, 6), (5, 7)),
-        ((1, 4), (1, 2, 3), (4, 4)),
-        ((3, 1), (3, 3, 3), (1, 6)),
-        ((4, 2), (2, 8, 2), (3, 1)),
-    ]
+    # two batch sizes, sizes (K, O, I), height and width
+    ((2, 5), (3, 4, 6), (5, 7)),
+    ((1, 4), (1, 2, 3), (4, 4)),
+    ((3, 1), (3, 3, 3), (1, 6)),
+    ((4, 2), (2, 8, 2), (3, 1)),
 )
 def condconv_pointwise(
     answer: Any,

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-Inputs = Sequence[tuple[Any, ...]] | Callable[[], Sequence[tuple[Any, ...]]]
+Inputs = Callable[[], Sequence[tuple[Any, ...]]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Hidden inputs by exercise, and what is called with the answer and each of them.
+# By exercise: what makes the hidden inputs, and what judges an answer on one of them.
 CHECKS: dict[str, tuple[Inputs, Callable[..., None]]] = {}
 
 
@@ -68,7 +68,7 @@ def judge(name: str, answer: Any) -> Result:
     if not callable(answer):
         return not_yet(f"A function or class is asked for, got {answer!r}")
     try:
-        cases = inputs() if callable(inputs) else inputs
+        cases = inputs()
         for number, case in enumerate(cases):
             shown = brief(case)  # before the answer can change it
             try:
@@ -97,21 +97,26 @@ def names() -> list[str]:
 # -- for the chapters' files -----------------------------------------------------------
 
 
-def by_property(inputs: Inputs) -> Callable[[Function], Function]:
-    """Register a check that ``require``s what it wants of an answer and an input."""
+def by_property(*inputs: Any) -> Callable[[Function], Function]:
+    """Register a check that ``require``s what it wants of an answer and an input.
+
+    Args:
+        inputs: argument tuples, or one function that makes a list of them.
+    """
 
     def register(judge_one: Function) -> Function:
         name = judge_one.__name__
         if name in CHECKS:
             raise ValueError(f"two exercises are named {name!r}")
-        CHECKS[name] = (inputs, judge_one)
+        made = inputs[0] if callable(inputs[0]) else lambda: inputs
+        CHECKS[name] = (made, judge_one)
         return judge_one
 
     return register
 
 
 def by_reference(
-    inputs: Inputs, rtol: float = 1e-6, atol: float = 1e-9
+    *inputs: Any, rtol: float = 1e-6, atol: float = 1e-9
 ) -> Callable[[Function], Function]:
     """Register a right answer: the learner's must agree on every hidden input."""
 
@@ -123,7 +128,7 @@ def by_reference(
                 raise NotImplementedError
             require_same(expected, got, rtol=rtol, atol=atol)
 
-        by_property(inputs)(functools.update_wrapper(judge_one, reference))
+        by_property(*inputs)(functools.update_wrapper(judge_one, reference))
         return reference
 
     return register

@@ -33,7 +33,7 @@ def _block(mx: Any, answer: Any, calls: list[int]) -> Any:
     return block
 
 
-@by_property([(2, (3, 5), 1.0), (4, (2, 6), 0.25), (3, (5, 4), 0.1), (1, (4, 2), 3.0)])
+@by_property((2, (3, 5), 1.0), (4, (2, 6), 0.25), (3, (5, 4), 0.1), (1, (4, 2), 3.0))
 def graph_rewrite(
     answer: Any, channels: int, batches: tuple[int, int], scale: float
 ) -> None:
@@ -54,7 +54,7 @@ def graph_rewrite(
             require_same(a, b, wrong, 1e-5, 1e-6)
 
 
-@by_property([(True, 3), (False, 4), (True, 1), (False, 20)])
+@by_property((True, 3), (False, 4), (True, 1), (False, 20))
 def graph_flag(answer: Any, first: bool, size: int) -> None:
     mx = framework("gluon")
     calls: list[int] = []
@@ -88,7 +88,7 @@ LINES = {
 }
 
 
-@by_property([(line,) for line in LINES])
+@by_property(*((line,) for line in LINES))
 def graph_survives(answer: Any, line: str) -> None:
     got = answer(line)
     known = "one of 'gone', 'frozen' and 'alive' is expected"
@@ -97,14 +97,12 @@ def graph_survives(answer: Any, line: str) -> None:
 
 
 @by_property(
-    [
-        ([4, 4, 4],),
-        ([4, 5, 6, 7],),
-        ([4, 1, 4, 1],),
-        ([1, 4, 5],),
-        ([4, 5, 1, 7, 4],),
-        ([2, 1, 9, 3],),
-    ]
+    ([4, 4, 4],),
+    ([4, 5, 6, 7],),
+    ([4, 1, 4, 1],),
+    ([1, 4, 5],),
+    ([4, 5, 1, 7, 4],),
+    ([2, 1, 9, 3],),
 )
 def graph_retraces(answer: Any, sizes: list[int]) -> None:
     torch = framework("pytorch")

@@ -17,22 +17,20 @@ _NIN_WINDOWS = ((11, 4, 0), (3, 2, 0), (5, 1, 2), (3, 2, 0), (3, 1, 1), (3, 2, 0
 
 
 @by_reference(
-    [
-        (224, [*_NIN_WINDOWS, (3, 1, 1)]),
-        (196, [*_NIN_WINDOWS]),
-        (224, [(11, 4, 0)]),
-        (224, [(11, 4, 2), (3, 2, 0)]),
-        (227, [(11, 4, 0), (3, 2, 0)]),
-        (30, [(3, 2, 1), (3, 2, 1), (5, 3, 0)]),
-        (100, [(7, 5, 1)]),
-    ]
+    (224, [*_NIN_WINDOWS, (3, 1, 1)]),
+    (196, [*_NIN_WINDOWS]),
+    (224, [(11, 4, 0)]),
+    (224, [(11, 4, 2), (3, 2, 0)]),
+    (227, [(11, 4, 0), (3, 2, 0)]),
+    (30, [(3, 2, 1), (3, 2, 1), (5, 3, 0)]),
+    (100, [(7, 5, 1)]),
 )
 def last_pixels_next_size(n: int, layers: list[tuple[int, int, int]]) -> int | None:
     return shapes.lossless_sizes([shapes.Window(*layer) for layer in layers]).above(n)
 
 
 @by_reference(
-    [(224, 11, 4), (225, 11, 4), (100, 9, 8), (224, 7, 5), (64, 3, 2), (50, 12, 12)]
+    (224, 11, 4), (225, 11, 4), (100, 9, 8), (224, 7, 5), (64, 3, 2), (50, 12, 12)
 )
 def last_pixels_worse_padding(n: int, kernel_size: int, stride: int) -> list[int]:
     paddings = range(kernel_size // 2 + 1)
@@ -41,14 +39,12 @@ def last_pixels_worse_padding(n: int, kernel_size: int, stride: int) -> list[int
 
 
 @by_property(
-    [
-        ("one layer", 224),
-        ("padded", 30),
-        ("maxima", 20),
-        ("weights that cancel", 12),
-        ("gaps", 20),
-        ("a chain", 99),
-    ]
+    ("one layer", 224),
+    ("padded", 30),
+    ("maxima", 20),
+    ("weights that cancel", 12),
+    ("gaps", 20),
+    ("a chain", 99),
 )
 def last_pixels_never_read(answer: Any, kind: str, n: int) -> None:
     from d2lutils.nets import chain_of

@@ -20,10 +20,10 @@ _SIZES = ((2, 3, 4, 5, 6), (1, 1, 3, 4, 2), (3, 5, 1, 1, 7))  # N, I, O, H, W
 
 
 @by_reference(
-    [
+    *(
         (wave(o, i, 1, 1), wave(o, step=0.7), wave(n, i, h, w, step=1.1))
         for n, i, o, h, w in _SIZES
-    ],
+    ),
     atol=1e-6,
 )
 def nin_pointwise(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def nin_pointwise(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.nda
     return y + bias[:, None, None]
 
 
-@by_reference([(224, 4096), (67, 4096), (227, 1024), (448, 512)])
+@by_reference((224, 4096), (67, 4096), (227, 1024), (448, 512))
 def nin_head_mib(n: int, hidden: int) -> float:
     flat = 384 * chain_sizes(n, NIN)[-1] ** 2
     numbers = (flat + 1) * hidden + (hidden + 1) * hidden + (hidden + 1) * 10
@@ -39,12 +39,10 @@ def nin_head_mib(n: int, hidden: int) -> float:
 
 
 @by_property(
-    [
-        (wave(2, 3, 4, 5),),
-        (wave(3, 1, 5, 2),),
-        (wave(1, 4, 3, 3),),
-        (np.repeat(wave(2, 3, 4, 1), 4, axis=3),),  # every row is constant
-    ]
+    (wave(2, 3, 4, 5),),
+    (wave(3, 1, 5, 2),),
+    (wave(1, 4, 3, 3),),
+    (np.repeat(wave(2, 3, 4, 1), 4, axis=3),),  # every row is constant
 )
 def nin_bag_of_pixels(answer: Any, x: np.ndarray) -> None:
     got = np.asarray(answer(x.copy()))
@@ -65,7 +63,7 @@ def nin_bag_of_pixels(answer: Any, x: np.ndarray) -> None:
 
 
 @by_reference(
-    [
+    *(
         (wave(n, c, h, w) - 4, wave(n, c, step=0.7), pool)  # all negative
         for n, c, h, w, pool in (
             (2, 3, 5, 5, "avg"),
@@ -73,7 +71,7 @@ def nin_bag_of_pixels(answer: Any, x: np.ndarray) -> None:
             (1, 2, 3, 4, "avg"),
             (3, 1, 2, 4, "max"),
         )
-    ]
+    )
 )
 def nin_head_gradient(maps: np.ndarray, above: np.ndarray, pool: str) -> np.ndarray:
     result = np.zeros_like(maps)

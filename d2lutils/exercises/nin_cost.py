@@ -18,13 +18,11 @@ from d2lutils.lifetimes import Operation, largest_live_set
 
 
 @by_reference(
-    [
-        (7_677_880, 15_355_760, 1_992_166, 16),  # NiN
-        (7_677_880, 15_355_760, 1_992_166, 8),
-        (1_000, 2_000, 250, 16),  # equal at batch 4: not more
-        (900, 1_300, 200, 12),  # 500 bytes whatever the batch
-        (5_000, 9_000, 100, 8),  # the first batch already
-    ]
+    (7_677_880, 15_355_760, 1_992_166, 16),  # NiN
+    (7_677_880, 15_355_760, 1_992_166, 8),
+    (1_000, 2_000, 250, 16),  # equal at batch 4: not more
+    (900, 1_300, 200, 12),  # 500 bytes whatever the batch
+    (5_000, 9_000, 100, 8),  # the first batch already
 )
 def nin_cost_crossover(one: int, two: int, parameters: int, per: int) -> int:
     batch = 1
@@ -37,32 +35,30 @@ _CHUNK = [(["image"], ["x"]), (["x"], ["a"]), (["a"], ["b"]), (["b", "x"], ["y"]
 
 
 @by_reference(
-    [
-        (_CHUNK, dict.fromkeys(["image", "x", "a", "b", "y"], 2560), ["image", "y"]),
-        (_CHUNK, {"image": 1, "x": 16, "a": 40, "b": 30, "y": 8}, ["image", "y"]),
-        # A chain: nothing waits but the input.
-        (
-            [(["x"], ["a"]), (["a"], ["b"]), (["b"], ["c"]), (["c"], ["y"])],
-            {"x": 1, "a": 64, "b": 32, "c": 65, "y": 2},
-            ["x", "y"],
-        ),
-        # In place, two results, an input that is read late.
-        (
-            [(["x"], ["a"]), (["a"], ["a"]), (["a"], ["b"]), (["b", "x"], ["y"])],
-            {"x": 8, "a": 4, "b": 2, "y": 1},
-            ["x", "y"],
-        ),
-        (
-            [(["x"], ["a", "b"]), (["a"], ["c"]), (["c", "b"], ["y"])],
-            {"x": 4, "a": 8, "b": 16, "c": 32, "y": 64},
-            ["x", "y"],
-        ),
-        (
-            [(["x"], ["a"]), (["a"], ["b"]), (["b", "z"], ["y"])],
-            {"x": 1, "a": 10, "b": 10, "y": 1, "z": 100},
-            ["x", "z", "y"],
-        ),
-    ]
+    (_CHUNK, dict.fromkeys(["image", "x", "a", "b", "y"], 2560), ["image", "y"]),
+    (_CHUNK, {"image": 1, "x": 16, "a": 40, "b": 30, "y": 8}, ["image", "y"]),
+    # A chain: nothing waits but the input.
+    (
+        [(["x"], ["a"]), (["a"], ["b"]), (["b"], ["c"]), (["c"], ["y"])],
+        {"x": 1, "a": 64, "b": 32, "c": 65, "y": 2},
+        ["x", "y"],
+    ),
+    # In place, two results, an input that is read late.
+    (
+        [(["x"], ["a"]), (["a"], ["a"]), (["a"], ["b"]), (["b", "x"], ["y"])],
+        {"x": 8, "a": 4, "b": 2, "y": 1},
+        ["x", "y"],
+    ),
+    (
+        [(["x"], ["a", "b"]), (["a"], ["c"]), (["c", "b"], ["y"])],
+        {"x": 4, "a": 8, "b": 16, "c": 32, "y": 64},
+        ["x", "y"],
+    ),
+    (
+        [(["x"], ["a"]), (["a"], ["b"]), (["b", "z"], ["y"])],
+        {"x": 1, "a": 10, "b": 10, "y": 1, "z": 100},
+        ["x", "z", "y"],
+    ),
 )
 def nin_cost_live_set(
     operations: list[tuple[list[str], list[str]]],
@@ -77,12 +73,10 @@ def nin_cost_live_set(
 
 
 @by_property(
-    [
-        ("nin_small", (1, 1, 24, 24), {}),
-        ("CIFARNiN", (1, 3, 32, 32), {}),
-        ("NiN", (1, 1, 64, 64), {"widths": (16, 48, 64), "stem": (5, 2, 0)}),
-        ("NiN", (1, 1, 48, 48), {"widths": (4, 64, 96), "stem": (3, 2, 1)}),
-    ]
+    ("nin_small", (1, 1, 24, 24), {}),
+    ("CIFARNiN", (1, 3, 32, 32), {}),
+    ("NiN", (1, 1, 64, 64), {"widths": (16, 48, 64), "stem": (5, 2, 0)}),
+    ("NiN", (1, 1, 48, 48), {"widths": (4, 64, 96), "stem": (3, 2, 1)}),
 )
 def nin_cost_checkpoint(
     answer: Any, name: str, shape: tuple[int, ...], options: dict[str, Any]

@@ -19,13 +19,11 @@ from d2lutils.exercises.engine import (
 
 
 @by_property(
-    [
-        ("output", 4, 3, 3),
-        ("input", 4, 3, 3),
-        ("input", 2, 5, 1),
-        ("output", 6, 6, 3),
-        ("input", 3, 3, 5),
-    ]
+    ("output", 4, 3, 3),
+    ("input", 4, 3, 3),
+    ("input", 2, 5, 1),
+    ("output", 6, 6, 3),
+    ("input", 3, 3, 5),
 )
 def one_idea_weightnet(answer: Any, side: str, out: int, inputs: int, k: int) -> None:
     torch = framework("pytorch")
@@ -50,7 +48,7 @@ def one_idea_weightnet(answer: Any, side: str, out: int, inputs: int, k: int) ->
     require_same(expected, y, wrong, 1e-4, 1e-5)
 
 
-@by_reference([(20, 16), (20, 8), (56, 16), (20, 3), (110, 4)])
+@by_reference((20, 16), (20, 8), (56, 16), (20, 3), (110, 4))
 def one_idea_reduction(depth: int, reduction: int) -> int:
     hidden = [(c, c // reduction) for c in (16, 32, 64)]
     return (depth - 2) // 6 * sum(2 * c * h + h + c for c, h in hidden)
@@ -85,12 +83,10 @@ def one_idea_fold(answer: Any, *arguments: Any) -> None:
 
 
 @by_reference(
-    [
-        (wave(2, 4, step=0.7), wave(4, 3, 3, 3)),
-        (wave(1, 3, step=1.1), wave(3, 3, 1, 1)),
-        (wave(4, 4, step=1.3), wave(4, 4, 3, 3)),
-        (wave(3, 2, step=1.9), wave(2, 5, 5, 5)),
-    ]
+    (wave(2, 4, step=0.7), wave(4, 3, 3, 3)),
+    (wave(1, 3, step=1.1), wave(3, 3, 1, 1)),
+    (wave(4, 4, step=1.3), wave(4, 4, 3, 3)),
+    (wave(3, 2, step=1.9), wave(2, 5, 5, 5)),
 )
 def one_idea_input_mean(weight: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     result: np.ndarray = weight @ kernel.sum(axis=(2, 3))

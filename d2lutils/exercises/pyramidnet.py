@@ -18,7 +18,7 @@ def _parameters(widths: Sequence[int]) -> int:
     return total + 12 * last + 10
 
 
-@by_reference([(20, 48), (110, 48), (110, 84), (110, 270), (14, 5), (8, 7)])
+@by_reference((20, 48), (110, 48), (110, 84), (110, 270), (14, 5), (8, 7))
 def pyramid_running_floor(depth: int, alpha: int) -> list[int]:
     widths, width = [], 16
     blocks = (depth - 2) // 2
@@ -29,7 +29,7 @@ def pyramid_running_floor(depth: int, alpha: int) -> list[int]:
 
 
 @by_reference(
-    [(20, 1_000_000), (14, 50_000), (110, 2_000_000), (20, 310_845), (20, 310_846)]
+    (20, 1_000_000), (14, 50_000), (110, 2_000_000), (20, 310_845), (20, 310_846)
 )
 def pyramid_smallest_alpha(depth: int, at_least: int) -> int:
     return next(
@@ -39,7 +39,7 @@ def pyramid_smallest_alpha(depth: int, at_least: int) -> int:
     )
 
 
-@by_reference([(110, 64), (20, 64), (110, 100), (38, 48), (8, 20)])
+@by_reference((110, 64), (20, 64), (110, 100), (38, 48), (8, 20))
 def pyramid_same_end(depth: int, end: int) -> tuple[int, int]:
     line = pyramid_widths(depth, end - 16)
     curve = pyramid_widths(depth, end / 16, widening="multiplicative")

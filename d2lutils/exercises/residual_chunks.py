@@ -16,13 +16,11 @@ from d2lutils.exercises.engine import (
 
 
 @by_reference(
-    [
-        (64, 3, 2, 0, 3),
-        (64, 3, 2, 1, 3),
-        (63, 5, 3, 1, 4),
-        (33, 4, 1, 0, 2),
-        (10, 1, 2, 0, 1),
-    ]
+    (64, 3, 2, 0, 3),
+    (64, 3, 2, 1, 3),
+    (63, 5, 3, 1, 4),
+    (33, 4, 1, 0, 2),
+    (10, 1, 2, 0, 1),
 )
 def residual_ladder(
     length: int, kernel_size: int, stride: int, padding: int, chain_length: int
@@ -30,7 +28,7 @@ def residual_ladder(
     return shapes.residual_sizes(length, kernel_size, stride, padding, chain_length)[0]
 
 
-@by_property([(64,), (63,), (34,), (10,), (9,)])
+@by_property((64,), (63,), (34,), (10,), (9,))
 def residual_fewest_edits(answer: Any, length: int) -> None:
     first: dict[str, Any] = {
         "in_channels": 10,
@@ -74,7 +72,7 @@ def residual_fewest_edits(answer: Any, length: int) -> None:
     require(len(changed) == 2, f"{shown} adds, but fewer edits do, too")
 
 
-@by_property([(2, 3, 8), (1, 4, 16), (5, 2, 9)])
+@by_property((2, 3, 8), (1, 4, 16), (5, 2, 9))
 def residual_inplace(answer: Any, n: int, c: int, length: int) -> None:
     torch = framework("pytorch")
     branches = answer(c)

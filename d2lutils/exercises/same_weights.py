@@ -17,14 +17,12 @@ from d2lutils.exercises.engine import (
 
 
 @by_property(
-    [
-        # The kind of layer, its arguments in Gluon, and its input's shape.
-        ("Dense", {"units": 5, "in_units": 3}, (2, 3)),
-        ("Dense", {"units": 2, "in_units": 4, "use_bias": False}, (3, 4)),
-        ("BatchNorm", {"in_channels": 6, "epsilon": 2**-6}, (2, 6, 3, 3)),
-        ("Conv2D", {"channels": 4, "kernel_size": 3, "in_channels": 2}, (1, 2, 5, 5)),
-        ("Conv1D", {"channels": 5, "kernel_size": 2, "in_channels": 5}, (2, 5, 4)),
-    ]
+    # The kind of layer, its arguments in Gluon, and its input's shape.
+    ("Dense", {"units": 5, "in_units": 3}, (2, 3)),
+    ("Dense", {"units": 2, "in_units": 4, "use_bias": False}, (3, 4)),
+    ("BatchNorm", {"in_channels": 6, "epsilon": 2**-6}, (2, 6, 3, 3)),
+    ("Conv2D", {"channels": 4, "kernel_size": 3, "in_channels": 2}, (1, 2, 5, 5)),
+    ("Conv1D", {"channels": 5, "kernel_size": 2, "in_channels": 5}, (2, 5, 4)),
 )
 def same_weights_copy(
     answer: Any, kind: str, options: dict[str, Any], shape: tuple[int, ...]
@@ -62,14 +60,12 @@ def same_weights_copy(
 
 
 @by_property(
-    [
-        # A net as nested lists of (units, flatten) or "relu", and its input's shape.
-        ([(4, False), "relu", (3, True)], (2, 5, 3)),
-        ([(4, True), "relu", (3, True)], (2, 6)),
-        ([[(4, False), (4, True)], "relu", (2, True)], (3, 2, 2, 2)),
-        ([(4, False), [(3, False), "relu"], (2, False)], (2, 3, 4)),
-        ([["relu", (3, False)], [[(5, True)], (3, True)]], (2, 1, 4)),
-    ]
+    # A net as nested lists of (units, flatten) or "relu", and its input's shape.
+    ([(4, False), "relu", (3, True)], (2, 5, 3)),
+    ([(4, True), "relu", (3, True)], (2, 6)),
+    ([[(4, False), (4, True)], "relu", (2, True)], (3, 2, 2, 2)),
+    ([(4, False), [(3, False), "relu"], (2, False)], (2, 3, 4)),
+    ([["relu", (3, False)], [[(5, True)], (3, True)]], (2, 1, 4)),
 )
 def same_weights_flatten(
     answer: Any, layers: list[Any], shape: tuple[int, ...]

@@ -17,7 +17,7 @@ from d2lutils.exercises.engine import (
 from d2lutils.survival import drop_probs
 
 
-@by_reference([(54, 27), (54, 40.25), (54, 54), (9, 5), (18, 12.6), (1, 0.25)])
+@by_reference((54, 27), (54, 40.25), (54, 54), (9, 5), (18, 12.6), (1, 0.25))
 def stochastic_depth_last(num_blocks: int, expected: float) -> float:
     return 1 - 2 * (num_blocks - expected) / (num_blocks + 1)
 
@@ -86,7 +86,7 @@ def stochastic_depth_rejects(
     require(bool(got) == wrong, f"the counts {verdict}")
 
 
-@by_property([("conv", 0.5), ("norm", 0.5), ("norm", 0.75), ("pyramid", 0.9375)])
+@by_property(("conv", 0.5), ("norm", 0.5), ("norm", 0.75), ("pyramid", 0.9375))
 def stochastic_depth_paper(answer: Any, kind: str, survival: float) -> None:
     torch = framework("pytorch")
     nn = torch.nn
@@ -123,13 +123,11 @@ def stochastic_depth_paper(answer: Any, kind: str, survival: float) -> None:
 
 
 @by_reference(
-    [
-        ([16, 20, 24, 28], [0.0, 0.25, 0.5]),
-        ([16, 32], [0.5]),
-        ([16, 16, 21, 40], [0.5, 1.0, 1.0]),
-        ([16, 22, 24, 24, 30], [0.5, 0.25, 0.75, 0.125]),
-        ([8, 16, 24], [0.0, 0.0]),
-    ]
+    ([16, 20, 24, 28], [0.0, 0.25, 0.5]),
+    ([16, 32], [0.5]),
+    ([16, 16, 21, 40], [0.5, 1.0, 1.0]),
+    ([16, 22, 24, 24, 30], [0.5, 0.25, 0.75, 0.125]),
+    ([8, 16, 24], [0.0, 0.0]),
 )
 def stochastic_depth_dark(widths: list[int], drops: list[float]) -> float:
     expected, never_kept = 0.0, 1.0

@@ -21,7 +21,7 @@ from d2lutils.exercises.engine import (
 )
 
 
-@by_property([(6, 4, (6, 5)), (3, 13, (4, 4)), (12, 4, (7,)), (1, 1, (3,))])
+@by_property((6, 4, (6, 5)), (3, 13, (4, 4)), (12, 4, (7,)), (1, 1, (3,)))
 def zero_padded_own_way(
     answer: Any, channels: int, extra: int, space: tuple[int, ...]
 ) -> None:
@@ -69,11 +69,9 @@ def zero_padded_own_way(
 
 
 @by_reference(
-    [
-        (wave(2, 5, 3, 3), 3, 6, 6),
-        (wave(1, 7, 3, 2), 2, 5, 4),
-        (wave(3, 4, 4, 5), 4, 7, 9),
-    ]
+    (wave(2, 5, 3, 3), 3, 6, 6),
+    (wave(1, 7, 3, 2), 2, 5, 4),
+    (wave(3, 4, 4, 5), 4, 7, 9),
 )
 def zero_padded_gradient(
     grad: np.ndarray, in_channels: int, height: int, width: int
@@ -88,7 +86,7 @@ def zero_padded_gradient(
     return gradient
 
 
-@by_property([(2, 3, 1, 4), (3, 5, 3, 2), (4, 4, 7, 3)])
+@by_property((2, 3, 1, 4), (3, 5, 3, 2), (4, 4, 7, 3))
 def zero_padded_front(
     answer: Any, inner: int, channels: int, extra: int, out: int
 ) -> None:

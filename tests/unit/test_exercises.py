@@ -82,7 +82,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("registry")
 def test_an_answer_may_change_its_input_but_not_the_check() -> None:
-    @engine.by_reference([([1],), ([2],), ([],)])
+    @engine.by_reference(([1],), ([2],), ([],))
     def longer(items: list[int]) -> list[int]:
         return [*items, 0]
 
@@ -94,12 +94,12 @@ def test_an_answer_may_change_its_input_but_not_the_check() -> None:
         assert exercises.judge("longer", in_place).passed
     assert exercises.names() == ["longer"]
     with pytest.raises(ValueError, match="two exercises are named 'longer'"):
-        engine.by_reference([])(longer)
+        engine.by_reference(([1],))(longer)
 
 
 @pytest.mark.usefixtures("registry")
 def test_a_stub_later_on_is_an_attempt() -> None:
-    @engine.by_reference([(2,), (4,), (5,)])
+    @engine.by_reference((2,), (4,), (5,))
     def half(n: int) -> float:
         return n / 2
 
