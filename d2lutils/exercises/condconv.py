@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils.exercises.engine import (
+from d2lutils.exercises import (
     by_property,
     by_reference,
     framework,

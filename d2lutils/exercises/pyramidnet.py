@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count
 
-from d2lutils.exercises.engine import by_reference
+from d2lutils.exercises import by_reference
 from d2lutils.shapes import pyramid_widths
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from d2lutils import shapes
-from d2lutils.exercises.engine import (
+from d2lutils.exercises import (
     Wrong,
     by_property,
     by_reference,

@@ -6,7 +6,7 @@ import copy
 from statistics import NormalDist
 from typing import Any
 
-from d2lutils.exercises.engine import (
+from d2lutils.exercises import (
     brief,
     by_property,
     by_reference,

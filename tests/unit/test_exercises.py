@@ -14,7 +14,6 @@ import pytest
 from without_mxnet import judged
 
 from d2lutils import exercises
-from d2lutils.exercises import engine
 from d2lutils.exercises.blocks import blocks_trace as trace
 
 
@@ -34,7 +33,7 @@ def test_every_exercise_has_two_wrong_answers() -> None:
     }
     assert exercises.names()[0].startswith("blocks_")  # the first chapter
     for name in exercises.names():
-        chapter = engine.CHECKS[name][1].__module__.rpartition(".")[2]
+        chapter = exercises.CHECKS[name][1].__module__.rpartition(".")[2]
         answers = chapters[f"test_answers_{chapter}"].split(f'"{name}": [')
         assert answers[-1].split("],")[0].count("(") >= 2
 
@@ -77,12 +76,12 @@ def test_an_unknown_name_lists_similar_ones() -> None:
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "CHECKS", {})
+    monkeypatch.setattr(exercises, "CHECKS", {})
 
 
 @pytest.mark.usefixtures("registry")
 def test_an_answer_may_change_its_input_but_not_the_check() -> None:
-    @engine.by_reference(([1],), ([2],), ([],))
+    @exercises.by_reference(([1],), ([2],), ([],))
     def longer(items: list[int]) -> list[int]:
         return [*items, 0]
 
@@ -94,12 +93,12 @@ def test_an_answer_may_change_its_input_but_not_the_check() -> None:
         assert exercises.judge("longer", in_place).passed
     assert exercises.names() == ["longer"]
     with pytest.raises(ValueError, match="two exercises are named 'longer'"):
-        engine.by_reference(([1],))(longer)
+        exercises.by_reference(([1],))(longer)
 
 
 @pytest.mark.usefixtures("registry")
 def test_a_stub_later_on_is_an_attempt() -> None:
-    @engine.by_reference((2,), (4,), (5,))
+    @exercises.by_reference((2,), (4,), (5,))
     def half(n: int) -> float:
         return n / 2
 
@@ -114,15 +113,15 @@ def test_a_stub_later_on_is_an_attempt() -> None:
 
 @pytest.mark.usefixtures("registry")
 def test_a_property_judges_classes() -> None:
-    @engine.by_property(lambda: [(1,), (2,), (3,)])
+    @exercises.by_property(lambda: [(1,), (2,), (3,)])
     def counter(answer: Any, n: int) -> None:
         made = answer()
-        engine.require_kind(made, list, "a list")
+        exercises.require_kind(made, list, "a list")
         for _ in range(n):
             made.append(0)
-        engine.require_same(n, len(made))
-        engine.require_shape((n,), made, "all:")
-        engine.require(n != 3, "three is too many")
+        exercises.require_same(n, len(made))
+        exercises.require_shape((n,), made, "all:")
+        exercises.require(n != 3, "three is too many")
 
     class Stuck(list[int]):
         def append(self, item: int) -> None:
@@ -141,7 +140,7 @@ def test_a_property_judges_classes() -> None:
 def test_a_missing_framework_is_said_and_not_held_against_the_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    @engine.by_reference(lambda: [(engine.framework("pytorch").ones(3),)])
+    @exercises.by_reference(lambda: [(exercises.framework("pytorch").ones(3),)])
     def total(x: Any) -> Any:
         return x.sum()
 
@@ -156,7 +155,7 @@ def test_a_missing_framework_is_said_and_not_held_against_the_answer(
 def test_tensors_are_compared_as_numbers() -> None:
     torch = pytest.importorskip("torch")
 
-    @engine.by_reference(lambda: [(torch.ones(n),) for n in range(1, 4)])
+    @exercises.by_reference(lambda: [(torch.ones(n),) for n in range(1, 4)])
     def total(x: Any) -> Any:
         return x * 2
 
@@ -191,16 +190,16 @@ def test_tensors_are_compared_as_numbers() -> None:
     ],
 )
 def test_what_is_the_same(expected: Any, got: Any, same: bool) -> None:
-    assert engine.same(expected, got) is same
+    assert exercises.same(expected, got) is same
 
 
 def test_a_brief_text_is_short_and_has_no_address() -> None:
-    assert engine.brief(0.1 + 0.2) == "0.3"
-    assert engine.brief(np.float64(0.5)) == "0.5"
-    assert engine.brief([len, object]) == "[len, object]"
-    assert engine.brief(object()) == "<object object>"
-    assert len(engine.brief("x" * 500)) == 120
-    assert engine.brief(np.zeros((2, 2))) == "array(2, 2) [[0., 0.], [0., 0.]]"
+    assert exercises.brief(0.1 + 0.2) == "0.3"
+    assert exercises.brief(np.float64(0.5)) == "0.5"
+    assert exercises.brief([len, object]) == "[len, object]"
+    assert exercises.brief(object()) == "<object object>"
+    assert len(exercises.brief("x" * 500)) == 120
+    assert exercises.brief(np.zeros((2, 2))) == "array(2, 2) [[0., 0.], [0., 0.]]"
 
 
 def test_importing_needs_no_framework() -> None:
