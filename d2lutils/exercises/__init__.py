@@ -6,7 +6,7 @@ prints "not attempted yet" for the stub, what is wrong and for which hidden inpu
 "passed"; it never raises for an answer.
 
     >>> check("nin_head_mib", lambda n, hidden: 0)
-    nin_head_mib: not yet. For input (224, 4096) expected 214.227, got 0.
+    nin_head_mib: not yet. For input (224, 4096) expected 214.188, got 0.
 
 To add an exercise, write a function of its name in its chapter's file, below one of
 two decorators:
