@@ -12,16 +12,9 @@ once, about 30 MB, into a cache outside the repository.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import hashlib
-import logging
 import math
 import os
-import shutil
-import tempfile
-import time
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,15 +76,15 @@ class Split:
 
 
 class Resized:
-    """Images (N, C, size, size) that are resized when they are drawn, not before.
+    """Images (N, C, size, size) that are resized when they are indexed, not before.
 
-    Looks like the array that `resize` would return, and gives the same numbers:
-    `x[3]`, `x[:8]`, `x[numbers]` and `x[3, 0]` are NumPy arrays; `np.asarray(x)` is
-    all of them at once.
+    Stands in for the array that `resize` would return, where that is too large to
+    keep: `x[3]`, `x[:8]`, `x[numbers]` and `x[3, 0]` are NumPy arrays with the same
+    numbers; `np.asarray(x)` is all of them at once.
 
     Args:
         images: (N, C, H, W), floating.
-        size: height and width to draw them at.
+        size: height and width of the result.
 
     Raises:
         TypeError: images that are no floating-point array, size not an integer.
@@ -112,7 +105,7 @@ class Resized:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the numbers."""
+        """The NumPy type of the pixels."""
         return self._images.dtype
 
     @property
@@ -127,22 +120,13 @@ class Resized:
         return f"Resized(shape={self.shape}, dtype={self.dtype})"
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        first, rest = index, ()
-        if isinstance(index, tuple) and index:
-            first, rest = index[0], index[1:]
-        one = isinstance(first, (int, np.integer)) and not isinstance(first, bool)
-        several = isinstance(first, slice)
-        if not rest:
-            several = several or isinstance(first, (list, np.ndarray))
-        if not (one or several):
+        axes = index if isinstance(index, tuple) else (index,)
+        if len(axes) > 2 or any(i is Ellipsis or np.ndim(i) > 1 for i in axes):
             raise TypeError(
-                "Resized: the first index must be a number or a slice, or an array of "
-                f"numbers alone, got {type(first).__name__}"
+                "Resized: an index must choose images, or images and channels; for "
+                "pixels, index np.asarray(x)"
             )
-        drawn = resize(self._images[first], self._size)
-        if not rest:
-            return drawn
-        return drawn[rest] if one else drawn[(slice(None), *rest)]
+        return resize(self._images[index], self._size)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
@@ -337,7 +321,6 @@ def _floating_images(owner: str, images: Any, axes: tuple[int, ...] | None) -> N
 
 # --- Fashion-MNIST --------------------------------------------------------------------
 
-_FASHION_KINDS = ("images-idx3", "labels-idx1")
 _FASHION_SIZES = {"train": 60_000, "t10k": 10_000}
 # The MD5 checksums in the table "Get the Data" of the data set's own README,
 # https://github.com/zalandoresearch/fashion-mnist#get-the-data
@@ -347,11 +330,9 @@ _FASHION_MD5 = {
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
+_RETRIES = 1
 # An array larger than this is resized batch by batch.
 _LARGE = 2**30
-_ATTEMPTS = 3
-_PAUSE = 1.0
-_TIMEOUT = (10.0, 30.0)
 
 
 def fashion_mnist(
@@ -365,12 +346,13 @@ def fashion_mnist(
 ) -> tuple[Split, Split]:
     """Fashion-MNIST: grey images of clothes, `FASHION_CLASSES` (arXiv 1708.07747).
 
-    The four files are downloaded once, about 30 MB, and compared with the MD5
+    pooch downloads the four files once, about 30 MB, and compares them with the MD5
     checksums that the data set's README publishes
-    (https://github.com/zalandoresearch/fashion-mnist#get-the-data) before they get
-    their names, and again whenever they are read. MD5 finds damage, not malice. A
-    damaged file is downloaded again. Each address is tried in turn, and again where
-    that can help.
+    (https://github.com/zalandoresearch/fashion-mnist#get-the-data), again whenever
+    they are read: MD5 finds damage, not malice. A damaged file is downloaded again.
+
+        train, test = fashion_mnist(size=32, train_size=1_000)
+        train.x.shape  # (1000, 1, 32, 32)
 
     Args:
         size: height and width, 28 without resizing; see `resize` for the method.
@@ -378,78 +360,65 @@ def fashion_mnist(
             classes in turn, drawn with a fixed seed: every machine has the same
             part, and a smaller part lies within a larger one.
         test_size: test examples, 10,000 for all, drawn likewise.
-        dtype: of the inputs, which are scaled from 0..255 to 0..1, then centred by
-            the mean of all 60,000 training images and divided by their standard
-            deviation, whatever the sizes: an image has the same values in every
-            part.
+        dtype: of the inputs, which are centred by the mean of all 60,000 training
+            images and divided by their standard deviation, whatever the sizes: an
+            image has the same values in every part.
         folder: where the files are or go. By default a folder `fashion-mnist` in the
             one that the environment variable D2L_DATA names, or in the user's cache.
         urls: addresses of folders with the four files, in the order to try them;
-            none at all to use what is in `folder` only.
+            none at all to use only what is in `folder`.
         progress: show a bar for each download. None shows it on a terminal and in a
             live notebook, but not where outputs are stored.
 
     Returns:
         (train, test), each a `Split` with x (N, 1, size, size). Where a resized x
-        would exceed 1 GiB it is a `Resized`, which resizes each batch as it is drawn.
+        would exceed 1 GiB it is a `Resized`, which resizes a batch when it is indexed.
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: an argument out of range, a dtype that is not floating point, an
-            address that is not one, or a file whose contents are not what its
-            checksum promises.
-        ConnectionError: a file is neither there nor to be had; an OSError.
+        ValueError: an argument out of range, a dtype that is not floating point, or
+            an address that is not one.
+        ConnectionError: a file is neither in the folder nor at any address.
         OSError: the folder cannot be read or written.
     """
     owner = "fashion_mnist"
     size = checks.positive(owner, "size", size)
-    wanted = {
-        "train": _part_size("train_size", train_size, _FASHION_SIZES["train"]),
-        "t10k": _part_size("test_size", test_size, _FASHION_SIZES["t10k"]),
-    }
+    wanted = [
+        _part_size("train_size", train_size, _FASHION_SIZES["train"]),
+        _part_size("test_size", test_size, _FASHION_SIZES["t10k"]),
+    ]
     _floating_type(owner, dtype)
-    where = _data_folder(folder)
+    where = _fashion_folder(folder)
     addresses = _addresses(urls)
     if progress is not None:
         checks.boolean(owner, "progress", progress)
-    files = {
-        name: _obtain(name, md5, where, addresses, progress)
-        for name, md5 in _FASHION_MD5.items()
-    }
-    raw = {}
-    for part, n in _FASHION_SIZES.items():
-        images, labels = (f"{part}-{kind}-ubyte.gz" for kind in _FASHION_KINDS)
-        raw[part] = (
-            _from_idx(images, files, (n, 28, 28)),
-            _from_idx(labels, files, (n,)),
-        )
-        if raw[part][1].max() > 9:
-            raise ValueError(
-                f"{owner}: {labels} must have labels from 0 to 9, got "
-                f"{raw[part][1].max()}"
-            )
-    # Sums of whole numbers are exact, so that every machine has the same scale. The
-    # division by 255 changes nothing once the mean and deviation are taken out.
-    counts = np.bincount(raw["train"][0].reshape(-1), minlength=256).tolist()
-    pixels = sum(counts)
-    once = sum(n * grey for grey, n in enumerate(counts))
-    twice = sum(n * grey**2 for grey, n in enumerate(counts))
-    deviation = math.sqrt(pixels * twice - once**2)
-    values = ((np.arange(256) * pixels - once) / deviation).astype(dtype)
+    show = shows_progress(progress)
+    files = [
+        np.frombuffer(gzip.decompress(_obtain(name, where, addresses, show)), "uint8")
+        for name in _FASHION_MD5
+    ]
+    # IDX format: a header of 16 bytes for images and 8 for labels, then the values.
+    images = [values[16:].reshape(-1, 28, 28) for values in files[::2]]
+    labels = [values[8:].astype("int64") for values in files[1::2]]
+    grey = np.arange(256)
+    counts = np.bincount(images[0].reshape(-1), minlength=256)
+    mean = counts @ grey / counts.sum()
+    deviation = math.sqrt(counts @ grey**2 / counts.sum() - mean**2)
+    values = ((grey - mean) / deviation).astype(dtype)
     train, test = (
-        _fashion_part(*raw[part], wanted[part], values, size) for part in raw
+        _fashion_part(x, y, n, values, size)
+        for x, y, n in zip(images, labels, wanted, strict=True)
     )
     return train, test
 
 
 def _fashion_part(
-    images: np.ndarray, labels: np.ndarray, n: int, values: np.ndarray, size: int
+    images: np.ndarray, y: np.ndarray, n: int, values: np.ndarray, size: int
 ) -> Split:
     """`n` examples with their grey values looked up in `values`, at that size."""
-    y = labels.astype("int64")
     chosen = _stratified(y, n)
     x = values[images[chosen]][:, None]
-    if size == images.shape[-1]:
+    if size == x.shape[-1]:
         return Split(x, y[chosen])
     resized = Resized(x, size)
     lazy = resized.nbytes > _LARGE
@@ -465,16 +434,16 @@ def _part_size(name: str, value: Any, most: int) -> int:
     return value
 
 
-def _data_folder(folder: str | os.PathLike[str] | None) -> Path:
+def _fashion_folder(folder: str | os.PathLike[str] | None) -> Path:
     """The folder of Fashion-MNIST's files: as told, below D2L_DATA, or in the cache."""
-    if folder is not None:
-        if not isinstance(folder, (str, os.PathLike)):
-            raise TypeError(f"fashion_mnist: folder must be a path, got {folder!r}")
-        return Path(folder).expanduser()
-    import pooch
+    if folder is None:
+        import pooch
 
-    root = Path(os.environ.get("D2L_DATA") or pooch.os_cache("d2lutils"))
-    return root.expanduser() / "fashion-mnist"
+        root = os.environ.get("D2L_DATA") or pooch.os_cache("d2lutils")
+        folder = Path(root) / "fashion-mnist"
+    elif not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"fashion_mnist: folder must be a path, got {folder!r}")
+    return Path(folder).expanduser()
 
 
 def _addresses(urls: Any) -> list[str]:
@@ -492,24 +461,35 @@ def _addresses(urls: Any) -> list[str]:
     return [url.rstrip("/") + "/" for url in addresses]
 
 
-def _obtain(
-    name: str, md5: str, folder: Path, urls: Sequence[str], progress: bool | None
-) -> bytes:
-    """The contents of a file that has that checksum, downloaded if need be."""
-    target = folder / name
+def _obtain(name: str, folder: Path, urls: Sequence[str], progress: bool) -> bytes:
+    """The contents of a file with the right checksum, downloaded if need be."""
+    import pooch
+    import requests
+
+    path, md5 = folder / name, _FASHION_MD5[name]
+    tried = []
     try:
-        data = _verified(target, md5)
-        if data is not None:
-            return data
-        tried = ["the copy in the folder (wrong checksum)"] if target.exists() else []
-        if urls:
-            folder.mkdir(parents=True, exist_ok=True)
-            _sweep(folder)
+        if path.exists():
+            if pooch.file_hash(path, alg="md5") == md5:
+                return path.read_bytes()
+            tried.append("the copy in the folder (wrong checksum)")
         for url in urls:
-            failure = _download(url, name, md5, folder, progress)
-            if failure is None:
-                return target.read_bytes()
-            tried.append(f"{url}{name} ({failure})")
+            # pooch writes to a temporary file, which it renames once the checksum is
+            # right: neither a crash nor another process leaves half a file there.
+            store = pooch.create(
+                folder, url, registry={name: f"md5:{md5}"}, retry_if_failed=_RETRIES
+            )
+            try:
+                store.fetch(name, progressbar=progress)
+            except requests.RequestException as error:
+                answer = error.response
+                why = f"HTTP status {answer.status_code}" if answer is not None else ""
+                tried.append(f"{url}{name} ({why or type(error).__name__})")
+            except ValueError:
+                tried.append(f"{url}{name} (wrong checksum)")
+            else:
+                path.chmod(0o644)  # a temporary file can be read by its owner alone
+                return path.read_bytes()
     except OSError as error:
         raise OSError(
             f"fashion_mnist: cannot use the folder {folder}: "
@@ -523,145 +503,3 @@ def _obtain(
         "or the one that holds a folder fashion-mnist by the environment variable "
         "D2L_DATA"
     )
-
-
-def _verified(path: Path, md5: str) -> bytes | None:
-    """What is in a file, or None where there is none or its checksum is another."""
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    same = hashlib.md5(data, usedforsecurity=False).hexdigest() == md5
-    return data if same else None
-
-
-def _download(
-    url: str, name: str, md5: str, folder: Path, progress: bool | None
-) -> str | None:
-    """Put a verified file into the folder; what went wrong, or None.
-
-    It is written to a folder of its own and moved from there in one step, so that
-    neither a crash nor another process can leave half a file under its name.
-    """
-    import pooch
-    from requests.exceptions import RequestException
-
-    logger = pooch.get_logger()
-    failure = ""
-    for attempt in range(_ATTEMPTS):
-        time.sleep(attempt * _PAUSE)
-        level = logger.level
-        # Its messages tell of folders, and nothing that the bar does not show.
-        logger.setLevel(logging.WARNING)
-        try:
-            with (
-                tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as own,
-                _bar(name, progress) as bar,
-            ):
-                loader = pooch.HTTPDownloader(
-                    progressbar=bar,
-                    chunk_size=2**16,
-                    timeout=_TIMEOUT,
-                    headers={"Accept-Encoding": "identity"},
-                    hooks={"response": _as_stored},
-                )
-                done = pooch.retrieve(
-                    url + name,
-                    known_hash=f"md5:{md5}",
-                    fname=name,
-                    path=own,
-                    downloader=loader,
-                )
-                os.chmod(done, 0o644)  # a temporary file is its maker's alone
-                os.replace(done, folder / name)
-                return None
-        except (RequestException, ValueError) as error:
-            failure, again = _failure(error)
-        finally:
-            logger.setLevel(level)
-        if not again:
-            break
-    return failure
-
-
-def _failure(error: Exception) -> tuple[str, bool]:
-    """What to say of a failed download, and whether to try the same address again."""
-    from requests import exceptions
-    from urllib3.exceptions import MaxRetryError
-
-    if isinstance(error, exceptions.HTTPError):
-        status = getattr(error.response, "status_code", 0)
-        return f"HTTP status {status}", status == 429 or status >= 500
-    if isinstance(error, exceptions.SSLError):
-        return "no trusted connection", False
-    if isinstance(error, exceptions.ProxyError):
-        return "proxy not reachable", False
-    if isinstance(error, exceptions.ReadTimeout):
-        return "no answer in time", True
-    if isinstance(error, (exceptions.ConnectionError, exceptions.ChunkedEncodingError)):
-        never = bool(error.args) and isinstance(error.args[0], MaxRetryError)
-        return ("not reachable", False) if never else ("connection broke off", True)
-    if isinstance(error, exceptions.RequestException):
-        return type(error).__name__, False
-    return "wrong checksum", False
-
-
-def _as_stored(response: Any, **_: Any) -> None:
-    """Some servers label a .gz file as compressed on its way; it must stay as it is."""
-    response.raw.headers.discard("content-encoding")
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a process that was killed a day ago or more has left behind."""
-    for left in folder.glob(".download-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > 86_400:
-                shutil.rmtree(left)
-
-
-@contextlib.contextmanager
-def _bar(name: str, progress: bool | None) -> Iterator[Any]:
-    """A bar for the bytes of one file, or False: shown when `progress_bar` is."""
-    if not shows_progress(progress):
-        yield False
-        return
-    from tqdm import tqdm
-
-    # The server will say how many bytes; a total of none would make the bar false.
-    with tqdm(total=1, desc=name, unit="B", unit_scale=True, leave=False) as bar:
-        yield bar
-
-
-def _from_idx(name: str, files: dict[str, bytes], shape: tuple[int, ...]) -> np.ndarray:
-    """The unsigned bytes of a compressed IDX file of that shape.
-
-    The format (http://yann.lecun.com/exdb/mnist/): two zero bytes, a code for the
-    type (8 for unsigned bytes), the number of axes, the length of each as a
-    big-endian 32-bit number, then the values in C order.
-
-    Raises:
-        ValueError: anything else.
-    """
-    owner = f"fashion_mnist: {name}"
-    try:
-        data = gzip.decompress(files[name])
-    except (OSError, EOFError, zlib.error):
-        raise ValueError(f"{owner} is not a complete gzip file") from None
-    magic = bytes((0, 0, 8, len(shape)))
-    if data[:4] != magic:
-        raise ValueError(
-            f"{owner} must begin with the magic number 0x{magic.hex()} (IDX, unsigned "
-            f"bytes, {len(shape)} axes), got 0x{data[:4].hex()}"
-        )
-    header = 4 + 4 * len(shape)
-    if len(data) < header:
-        raise ValueError(f"{owner} ends within its header, after {len(data)} bytes")
-    found = tuple(int(n) for n in np.frombuffer(data, ">u4", len(shape), 4))
-    if found != shape:
-        raise ValueError(f"{owner} must have shape {shape}, its header says {found}")
-    if len(data) - header != math.prod(shape):
-        raise ValueError(
-            f"{owner} must have {math.prod(shape)} values after its header, got "
-            f"{len(data) - header}"
-        )
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)

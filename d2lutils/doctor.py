@@ -1,9 +1,9 @@
 """What works on this machine: ``python -m d2lutils doctor``, ``--json`` for programs.
 
-Each question to somebody else's code, "do you import, and compute?", is asked in a
-process of its own. A framework that raises, crashes, hangs or fills the screen becomes
-one line here, and two that do not get on with each other fail where both are needed.
-So this module needs nothing but Python itself, not even NumPy.
+Each framework is imported and tried in a process of its own, so that one that raises,
+crashes, hangs or fills the screen becomes one line here. Two that cannot be loaded
+together fail only in the check that needs both. This module itself needs nothing but
+Python, not even NumPy.
 
 `diagnose` finds, `screen` and `Diagnosis.plain` show, `main` is the command.
 """
@@ -32,7 +32,8 @@ from d2lutils import __version__
 
 __all__ = ["Diagnosis", "Finding", "ask", "diagnose", "main", "screen"]
 
-#: There and it works; not there; there and it fails; not asked, for want of another.
+#: Installed and works; not installed; installed and fails; not tried, since something
+#: that it needs does not work.
 OK, MISSING, BROKEN, WAITS = "ok", "missing", "broken", "waits"
 HALVES = ("PyTorch", "MXNet")
 DISTRIBUTIONS = {"NumPy": "numpy", "PyTorch": "torch", "MXNet": "mxnet"}
@@ -137,7 +138,7 @@ def _back_to_the_cpu() -> str:
 
 
 def _says(program: str | Path) -> str:
-    """What a program answers to ``--version``; "" if it does not start."""
+    """What a program prints for ``--version``; "" if it does not start."""
     try:
         ran = subprocess.run(
             [str(program), "--version"],
@@ -159,7 +160,7 @@ def _number(text: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """An exception in one line, by what caused it in the first place."""
+    """An exception's first cause in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     try:
@@ -173,7 +174,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _broken(name: str, why: str) -> Finding:
-    """Something is installed and fails; its command installs the same once more."""
+    """Something that is installed and fails, with the command to install it again."""
     distribution = DISTRIBUTIONS.get(name, "")
     version = _version(distribution)
     again = f"--force-reinstall --no-deps {distribution}"
@@ -182,7 +183,7 @@ def _broken(name: str, why: str) -> Finding:
     elif name == "MXNet":
         cure = _pip(f"--force-reinstall {MXNET}")
     elif version:
-        # The index knows no local part such as "+cpu".
+        # The package index has no versions with a local part, such as "+cpu".
         cure = _pip(f"{again}=={version.partition('+')[0]}")
     else:
         cure = _pip(again) if distribution else ""
@@ -339,7 +340,7 @@ def _parity() -> list[Finding]:
 
 
 def _cuda11() -> list[Finding]:
-    """MXNet's GPU build: nothing to say where there is neither it nor a card."""
+    """MXNet's GPU build: no finding where there is neither the build nor a card."""
     from d2lutils._compat import cuda11
 
     capability, version = cuda11.capability(), _version(CUDA11)
@@ -403,8 +404,8 @@ def answer(name: str) -> list[Finding]:
 
 
 def _reply(name: str) -> None:
-    """Write a probe's findings to standard output, where nobody else can write."""
-    out = os.dup(1)
+    """Write a probe's findings, and nothing else, to standard output."""
+    out = os.dup(1)  # what a framework prints goes to standard error instead
     os.dup2(2, 1)
     with open(out, "w", encoding="ascii") as stream:
         json.dump([asdict(finding) for finding in answer(name)], stream)
@@ -470,7 +471,7 @@ def diagnose(ask: Callable[[str], list[Finding]] = ask) -> Diagnosis:
 
 
 def _without_numpy(name: str) -> list[Finding]:
-    """A half that cannot even be asked."""
+    """A half that cannot be tried, since NumPy does not work."""
     version = _version(DISTRIBUTIONS[name])
     if not _installed(DISTRIBUTIONS[name]):
         return answer(name)  # says how to get it, and imports nothing

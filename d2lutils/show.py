@@ -464,12 +464,12 @@ def table(
     Args:
         rows: the cells. Integers get thousands separators, floats four significant
             digits, ``None`` a dash; pass a string to decide yourself.
-        headers: one for each column, none of them empty: who hears the table read
-            out would not know what the column is.
+        headers: one for each column, none of them empty, since a screen reader says
+            the header with each cell.
         caption: a line above the table.
         align: ``"left"``, ``"right"`` or ``"center"`` for each column; without it
-            columns of numbers are right-aligned, with a unit such as ``%`` or
-            without; text in the first column is a name, whatever it looks like.
+            columns of numbers, with a unit such as ``%`` or without, are
+            right-aligned; text in the first column is taken for the rows' names.
 
     Raises:
         ValueError: for an empty header, a row that has not one cell for each header,

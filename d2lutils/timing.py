@@ -1,9 +1,9 @@
 """Timing that can be trusted as a ratio: warm-up, synchronisation, interleaving.
 
 A single time says little on a shared machine. `interleaved` runs the candidates in
-turn, so that a slow moment hits all of them, each round in another order, so that none
-always inherits the memory that the same other one has just freed, and reports medians
-with their spread.
+turn, so that a slow moment hits all of them, and each round in another order, so that
+no candidate always runs just after the same one and in the memory that it has freed. It
+reports medians with their spread.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def build() -> list[str]:
     pip("install", "--constraint", str(ROOT / "constraints.txt"), *TOOLS)
     pip("install", "--no-deps", CPU_BUILD)  # what the CUDA build has to replace
     before = packages()
-    script = f"from d2lutils import cuda11; cuda11.install({CARD}); print()"
+    script = f"from d2lutils._compat import cuda11; cuda11.install({CARD}); print()"
     silent = {"PIP_QUIET": "1", "PIP_PROGRESS_BAR": "off"}
     first, second = python(script, **silent), python(script, **silent)
     changed = sorted(before ^ packages())

@@ -44,7 +44,6 @@ from tools import notebook as notebooks  # noqa: E402
 BUDGET_SECONDS = 40
 CELL_TIMEOUT_SECONDS = 120
 PACKAGE = "d2lutils"
-CHAPTER_MARKER = re.compile(r"^# == chapter: (\w+) =*$", re.MULTILINE)
 LAZY = re.compile(rf"{PACKAGE}(\.\w+)+")
 STORED = re.compile(r"""\bstored\(\s*["']([\w.]+)["']""")
 CARDS = re.compile(r"\bporting\.cards\(")
@@ -84,8 +83,8 @@ def code_hash(nb: NotebookNode, name: str, root: Path = ROOT) -> str:
 
     Args:
         nb: the notebook.
-        name: its file name without the ending; of modules with a section for each
-            chapter (``exercises.py``) only this chapter's section counts.
+        name: its file name without the ending; of the chapters' checks in
+            ``exercises`` only those of this chapter count.
         root: the folder that holds the package.
     """
     digest = hashlib.sha256()
@@ -94,7 +93,7 @@ def code_hash(nb: NotebookNode, name: str, root: Path = ROOT) -> str:
         digest.update(source.encode() + b"\0")
     for path in sorted(package_files("\n".join(code), name, root)):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(_relevant_source(path, name).encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
     for suite in sorted(set(STORED.findall("\n".join(code)))):
         results = root / PACKAGE / "results" / f"{suite}.json"
         if results.is_file():
@@ -112,7 +111,9 @@ def package_files(code: str, name: str, root: Path = ROOT) -> set[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _imported(_relevant_source(path, name), path, root)
+            waiting += _imported(path.read_text(encoding="utf-8"), path, root)
+            if path.match(f"{PACKAGE}/exercises/__init__.py"):
+                waiting += filter(Path.is_file, [path.with_name(f"{name}.py")])
     return found
 
 
@@ -133,16 +134,6 @@ def _without_colab(code: str) -> str:
                 lines[node.lineno - 1 : node.end_lineno] = []
             break
     return "".join(lines)
-
-
-def _relevant_source(path: Path, name: str) -> str:
-    """A module's source, less the sections that belong to other chapters."""
-    parts = CHAPTER_MARKER.split(path.read_text(encoding="utf-8"))
-    return parts[0] + "".join(
-        body
-        for chapter, body in zip(parts[1::2], parts[2::2], strict=True)
-        if chapter == name
-    )
 
 
 def _imported(code: str, path: Path | None, root: Path) -> set[Path]:

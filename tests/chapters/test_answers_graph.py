@@ -1,90 +1,54 @@
-"""The checks of `graph` reject stubs and plausible wrong answers."""
+"""The checks of `graph` reject plausible wrong answers."""
 
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import answers
 import pytest
 
-from d2lutils import exercises
 from d2lutils.compat import mx
+from d2lutils.exercises.graph import LINES
 
 
-def rewritten(F, x):
-    doubled = F.repeat(F.reshape(x, (0, -1, 1)), repeats=2, axis=2)
-    centred = F.broadcast_sub(x, F.mean(x, axis=0, keepdims=True))
-    largest = F.maximum(F.max(x, keepdims=True), 1)
-    return [doubled, centred, F.broadcast_div(x, largest)]
+def rewritten(F, x, **others):
+    results = {
+        "doubled": F.repeat(F.reshape(x, (0, -1, 1)), repeats=2, axis=2),
+        "centred": F.broadcast_sub(x, F.mean(x, axis=0, keepdims=True)),
+        "limited": F.broadcast_div(x, F.maximum(F.max(x, keepdims=True), 1)),
+    }
+    for name, other in others.items():
+        results[name] = other(F, x)
+    return list(results.values())
 
 
-def rewritten_with_where(F, x):
-    doubled = F.stack(x, x, axis=2)
-    centred = F.broadcast_sub(x, F.mean(x, axis=0, keepdims=True))
+def with_where(F, x):
     scaled = F.broadcast_div(x, F.max(x, keepdims=True))
     large = F.broadcast_greater(F.max(x, keepdims=True), F.ones((1, 1)))
-    large = F.broadcast_like(large, x)
-    return (doubled, centred, F.where(large, scaled, x))
+    return F.where(F.broadcast_like(large, x), scaled, x)
 
 
 def as_it_was(F, x):
     doubled = x.reshape((x.shape[0], -1, 1)).repeat(2, axis=2)
-    return [doubled, x - sum(row for row in x) / len(x), x]
+    return [doubled, sums_rows(F, x), x]
 
 
-def only_the_first(F, x):
-    return rewritten(F, x)[0]
-
-
-def sums_in_silence(F, x):
-    doubled, _, limited = rewritten(F, x)
-    return [doubled, x - sum(row for row in x) / len(x), limited]
+def sums_rows(F, x):
+    return x - sum(row for row in x) / len(x)
 
 
 def always_divides(F, x):
-    doubled, centred, _ = rewritten(F, x)
-    return [doubled, centred, F.broadcast_div(x, F.max(x, keepdims=True))]
+    return F.broadcast_div(x, F.max(x, keepdims=True))
 
 
 def tiles(F, x):
-    _, centred, limited = rewritten(F, x)
-    return [F.tile(F.reshape(x, (0, 1, -1)), (1, 2, 1)), centred, limited]
+    return F.tile(F.reshape(x, (0, 1, -1)), (1, 2, 1))
 
 
 def flagged(F, x):
     flag = F.abs(F.Dropout(F.ones_like(x), p=0.5) - 1)
     return x * (3 * flag - 1)
-
-
-def asks_python(F, x):
-    return 2 * x if mx.autograd.is_training() else -x
-
-
-def drops_half(F, x):
-    # 0 or 2 times x in training.
-    return F.Dropout(x, p=0.5) * 1
-
-
-def stops_the_gradient(F, x):
-    return F.BlockGrad(flagged(F, x))
-
-
-def survives(line):
-    if line.startswith(("print", "self.calls", "if autograd")):
-        return "gone"
-    return "alive" if "F." in line and "self" not in line else "frozen"
-
-
-def all_alive(line):
-    return "alive" if "x =" in line else "gone"
-
-
-def flag_is_alive(line):
-    return "alive" if "is_training" in line else survives(line)
-
-
-def in_other_words(line):
-    return "lost"
 
 
 def graphs_made(sizes):
@@ -100,88 +64,78 @@ def graphs_made(sizes):
     return count
 
 
-def depth(text):
+def depth(text, inputs=None, end=lambda depths, head: depths[head]):
     graph = json.loads(text)
     depths = []
     for node in graph["nodes"]:
-        before = [depths[i] for i, *_ in node["inputs"]]
+        before = [depths[i] for i, *_ in node["inputs"][:inputs]]
         depths.append(max(before, default=0) + (node["op"] != "null"))
-    return depths[graph["heads"][0][0]]
+    return end(depths, graph["heads"][0][0])
 
 
-def counts_operators(text):
+def operators(text):
     return sum(node["op"] != "null" for node in json.loads(text)["nodes"])
 
 
-def first_input_only(text):
-    graph = json.loads(text)
-    depths = []
-    for node in graph["nodes"]:
-        before = [depths[i] for i, *_ in node["inputs"][:1]]
-        depths.append(max(before, default=0) + (node["op"] != "null"))
-    return depths[graph["heads"][0][0]]
-
-
-def deepest_anywhere(text):
-    graph = json.loads(text)
-    depths = []
-    for node in graph["nodes"]:
-        before = [depths[i] for i, *_ in node["inputs"]]
-        depths.append(max(before, default=0) + (node["op"] != "null"))
-    return max(depths)
-
-
-RIGHT = {
-    "graph_rewrite": [rewritten, rewritten_with_where],
-    "graph_flag": [flagged],
-    "graph_survives": [survives],
-    "graph_retraces": [graphs_made],
-    "graph_depth": [depth],
-}
-WRONG = {
-    "graph_rewrite": [
-        (as_it_was, "no attribute 'shape'"),
-        (only_the_first, "a list of three"),
-        (sums_in_silence, "the values of centred are wrong"),
-        (always_divides, "the values of limited are wrong"),
-        (tiles, "the values of doubled are wrong"),
-    ],
-    "graph_flag": [
-        (asks_python, "traced in training, the values in evaluation"),
-        (drops_half, "the values in training are wrong"),
-        (stops_the_gradient, "the gradient in training is wrong"),
-    ],
-    "graph_survives": [
-        (all_alive, "is not what happens"),
-        (flag_is_alive, "is not what happens"),
-        (in_other_words, "is expected"),
-    ],
-    "graph_retraces": [
-        (lambda sizes: len(set(sizes)), "expected 2, got 4"),
-        (lambda sizes: 1, "expected 2, got 1"),
-        (lambda sizes: min(2, len(set(sizes))), "expected 3, got 2"),
-    ],
-    "graph_depth": [
-        (counts_operators, "expected"),
-        (first_input_only, "expected"),
-        (deepest_anywhere, "expected"),
-    ],
-}
-
-
-(
-    test_stub_is_not_attempted,
-    test_right_answer_passes,
-    test_wrong_answer_is_rejected,
-) = answers.tests(RIGHT, WRONG)
+test_right, test_wrong = answers.tests(
+    {
+        "graph_rewrite": [
+            rewritten,
+            partial(
+                rewritten,
+                doubled=lambda F, x: F.stack(x, x, axis=2),
+                limited=with_where,
+            ),
+        ],
+        "graph_flag": [flagged],
+        "graph_retraces": [graphs_made],
+        "graph_depth": [depth],
+    },
+    {
+        "graph_rewrite": [
+            (as_it_was, "no attribute 'shape'"),
+            (lambda F, x: rewritten(F, x)[0], "a list of three"),
+            (partial(rewritten, centred=sums_rows), "the values of centred are wrong"),
+            (partial(rewritten, limited=always_divides), "the values of limited"),
+            (partial(rewritten, doubled=tiles), "the values of doubled are wrong"),
+        ],
+        "graph_flag": [
+            (
+                lambda F, x: 2 * x if mx.autograd.is_training() else -x,
+                "traced in training, the values in evaluation",
+            ),
+            # 0 or 2 times x in training.
+            (lambda F, x: F.Dropout(x, p=0.5) * 1, "the values in training are wrong"),
+            (lambda F, x: F.BlockGrad(flagged(F, x)), "the gradient in training is"),
+        ],
+        "graph_survives": [
+            (lambda line: "alive" if "x =" in line else "gone", "is not what happens"),
+            (
+                lambda line: "alive" if "is_training" in line else LINES[line],
+                "is not what happens",
+            ),
+            (lambda line: "lost", "is expected"),
+        ],
+        "graph_retraces": [
+            (lambda sizes: len(set(sizes)), "expected 2, got 4"),
+            (lambda sizes: 1, "expected 2, got 1"),
+            (lambda sizes: min(2, len(set(sizes))), "expected 3, got 2"),
+        ],
+        "graph_depth": [
+            (operators, "expected"),
+            (partial(depth, inputs=1), "expected"),
+            (partial(depth, end=lambda depths, head: max(depths)), "expected"),
+        ],
+    },
+)
 
 
 @pytest.mark.needs_mxnet
-@pytest.mark.parametrize("line", exercises._GRAPH_LINES)
+@pytest.mark.parametrize("line", LINES)
 @pytest.mark.filterwarnings("ignore:Cannot decide type")
 def test_what_survives_is_what_mxnet_does(line):
     """Run the line as the exercise says, and look at the loaded net."""
-    printed: list[str] = []
+    printed = []
     scope = {"autograd": mx.autograd, "print": printed.append}
     body = line if line.startswith(("if", "for")) else f"if True: {line}"
     code = (
@@ -213,4 +167,4 @@ def test_what_survives_is_what_mxnet_does(line):
     if "F.where" in line:
         decided = bool((runs[2] == -runs[0]).all())
     found = "gone" if nothing else "frozen" if decided else "alive"
-    assert found == exercises._GRAPH_LINES[line]
+    assert found == LINES[line]

@@ -1,4 +1,4 @@
-"""The checks of `pyramidnet` reject stubs and plausible wrong answers."""
+"""The checks of `pyramidnet` reject plausible wrong answers."""
 
 import math
 
@@ -16,6 +16,10 @@ def parameters(widths, norms=True, head=True):
     return total + 2 * last * norms + (10 * last + 10) * head
 
 
+def without_norms(widths):
+    return parameters(widths, norms=False)
+
+
 def running(rounded):
     def widths(depth, alpha):
         found, width, blocks = [], 16, (depth - 2) // 2
@@ -27,34 +31,14 @@ def running(rounded):
     return widths
 
 
-def floor_of_the_exact(depth, alpha):
-    blocks = (depth - 2) // 2
-    return [16 + alpha * k // blocks for k in range(1, blocks + 1)]
-
-
-def with_the_stem(depth, alpha):
-    return [16, *running(math.floor)(depth, alpha)]
-
-
-def smallest(count=parameters, first=1, more_than=False):
+def smallest(count=parameters, more=0):
     def alpha(depth, at_least):
-        guess = first
-        while count(pyramid_widths(depth, guess)) < at_least + more_than:
+        guess = 1
+        while count(pyramid_widths(depth, guess)) < at_least + more:
             guess += 1
         return guess
 
     return alpha
-
-
-def by_bisection(depth, at_least):
-    low, high = 1, 10_000
-    while low < high:
-        middle = (low + high) // 2
-        if parameters(pyramid_widths(depth, middle)) < at_least:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def same_end(depth, end, factor=None, count=parameters):
@@ -62,39 +46,31 @@ def same_end(depth, end, factor=None, count=parameters):
     return count(pyramid_widths(depth, end - 16)), count(curve)
 
 
-RIGHT = {
-    "pyramid_running_floor": [running(math.floor), running(int)],
-    "pyramid_smallest_alpha": [smallest(), by_bisection],
-    "pyramid_same_end": [same_end, lambda d, e: list(same_end(d, e))],
-}
-WRONG = {
-    "pyramid_running_floor": [
-        (pyramid_widths, "expected [21, 26, 31"),
-        (floor_of_the_exact, "expected [21, 26, 31"),
-        (running(round), "expected [16, 16, 16"),
-        (with_the_stem, "expected [21, 26, 31"),
-    ],
-    "pyramid_smallest_alpha": [
-        (smallest(lambda widths: parameters(widths, norms=False)), "expected"),
-        (smallest(lambda widths: parameters(widths, head=False)), "expected"),
-        (smallest(more_than=True), "(20, 310845) expected 48, got 49"),
-        (lambda depth, at_least: 107, "expected"),
-        (lambda depth, at_least: smallest()(depth, at_least) - 1, "expected 107"),
-    ],
-    "pyramid_same_end": [
-        (lambda d, e: same_end(d, e)[::-1], "expected"),
-        (lambda d, e: same_end(d, e, factor=4), "expected"),
-        (
-            lambda d, e: same_end(d, e, count=lambda w: parameters(w, norms=False)),
-            "expected",
-        ),
-        (lambda d, e: same_end(d, e)[0], "expected"),
-    ],
-}
-
-
-(
-    test_stub_is_not_attempted,
-    test_right_answer_passes,
-    test_wrong_answer_is_rejected,
-) = answers.tests(RIGHT, WRONG)
+test_right, test_wrong = answers.tests(
+    {
+        "pyramid_running_floor": [running(math.floor)],
+        "pyramid_smallest_alpha": [smallest()],
+        "pyramid_same_end": [same_end, lambda d, e: list(same_end(d, e))],
+    },
+    {
+        "pyramid_running_floor": [
+            (pyramid_widths, "expected [21, 26, 31"),
+            (lambda d, a: [16 + a * k // 9 for k in range(1, 10)], "expected [21, 26"),
+            (running(round), "expected [16, 16, 16"),
+            (lambda d, a: [16, *running(math.floor)(d, a)], "expected [21, 26, 31"),
+        ],
+        "pyramid_smallest_alpha": [
+            (smallest(without_norms), "expected"),
+            (smallest(lambda widths: parameters(widths, head=False)), "expected"),
+            (smallest(more=1), "(20, 310845) expected 48, got 49"),
+            (lambda depth, at_least: 107, "expected"),
+            (lambda depth, at_least: smallest()(depth, at_least) - 1, "expected 107"),
+        ],
+        "pyramid_same_end": [
+            (lambda d, e: same_end(d, e)[::-1], "expected"),
+            (lambda d, e: same_end(d, e, factor=4), "expected"),
+            (lambda d, e: same_end(d, e, count=without_norms), "expected"),
+            (lambda d, e: same_end(d, e)[0], "expected"),
+        ],
+    },
+)

@@ -1,40 +1,30 @@
-"""The checks of `residual_chunks` reject stubs and plausible wrong answers."""
+"""The checks of `residual_chunks` reject plausible wrong answers."""
 
 import answers
+from torch import nn
 
-from d2lutils.shapes import residual_sizes
-
-
-def ladder(length, kernel_size, stride, padding, chain_length):
-    return residual_sizes(length, kernel_size, stride, padding, chain_length)[0]
+from d2lutils.exercises.residual_chunks import residual_ladder as ladder
 
 
-def strides_in_every_chunk(length, kernel_size, stride, padding, chain_length):
-    lengths = []
-    for _ in range(chain_length):
-        length = (length + 2 * padding - kernel_size) // stride + 1
-        lengths.append(length)
-    return lengths
+def lengths(sides=2, later_stride=1):
+    def answer(length, kernel_size, stride, padding, chain_length):
+        found = []
+        for i in range(chain_length):
+            step = later_stride or stride if i else stride
+            length = (length + sides * padding - kernel_size) // step + 1
+            found.append(length)
+        return found
 
-
-def pads_one_side(length, kernel_size, stride, padding, chain_length):
-    lengths = []
-    for i in range(chain_length):
-        length = (length + padding - kernel_size) // (stride if i == 0 else 1) + 1
-        lengths.append(length)
-    return lengths
+    return answer
 
 
 def pads_first_chunk_only(length, kernel_size, stride, padding, chain_length):
     first = ladder(length, kernel_size, stride, padding, 1)
-    rest = ladder(first[0], kernel_size, 1, 0, chain_length)[:-1]
-    return first + rest
+    return first + ladder(first[0], kernel_size, 1, 0, chain_length)[:-1]
 
 
 def modules(*kinds):
     def branches(channels):
-        from torch import nn
-
         made = {
             "conv": nn.Conv1d(channels, channels, 3, padding=1),
             "sigmoid": nn.Sigmoid(),
@@ -42,52 +32,57 @@ def modules(*kinds):
             "relu": nn.ReLU(),
             "norm": nn.BatchNorm1d(channels),
             "short": nn.Conv1d(channels, channels, 3),
+            "other": nn.Conv1d(channels + 1, channels, 1),
         }
-        return tuple(made[kind] for kind in kinds)
+        return tuple(made.get(kind, kind) for kind in kinds)
 
     return branches
 
 
-RIGHT = {
-    "residual_fewest_edits": [
-        lambda length: {"padding": 1, "shortcut": "projection"},
-        lambda length: {"padding": "same", "shortcut": "zeros"},
-        lambda length: {"kernel_size": 1, "shortcut": "projection"},
-    ],
-    "residual_ladder": [ladder],
-    "residual_inplace": [modules("conv", "sigmoid"), modules("conv", "tanh")],
-}
-WRONG = {
-    "residual_fewest_edits": [
-        (lambda length: {"shortcut": "projection"}, "leaves 27 + 32"),
-        (lambda length: {"padding": 1}, "leaves 32 + 64"),
-        (lambda length: {"stride": 1, "padding": 1}, "stride is part of the question"),
-        (
-            lambda length: {"kernel_size": 5, "padding": 2, "shortcut": "zeros"},
-            "fewer edits",
-        ),
-        (lambda length: {"pad": 1}, "no argument 'pad'"),
-        (lambda length: {"padding": length % 7}, "the same for every length"),
-        (lambda length: None, "a dictionary of changed arguments"),
-    ],
-    "residual_ladder": [
-        (strides_in_every_chunk, "expected [31, 29, 27]"),
-        (pads_one_side, "expected [32, 32, 32]"),
-        (pads_first_chunk_only, "expected"),
-    ],
-    "residual_inplace": [
-        (modules("conv", "conv"), "second branch raises no error"),
-        (modules("sigmoid", "conv"), "first branch raises the error"),
-        (modules("short", "sigmoid"), "the branch makes"),
-        (modules("norm", "sigmoid"), "neither branch may end"),
-        (modules("conv", "relu"), "neither branch may end"),
-        (lambda channels: 3, "a pair (passes, fails)"),
-    ],
-}
+def always(**edits):
+    return lambda length: edits
 
 
-(
-    test_stub_is_not_attempted,
-    test_right_answer_passes,
-    test_wrong_answer_is_rejected,
-) = answers.tests(RIGHT, WRONG)
+test_right, test_wrong = answers.tests(
+    {
+        "residual_fewest_edits": [
+            always(padding=1, shortcut="projection"),
+            always(padding="same", shortcut="zeros"),
+            always(kernel_size=1, shortcut="projection"),
+        ],
+        "residual_ladder": [lengths()],
+        "residual_inplace": [modules("conv", "sigmoid"), modules("conv", "tanh")],
+    },
+    {
+        "residual_fewest_edits": [
+            (always(shortcut="projection"), "leaves 27 + 32"),
+            (always(padding=1), "leaves 32 + 64"),
+            (always(stride=1, padding=1), "stride is part of the question"),
+            (always(kernel_size=5, padding=2, shortcut="zeros"), "fewer edits"),
+            (always(padding=-1, shortcut="zeros"), "padding=-1, shortcut='zeros': "),
+            (always(padding=1, shortcut="project"), "shortcut must be one of"),
+            (always(pad=1), "no argument 'pad'"),
+            (lambda length: {"padding": length % 7}, "the same for every length"),
+            (lambda length: ["padding"], "a dictionary of changed arguments"),
+        ],
+        "residual_ladder": [
+            (lengths(later_stride=None), "expected [31, 29, 27]"),
+            (lengths(sides=1), "expected [32, 32, 32]"),
+            (pads_first_chunk_only, "expected"),
+            (lambda n, k, s, p, chain: ladder(n, k, 1, p, chain), "expected"),
+            (lambda *call: [call[0], *ladder(*call)], "got [64, 31, 29, 27]"),
+            (lambda *call: ladder(*call)[-1], "got 27"),
+        ],
+        "residual_inplace": [
+            (modules("conv", "conv"), "second branch raises no error"),
+            (modules("sigmoid", "conv"), "first branch raises the error"),
+            (modules("short", "sigmoid"), "the branch makes"),
+            (modules("other", "sigmoid"), "RuntimeError was raised"),
+            (modules("norm", "sigmoid"), "neither branch may end"),
+            (modules("conv", "relu"), "neither branch may end"),
+            (modules(1, 2), "a PyTorch Module"),
+            (modules("conv"), "ValueError was raised"),
+            (lambda channels: 3, "a pair (passes, fails)"),
+        ],
+    },
+)

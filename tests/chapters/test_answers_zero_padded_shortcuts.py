@@ -1,7 +1,9 @@
-"""The checks of `zero_padded_shortcuts` reject stubs and plausible wrong answers."""
+"""The checks of `zero_padded_shortcuts` reject plausible wrong answers."""
 
 import answers
 import numpy as np
+
+from d2lutils.exercises.zero_padded_shortcuts import zero_padded_gradient
 
 
 def take_and_where(F, x, identity, channels, extra):
@@ -12,8 +14,7 @@ def take_and_where(F, x, identity, channels, extra):
 
 
 def take_and_multiply(F, x, identity, channels, extra):
-    # 0 * NaN is NaN: the repeated last channel is not the one that breaks, but a
-    # product with the identity's matrix mixes all channels.
+    # 0 * NaN is NaN, and a product with the identity's matrix mixes all channels.
     view = F.swapaxes(F.reshape(identity, shape=(0, 0, -1)), 0, 1)
     matrix = F.eye(N=channels + extra, M=channels)
     wide = F.swapaxes(F.dot(matrix, view), 0, 1)
@@ -49,28 +50,15 @@ def in_place(F, x, identity, channels, extra):
     return out
 
 
-def gradient(grad, in_channels, height, width):
+def gradient(grad, in_channels, height, width, share=None):
+    """By windows; `share` is what to divide by instead of a window's size."""
     result = np.zeros((len(grad), in_channels, height, width))
     for i in range(0, height, 2):
         for j in range(0, width, 2):
             window = result[:, :, i : i + 2, j : j + 2]
             part = grad[:, :in_channels, i // 2, j // 2]
-            window[...] = part[:, :, None, None] / window[0, 0].size
+            window[...] = part[:, :, None, None] / (share or window[0, 0].size)
     return result
-
-
-def always_a_quarter(grad, in_channels, height, width):
-    spread = grad[:, :in_channels].repeat(2, axis=2).repeat(2, axis=3)
-    return spread[:, :, :height, :width] / 4
-
-
-def takes_the_last_channels(grad, in_channels, height, width):
-    return gradient(grad[:, ::-1], in_channels, height, width)
-
-
-def whole_gradient_to_each(grad, in_channels, height, width):
-    spread = grad[:, :in_channels].repeat(2, axis=2).repeat(2, axis=3)
-    return spread[:, :, :height, :width]
 
 
 def front(last, following, extra):
@@ -83,49 +71,39 @@ def front_with_new_channels_reversed(last, following, extra):
     return last[order], following[:, order]
 
 
-def only_the_next_layer(last, following, extra):
-    return last, np.roll(following, extra, axis=1)
-
-
-def rolled_the_wrong_way(last, following, extra):
-    return np.roll(last, -extra, axis=0), np.roll(following, -extra, axis=1)
-
-
 def rolled_the_outputs(last, following, extra):
     return np.roll(last, extra, axis=0), np.roll(following, extra, axis=0)
 
 
-RIGHT = {
-    "zero_padded_own_way": [take_and_where],
-    "zero_padded_gradient": [gradient],
-    "zero_padded_front": [front, front_with_new_channels_reversed],
-}
-WRONG = {
-    "zero_padded_own_way": [
-        (with_concat, "'Concat' in the graph"),
-        (repeats_the_last_channel, "the values are wrong"),
-        (take_and_multiply, "have NaNs that spread"),
-        (stops_the_gradient, "the gradient of identity is wrong"),
-        (only_for_images, "was raised"),
-        (in_place, "was raised"),
-    ],
-    "zero_padded_gradient": [
-        (always_a_quarter, "expected"),
-        (takes_the_last_channels, "expected"),
-        (whole_gradient_to_each, "expected"),
-    ],
-    "zero_padded_front": [
-        (only_the_next_layer, "the branch's channels have to move, too"),
-        (rolled_the_wrong_way, "is not the same"),
-        (rolled_the_outputs, "is not the same"),
-        (lambda last, following, extra: following, "a pair of weights"),
-        (lambda last, following, extra: (following, last), "has shape"),
-    ],
-}
-
-
-(
-    test_stub_is_not_attempted,
-    test_right_answer_passes,
-    test_wrong_answer_is_rejected,
-) = answers.tests(RIGHT, WRONG)
+test_right, test_wrong = answers.tests(
+    {
+        "zero_padded_own_way": [take_and_where],
+        "zero_padded_gradient": [gradient],
+        "zero_padded_front": [front, front_with_new_channels_reversed],
+    },
+    {
+        "zero_padded_own_way": [
+            (with_concat, "'Concat' in the graph"),
+            (repeats_the_last_channel, "the values are wrong"),
+            (take_and_multiply, "have NaNs that spread"),
+            (stops_the_gradient, "the gradient of identity is wrong"),
+            (only_for_images, "was raised"),
+            (in_place, "was raised"),
+        ],
+        "zero_padded_gradient": [
+            (lambda *call: gradient(*call, share=4), "expected"),
+            (lambda g, *rest: zero_padded_gradient(g[:, ::-1], *rest), "expected"),
+            (lambda *call: gradient(*call, share=1), "expected"),
+        ],
+        "zero_padded_front": [
+            (
+                lambda a, b, extra: (a, front(a, b, extra)[1]),
+                "channels have to move, too",
+            ),
+            (lambda a, b, extra: front(a, b, -extra), "is not the same"),
+            (rolled_the_outputs, "is not the same"),
+            (lambda last, following, extra: following, "a pair of weights"),
+            (lambda a, b, extra: (b, a), "last: the shape must be"),
+        ],
+    },
+)

@@ -1,4 +1,4 @@
-"""The digits, and the batches that both frameworks see."""
+"""The digits, the batches that both frameworks see, and images of another size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lutils.data import Batches, Split, digits
+from d2lutils.data import Batches, Resized, Split, digits, resize
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +189,87 @@ class TestBatches:
             Batches(*arguments)
         assert str(caught.value).startswith("Batches: ")
         assert text in str(caught.value)
+
+
+class TestResize:
+    @pytest.mark.parametrize("size", [1, 5, 27, 28, 56, 224])
+    @pytest.mark.parametrize("old", [(28, 28), (5, 9), (1, 1)])
+    def test_pytorch_is_the_oracle(self, old: tuple[int, int], size: int) -> None:
+        torch = pytest.importorskip("torch")
+        images = np.random.Generator(np.random.PCG64(1)).normal(size=(3, 2, *old))
+        expected = torch.nn.functional.interpolate(
+            torch.from_numpy(images),
+            size=(size, size),
+            mode="bilinear",
+            align_corners=False,
+            antialias=False,
+        ).numpy()
+        for dtype, bound in (("float64", 1e-13), ("float32", 2e-6), ("float16", 5e-3)):
+            found = resize(images.astype(dtype), size)
+            assert (found.shape, found.dtype) == (expected.shape, dtype)
+            assert np.abs(found - expected).max() < bound
+
+    def test_half_is_the_mean_of_four(self) -> None:
+        images = np.arange(16.0).reshape(1, 4, 4)
+        assert resize(images, 2).tolist() == [[[2.5, 4.5], [10.5, 12.5]]]
+        assert np.array_equal(resize(images, 4), images)
+
+
+class TestResized:
+    images = np.random.Generator(np.random.PCG64(3)).normal(size=(300, 2, 6, 6))
+
+    @pytest.mark.parametrize(
+        "index",
+        [3, -1, slice(8), [4, 2], np.arange(300) % 2 == 0, (3, 0), (slice(1, 4), 1)],
+        ids=str,
+    )
+    def test_indexed_like_the_array(self, index: Any) -> None:
+        found = Resized(self.images, 9)[index]
+        assert isinstance(found, np.ndarray)
+        assert np.array_equal(found, resize(self.images, 9)[index])
+
+    def test_looks_like_the_array(self) -> None:
+        lazy, eager = Resized(self.images, 9), resize(self.images, 9)
+        assert len(lazy) == len(eager)
+        for name in ("shape", "ndim", "dtype", "nbytes"):
+            assert getattr(lazy, name) == getattr(eager, name)
+        assert np.array_equal(np.asarray(lazy), eager)
+        assert np.asarray(lazy, dtype="float32").dtype == "float32"
+        assert np.array_equal(np.stack(list(lazy)), eager)
+        assert repr(lazy) == "Resized(shape=(300, 2, 9, 9), dtype=float64)"
+        with pytest.raises(ValueError, match="always a new one"):
+            lazy.__array__(copy=False)
+
+    @pytest.mark.parametrize("index", [..., (..., 0), (3, 0, 2), np.ones((300, 2)) > 0])
+    def test_pixels_cannot_be_indexed(self, index: Any) -> None:
+        with pytest.raises(TypeError, match=r"^Resized: an index must choose images"):
+            Resized(self.images, 9)[index]
+
+    def test_a_batch_of_very_many_images(self) -> None:
+        lazy = Resized(np.broadcast_to(self.images[:1, :1], (60_000, 1, 6, 6)), 224)
+        assert lazy.nbytes == 60_000 * 224 * 224 * 8
+        x, _ = next(iter(Batches(lazy, np.zeros(60_000, "int64"), 8)))
+        assert x.shape == (8, 1, 224, 224)
+
+
+WRONG_SHAPE = "images must have shape ({}, H, W), H and W at least 1, got "
+
+
+@pytest.mark.parametrize(
+    ("function", "images", "size", "error", "text"),
+    [
+        (resize, [[1.0]], 2, TypeError, "images must be a floating-point array, got l"),
+        (resize, np.ones((2, 2), "uint8"), 2, TypeError, "images must be a floating"),
+        (resize, np.ones(2), 2, ValueError, WRONG_SHAPE.format("…") + "(2,)"),
+        (resize, np.ones((0, 2)), 2, ValueError, WRONG_SHAPE.format("…") + "(0, 2)"),
+        (resize, np.ones((2, 2)), 0, ValueError, "size must be at least 1, got 0"),
+        (Resized, np.ones((2, 2)), 2, ValueError, WRONG_SHAPE.format("N, C") + "(2, 2"),
+        (Resized, np.ones((1, 1, 2, 2)), 2.0, TypeError, "size must be an integer"),
+    ],
+)
+def test_images_refused(
+    function: Any, images: Any, size: Any, error: Any, text: str
+) -> None:
+    with pytest.raises(error) as caught:
+        function(images, size)
+    assert str(caught.value).startswith(f"{function.__name__}: {text}")

@@ -7,6 +7,7 @@ reader's machine would have them.
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import json
 import os
@@ -48,10 +49,12 @@ print("a warning\\n" * 50, file=sys.stderr)
 """
 
 Machine = Callable[..., "dict[str, str]"]
+Patch = pytest.MonkeyPatch
+NEEDS_MXNET = pytest.mark.needs_mxnet
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(tmp_path: Path, monkeypatch: Patch) -> Machine:
     """Make an environment in which some modules are missing or other code."""
 
     def make(*hidden: str, **code: str) -> dict[str, str]:
@@ -69,110 +72,79 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "d2lutils", "doctor", *arguments]
-    return subprocess.run(
+    done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, cwd=ROOT, **options
     )
-
-
-# -- the command, with what is installed here ------------------------------------------
-
-
-def test_json_on_this_machine() -> None:
-    done = run("--json")
-    found = json.loads(done.stdout)
     assert done.stderr == ""
+    return done
+
+
+def findings(done: subprocess.CompletedProcess[str]) -> dict[str, Finding]:
+    found = json.loads(done.stdout)
     assert set(found) == {"d2lutils", "status", "reasons", "findings"}
-    assert (done.returncode, found["status"], found["reasons"]) == (0, 0, [])
-    for line in found["findings"]:
-        assert set(line) == {"name", "state", "version", "detail", "cure"}
-        assert all(isinstance(value, str) for value in line.values())
-        assert line["state"] in (OK, MISSING, WAITS)
-        assert line["name"]
-    states = {line["name"]: line["state"] for line in found["findings"]}
-    assert len(states) == len(found["findings"])
-    working = {name for name, state in states.items() if state == OK}
+    assert done.returncode == found["status"]
+    lines = [Finding(**line) for line in found["findings"]]
+    assert list(Diagnosis(tuple(lines)).reasons) == found["reasons"]
+    assert len({line.name for line in lines}) == len(lines)
+    return {line.name: line for line in lines}
+
+
+# -- what is installed here, and what is missing ---------------------------------------
+
+
+def test_this_machine() -> None:
+    found = findings(run("--json"))
+    assert {line.state for line in found.values()} <= {OK, MISSING, WAITS}
+    working = {name for name, line in found.items() if line.state == OK}
     both = {"MXNet", "MXNet device", "parity"} if doctor._installed("mxnet") else set()
     assert working >= {"Python", "NumPy", "PyTorch", "PyTorch device", *both}
 
 
-# -- missing ---------------------------------------------------------------------------
-
-
-def test_without_numpy_and_frameworks(machine: Machine) -> None:
-    done = run(env=machine("numpy", "torch", "mxnet"))
-    assert done.returncode == 1
-    assert done.stderr == ""
-    for name in ("NumPy", "PyTorch", "MXNet"):
-        assert re.search(rf"^  missing +{name} ", done.stdout, re.MULTILINE), name
-    assert re.search(
-        r"^  waits +parity +needs a working PyTorch and MXNet$", *multi(done)
-    )
-    assert re.search(r"-m pip install numpy$", *multi(done))
-    assert re.search(r'-m pip install "torch>=2\.8"$', *multi(done))
-    assert done.stdout.endswith("neither PyTorch nor MXNet can be used.\n")
-
-
-def multi(done: subprocess.CompletedProcess[str]) -> tuple[str, int]:
-    return done.stdout, re.MULTILINE
-
-
-@pytest.mark.needs_mxnet
-def test_without_numpy_alone(machine: Machine) -> None:
-    done = run("--json", env=machine("numpy"))
-    found = json.loads(done.stdout)
-    assert (done.returncode, done.stderr) == (1, "")
-    states = {line["name"]: line for line in found["findings"]}
-    assert states["NumPy"]["state"] == MISSING
-    for name in ("PyTorch", "MXNet"):
-        assert states[name]["state"] == WAITS
-        assert states[name]["detail"] == "needs a working NumPy"
-        assert states[name]["version"]
-    assert found["reasons"] == ["neither PyTorch nor MXNet can be used"]
-
-
 @pytest.mark.parametrize(
-    ("hidden", "missing", "works"),
+    ("hidden", "states", "parity_needs"),
     [
-        ("mxnet", "MXNet", "PyTorch"),
-        pytest.param("torch", "PyTorch", "MXNet", marks=pytest.mark.needs_mxnet),
+        ("numpy torch mxnet", (MISSING, MISSING, MISSING), "PyTorch and MXNet"),
+        pytest.param(
+            "numpy", (MISSING, WAITS, WAITS), "PyTorch and MXNet", marks=NEEDS_MXNET
+        ),
+        ("mxnet", (OK, OK, MISSING), "MXNet"),
+        pytest.param("torch", (OK, MISSING, OK), "PyTorch", marks=NEEDS_MXNET),
     ],
 )
-def test_one_framework_is_enough(
-    hidden: str, missing: str, works: str, machine: Machine
+def test_missing(
+    hidden: str, states: tuple[str, ...], parity_needs: str, machine: Machine
 ) -> None:
-    done = run("--json", env=machine(hidden))
-    found = json.loads(done.stdout)
-    states = {line["name"]: line for line in found["findings"]}
-    assert (done.returncode, done.stderr, found["reasons"]) == (0, "", [])
-    assert states[missing]["state"] == MISSING
-    assert " -m pip install " in states[missing]["cure"]
-    assert states[works]["state"] == states[f"{works} device"]["state"] == OK
-    assert states["parity"]["state"] == WAITS
-    assert states["parity"]["detail"] == f"needs a working {missing}"
+    done = run("--json", env=machine(*hidden.split()))
+    found = findings(done)
+    for name, state in zip(("NumPy", "PyTorch", "MXNet"), states, strict=True):
+        line = found[name]
+        assert line.state == state
+        assert (f"{name} device" in found) == (state == OK and name != "NumPy")
+        assert (" -m pip install " in line.cure) == (state == MISSING)
+        if state == WAITS:
+            assert line.version
+            assert line.detail == "needs a working NumPy"
+    assert found["parity"].state == WAITS
+    assert found["parity"].detail == f"needs a working {parity_needs}"
+    assert done.returncode == (0 if OK in states[1:] else 1)  # one framework is enough
 
 
-def test_where_mxnet_has_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_mxnet_has_no_wheel(monkeypatch: Patch) -> None:
     monkeypatch.setattr(doctor, "_installed", lambda module: False)
     monkeypatch.setattr(doctor.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(doctor.platform, "machine", lambda: "arm64")
-    [found] = doctor.answer("MXNet")
-    assert (found.state, found.cure) == (MISSING, "")
     why = "there is none for Darwin arm64; the PyTorch half works alone"
-    assert found.detail == why
+    assert doctor.answer("MXNet") == [Finding("MXNet", MISSING, detail=why)]
     monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
     [found] = doctor.answer("MXNet")
     assert found.cure.endswith("pip install --no-deps mxnet==1.9.1 graphviz")
 
 
-def test_an_empty_folder_is_no_framework(machine: Machine, tmp_path: Path) -> None:
-    machine()
+def test_an_empty_folder_is_no_framework(tmp_path: Path, monkeypatch: Patch) -> None:
     (tmp_path / "leftover").mkdir()
-    code = (
-        "from d2lutils import doctor as d;"
-        "print(d._installed('leftover'), d._installed('d2lutils'), d._installed('nil'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "False True False\n"
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = ("leftover", "d2lutils", "nil")
+    assert [doctor._installed(module) for module in modules] == [False, True, False]
 
 
 # -- broken ----------------------------------------------------------------------------
@@ -194,88 +166,69 @@ def test_an_empty_folder_is_no_framework(machine: Machine, tmp_path: Path) -> No
         (f"{NOISE}\nos._exit(9)", "it ended with exit status 9: a warning"),
         ("def broken(:", "SyntaxError: "),
         ("raise KeyError", "KeyError"),
+        ("import time\ntime.sleep(600)", "no answer within 2 s"),
     ],
-    ids=["raises", "exits", "crashes", "vanishes", "damaged", "says nothing"],
+    ids=["raises", "exits", "crashes", "vanishes", "damaged", "says nothing", "hangs"],
 )
-def test_a_framework_that_fails_is_a_line(
-    code: str, detail: str, machine: Machine
+def test_a_framework_that_fails_is_a_finding(
+    code: str, detail: str, machine: Machine, monkeypatch: Patch
 ) -> None:
-    done = run(env=machine("mxnet", torch=code))
+    machine(torch=code)
+    if "sleep" in code:
+        monkeypatch.setattr(doctor, "PATIENCE_SECONDS", 2)
+    [found] = doctor.ask("PyTorch")
+    assert (found.name, found.state) == ("PyTorch", BROKEN)
+    assert detail in found.detail
+    assert re.search(r"install --force-reinstall --no-deps torch(==\S+)?$", found.cure)
+
+
+def test_the_screen_for_a_framework_that_fails(machine: Machine) -> None:
+    done = run(env=machine("mxnet", torch=f"{NOISE}\nraise OSError('no')"))
     assert done.returncode == 1
-    assert done.stderr == ""
-    [line] = re.findall(r"^  broken +PyTorch +(.*)$", *multi(done))
-    assert detail in line
+    for line in (
+        r"  broken +PyTorch +(\S+, )?OSError: no",
+        r"  missing +MXNet +.*",
+        r"  .* --force-reinstall --no-deps torch(==\S+)?",
+    ):
+        assert re.search(f"^{line}$", done.stdout, re.MULTILINE), line
     assert "greeting" not in done.stdout
     assert "from its C++ side" not in done.stdout
-    assert re.search(
-        r"pip install --force-reinstall --no-deps torch(==\S+)?$", *multi(done)
-    )
     ends = "Exit status 1: PyTorch is broken; neither PyTorch nor MXNet can be used.\n"
     assert done.stdout.endswith(ends)
 
 
-def test_a_framework_that_hangs(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine(torch="import time\ntime.sleep(600)")
-    monkeypatch.setattr(doctor, "PATIENCE_SECONDS", 2)
-    [found] = doctor.ask("PyTorch")
-    assert (found.state, found.detail) == (BROKEN, "no answer within 2 s")
-
-
-def test_what_a_framework_prints_is_not_the_answer(machine: Machine) -> None:
-    machine(numpy=f"{NOISE}\n__version__ = 'fake'\nraise OSError('no')")
-    [found] = doctor.ask("NumPy")
-    assert (found.name, found.state, found.detail) == ("NumPy", BROKEN, "OSError: no")
-
-
-def test_the_first_cause_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_cause_is_told(monkeypatch: Patch) -> None:
     def fails() -> list[Finding]:
-        try:
-            raise ModuleNotFoundError("No module named 'graphviz'")
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                "MXNet is installed in /a/b, but does not load"
-            ) from error
+        cause = ModuleNotFoundError("No module named 'graphviz'")
+        raise ImportError("MXNet is installed, but does not load") from cause
 
     monkeypatch.setitem(doctor.PROBES, "MXNet", fails)
     [found] = doctor.answer("MXNet")
     assert found.detail == "ModuleNotFoundError: No module named 'graphviz'"
-    assert found.cure.endswith(
-        "install --force-reinstall --no-deps mxnet==1.9.1 graphviz"
-    )
+    assert found.cure.endswith("--force-reinstall --no-deps mxnet==1.9.1 graphviz")
 
 
-@pytest.mark.parametrize("half", ["pytorch", "gluon"])
-def test_a_card_that_fails_is_broken(
-    half: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    why = "gpu(0) is there, but a kernel failed: no kernel image"
+@pytest.mark.parametrize(("cards", "state"), [(["gpu(0)"], BROKEN), ([], OK)])
+def test_a_card_that_fails_is_broken(cards: list[str], state: str) -> None:
     fake = SimpleNamespace(
         try_gpu=lambda: "cpu(0)",
-        why_no_gpu=lambda: why,
-        _candidates=lambda: (["gpu(0)"], ""),
+        why_no_gpu=lambda: "no kernel image",
+        _candidates=lambda: (cards, ""),
     )
-    found = doctor._device(half, fake)
-    assert (found.name, found.state) == (f"{half} device", BROKEN)
-    assert found.detail == f"cpu(0) computes; {why}"
-    fake._candidates = lambda: ([], "no GPU was found")
-    assert doctor._device(half, fake).state == OK
+    detail = "cpu(0) computes; no kernel image"
+    found = doctor._device("MXNet", fake)
+    assert found == Finding("MXNet device", state, detail=detail)
 
 
 @pytest.mark.parametrize(
-    "name", ["PyTorch", pytest.param("MXNet", marks=pytest.mark.needs_mxnet)]
+    ("name", "half"),
+    [("PyTorch", "pytorch"), pytest.param("MXNet", "gluon", marks=NEEDS_MXNET)],
 )
-def test_numbers_that_are_not_finite(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if name == "PyTorch":
-        from d2lutils.pytorch import blocks
-    else:
-        from d2lutils.gluon import blocks
-    right = blocks.ConvChunk
+def test_numbers_that_are_not_finite(name: str, half: str, monkeypatch: Patch) -> None:
+    assert [f.state for f in doctor.answer(name)] == [OK, OK]
+    blocks = importlib.import_module(f"d2lutils.{half}.blocks")
 
-    class Wrong(right):  # type: ignore[misc, valid-type]
+    class Wrong(blocks.ConvChunk):  # type: ignore[name-defined]
         def forward(self, *args: Any) -> Any:
             return super().forward(*args) + float("nan")
 
@@ -284,33 +237,20 @@ def test_numbers_that_are_not_finite(
     assert found.state == BROKEN
     assert found.version
     assert found.detail.startswith("ArithmeticError: a convolution on cpu")
-    monkeypatch.setattr(blocks, "ConvChunk", right)
-    assert [f.state for f in doctor.answer(name)] == [OK, OK]
 
 
-# -- parity ----------------------------------------------------------------------------
-
-
-@pytest.mark.needs_mxnet
-def test_parity_that_fails_is_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+@NEEDS_MXNET
+def test_parity_that_fails(monkeypatch: Patch) -> None:
     from d2lutils.pytorch import blocks
 
-    [found] = doctor.answer("parity")
-    same = "ConvChunk: same outputs, gradients and 5 training steps"
-    assert (found.state, found.detail) == (OK, same)
+    detail = "ConvChunk: same outputs, gradients and 5 training steps"
+    assert doctor.answer("parity") == [Finding("parity", OK, detail=detail)]
     planted = functools.partial(blocks.ConvChunk, relu=False)
     monkeypatch.setattr(blocks, "ConvChunk", planted)
     [found] = doctor.answer("parity")
     assert found.state == BROKEN
     why = "ConvChunk: output, evaluation, imperative: differs by"
     assert found.detail.startswith(why)
-
-    def ask(name: str) -> list[Finding]:
-        return [found] if name == "parity" else [Finding(name, OK)]
-
-    diagnosis = doctor.diagnose(ask)
-    assert (diagnosis.status, diagnosis.reasons) == (1, ["parity is broken"])
-    assert doctor.screen(diagnosis).endswith("Exit status 1: parity is broken.")
 
 
 # -- what it comes to ------------------------------------------------------------------
@@ -323,7 +263,7 @@ def test_parity_that_fails_is_the_status(monkeypatch: pytest.MonkeyPatch) -> Non
         ((OK, MISSING, MISSING), []),
         ((MISSING, OK, WAITS), []),
         ((OK, BROKEN, OK), ["MXNet is broken"]),
-        ((OK, OK, BROKEN), ["Node is broken"]),
+        ((OK, OK, BROKEN), ["parity is broken"]),
         ((WAITS, MISSING, OK), ["neither PyTorch nor MXNet can be used"]),
         (
             (BROKEN, MISSING, OK),
@@ -332,12 +272,11 @@ def test_parity_that_fails_is_the_status(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_status(states: tuple[str, ...], reasons: list[str]) -> None:
-    names = ("PyTorch", "MXNet", "Node")
-    findings = tuple(Finding(n, s) for n, s in zip(names, states, strict=True))
-    diagnosis = Diagnosis(findings)
+    names = ("PyTorch", "MXNet", "parity")
+    lines = tuple(Finding(n, s) for n, s in zip(names, states, strict=True))
+    diagnosis = Diagnosis(lines)
     assert diagnosis.reasons == reasons
-    assert diagnosis.status == int(bool(reasons))
-    assert diagnosis.plain()["status"] == diagnosis.status
+    assert diagnosis.plain()["status"] == diagnosis.status == int(bool(reasons))
 
 
 def test_everything_fits_on_a_screen() -> None:
@@ -345,27 +284,18 @@ def test_everything_fits_on_a_screen() -> None:
 
     def ask(name: str) -> list[Finding]:
         device = [Finding(f"{name} device", OK)] if name in doctor.HALVES else []
-        return [Finding(name, BROKEN, "1.0", "word " * 80, f"{cure}{name}"), *device]
+        return [Finding(name, BROKEN, "1.0", "word " * 80, cure), *device]
 
-    text = doctor.screen(doctor.diagnose(ask))
-    lines = text.splitlines()
+    lines = doctor.screen(doctor.diagnose(ask)).splitlines()
     assert len(lines) <= 30
-    cures = [line for line in lines if line.startswith("  python")]
-    assert f"  {cure}NumPy" in cures
-    assert max(len(line) for line in lines if line not in cures) == doctor.WIDTH
+    assert lines.count(f"  {cure}") == 1  # a command is shown once
+    lines.remove(f"  {cure}")
+    assert max(map(len, lines)) == doctor.WIDTH
     [numpy] = [line for line in lines if "  NumPy  " in line]
     assert numpy.endswith("...")
 
 
-def test_a_command_is_shown_once() -> None:
-    findings = (
-        Finding("a", MISSING, cure="get it"),
-        Finding("b", MISSING, cure="get it"),
-    )
-    assert doctor.screen(Diagnosis(findings)).count("get it") == 1
-
-
-def test_a_console_without_the_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_console_without_the_letters(monkeypatch: Patch) -> None:
     found = (Finding("PyTorch", OK, "2 → 3"),)
     monkeypatch.setattr(doctor, "diagnose", lambda: Diagnosis(found))
     console = io.BytesIO()
@@ -378,113 +308,116 @@ def test_a_console_without_the_letters(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- the other lines -------------------------------------------------------------------
 
 
-def test_a_python_that_nobody_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_nobody_tested(monkeypatch: Patch) -> None:
     assert "tested" not in doctor._interpreter().detail
     monkeypatch.setattr(doctor, "TESTED", ((3, 1), (3, 2)))
     assert doctor._interpreter().detail.endswith("; tested are 3.1 to 3.2")
 
 
+@pytest.mark.parametrize(
+    ("parts", "on_path", "inside", "called"),
+    [
+        (("venv", "python"), True, False, "python"),
+        (("venv", "python"), False, False, "{}"),
+        (("venv", "python"), False, True, str(Path("venv", "python"))),
+        (("my venv", "python"), False, True, f'"{Path("my venv", "python")}"'),
+    ],
+)
 def test_how_this_python_is_called(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    parts: tuple[str, ...],
+    on_path: bool,
+    inside: bool,
+    called: str,
+    monkeypatch: Patch,
+    tmp_path: Path,
 ) -> None:
-    here = tmp_path / "venv" / "bin" / "python"
-    monkeypatch.setattr(doctor.sys, "executable", str(here))
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: str(here))
-    assert doctor._python() == "python"
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    assert doctor._python() == str(here)
-    monkeypatch.chdir(tmp_path)
-    assert doctor._python() == str(Path("venv", "bin", "python"))
-    monkeypatch.setattr(doctor.sys, "executable", str(tmp_path / "my venv" / "python"))
-    assert doctor._python() == f'"{Path("my venv", "python")}"'
+    here = str(tmp_path.joinpath(*parts))
+    monkeypatch.setattr(doctor.sys, "executable", here)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: here if on_path else None)
+    if inside:
+        monkeypatch.chdir(tmp_path)
+    assert doctor._python() == called.format(here)
 
 
-def test_libraries_and_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libraries_and_tools(monkeypatch: Patch) -> None:
     versions = {"matplotlib": "3", "tqdm": "4", "jupyter-book": "2.0"}
     monkeypatch.setattr(doctor, "_version", lambda name: versions.get(name, ""))
     found = doctor._libraries()
-    assert (found.state, found.detail) == (
-        MISSING,
-        "scikit-learn pygments pooch requests",
-    )
-    assert found.cure.endswith(f"pip install {found.detail}")
-    assert doctor._jupyter_book().state == MISSING
-    assert doctor._jupyter_book().version == "2.0"
-    versions["jupyter-book"] = "1.0.4.post1"
-    assert doctor._jupyter_book().state == OK
+    names = "scikit-learn pygments pooch requests"
+    assert (found.state, found.detail) == (MISSING, names)
+    assert found.cure.endswith(f"pip install {names}")
+    book = doctor._jupyter_book()
+    assert (book.state, book.version) == (MISSING, "2.0")
     assert doctor._jupyterlab().state == MISSING
-    versions["jupyterlab"] = "4"
+    versions |= {"jupyter-book": "1.0.4.post1", "jupyterlab": "4"}
+    assert doctor._jupyter_book().state == OK
     assert doctor._jupyterlab() == Finding("JupyterLab", OK, "4")
 
 
-def test_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_says", lambda program: "")
-    monkeypatch.setattr(doctor, "_installed", lambda module: False)
-    assert doctor._node().state == MISSING
-    monkeypatch.setattr(doctor, "_installed", lambda module: True)
-    assert doctor._node().state == BROKEN
-    monkeypatch.setattr(doctor, "_says", lambda program: "v24.1.0")
-    assert doctor._node() == Finding("Node", OK, "24.1.0")
+@pytest.mark.parametrize(
+    ("there", "says", "state"),
+    [(False, "", MISSING), (True, "", BROKEN), (True, "v24.1", OK)],
+)
+def test_node(there: bool, says: str, state: str, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(doctor, "_says", lambda program: says)
+    monkeypatch.setattr(doctor, "_installed", lambda module: there)
+    found = doctor._node()
+    assert (found.state, found.version) == (state, says[1:])
 
 
-def test_chromium(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chromium_that_a_variable_names(monkeypatch: Patch) -> None:
     monkeypatch.setenv("CHROMIUM", sys.executable)
-    [found] = doctor.answer("Chromium")
     version = doctor.platform.python_version()
-    assert (found.state, found.version) == (OK, version)
+    assert doctor.answer("Chromium") == [Finding("Chromium", OK, version)]
     monkeypatch.setenv("CHROMIUM", "no-such-program")
     [found] = doctor.answer("Chromium")
-    assert found.state == MISSING
-    assert found.detail == "CHROMIUM=no-such-program is not a program that starts"
+    why = "CHROMIUM=no-such-program is not a program that starts"
+    assert (found.state, found.detail) == (MISSING, why)
     assert found.cure.endswith("-m playwright install chromium")
-    monkeypatch.delenv("CHROMIUM")
+
+
+def test_chromium_on_the_path(monkeypatch: Patch) -> None:
+    monkeypatch.delenv("CHROMIUM", raising=False)
     monkeypatch.setattr(doctor, "MAC", "/no/such/file")
     monkeypatch.setattr(doctor, "_installed", lambda module: False)
-    tried = []
     monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}")
-
-    def says(program: str) -> str:
-        tried.append(program)
-        return "Chromium 1.2 (3.4)" if program == "/bin/chrome" else ""
-
-    monkeypatch.setattr(doctor, "_says", says)
+    answers = {"/bin/chrome": "Chromium 1.2 (3.4)"}
+    monkeypatch.setattr(doctor, "_says", lambda program: answers.get(program, ""))
+    assert doctor.answer("Chromium") == [Finding("Chromium", OK, "1.2")]
+    answers.clear()
     [found] = doctor.answer("Chromium")
-    assert (found.state, found.version) == (OK, "1.2")
-    assert tried == [f"/bin/{name}" for name in doctor.BROWSERS[:5]]
-    monkeypatch.setattr(doctor, "_says", lambda program: "")
-    [found] = doctor.answer("Chromium")
-    assert (found.state, found.detail) == (
-        MISSING,
-        "the book's tests and its PDF need one",
-    )
+    why = "the book's tests and its PDF need one"
+    assert (found.state, found.detail) == (MISSING, why)
     assert " -m pip install playwright && " in found.cure
 
 
-REFUSED = "newer than its machine code"
+NEWER = "newer than its machine code"
+SET_UP = "-m d2lutils cuda11 --install"
+CPU = "--no-deps mxnet==1.9.1 graphviz"
 
 
 @pytest.mark.parametrize(
-    ("capability", "refusal", "version", "complete", "states", "cure"),
+    ("card", "refusal", "version", "complete", "states", "cure"),
     [
         (None, "no card answers", "", False, [], ""),
-        ((8, 0), "", "", False, [MISSING], "-m d2lutils cuda11 --install"),
-        ((9, 0), REFUSED, "", False, [WAITS], ""),
+        ((8, 0), "", "", False, [MISSING], SET_UP),
+        ((9, 0), NEWER, "", False, [WAITS], ""),
         ((8, 0), "", "1.9.1", True, [OK], ""),
-        ((8, 0), "", "1.9.1", False, [BROKEN], "-m d2lutils cuda11 --install"),
-        ((9, 0), REFUSED, "1.9.1", True, [BROKEN], "--no-deps mxnet==1.9.1 graphviz"),
-        (None, "no card", "1.9.1", True, [BROKEN], "--no-deps mxnet==1.9.1 graphviz"),
+        ((8, 0), "", "1.9.1", False, [BROKEN], SET_UP),
+        ((9, 0), NEWER, "1.9.1", True, [BROKEN], CPU),
+        (None, "no card", "1.9.1", True, [BROKEN], CPU),
     ],
 )
 def test_the_cuda_build_of_mxnet(
-    capability: tuple[int, int] | None,
+    card: Any,
     refusal: str,
     version: str,
     complete: bool,
     states: list[str],
     cure: str,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: Patch,
 ) -> None:
-    monkeypatch.setattr(cuda11, "capability", lambda: capability)
+    monkeypatch.setattr(cuda11, "capability", lambda: card)
     monkeypatch.setattr(cuda11, "refusal", lambda card, system, machine: refusal)
     monkeypatch.setattr(cuda11, "installed", lambda: complete)
     monkeypatch.setattr(doctor, "_version", lambda name: version)
@@ -496,9 +429,7 @@ def test_the_cuda_build_of_mxnet(
         assert bool(finding.cure) is bool(cure)
 
 
-def test_a_broken_cuda_build_goes_back_to_the_cpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_broken_cuda_build_goes_back_to_the_cpu(monkeypatch: Patch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda name: "1.9.1")
     found = doctor._broken("MXNet", "no driver")
     assert (found.state, found.version, found.detail) == (BROKEN, "1.9.1", "no driver")
@@ -515,29 +446,27 @@ def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "invalid choice: 'nurse'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", commands.COMMANDS)
 def test_the_rest_of_the_line_goes_to_the_command(
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, monkeypatch: Patch
 ) -> None:
-    heard: list[list[str]] = []
+    heard: list[str] = []
 
-    def command(argv: list[str]) -> int:
-        heard.append(argv)
+    def main(argv: list[str]) -> int:
+        heard.extend(argv)
         return 7
 
-    for name, (module, _) in commands.COMMANDS.items():
-        fake = SimpleNamespace(main=command)
-        monkeypatch.setitem(sys.modules, f"d2lutils.{module}", fake)  # type: ignore[arg-type]
-        assert commands.main([name, "--help", "more"]) == 7
-    assert heard == [["--help", "more"]] * len(commands.COMMANDS)
+    fake: Any = SimpleNamespace(main=main)
+    monkeypatch.setitem(sys.modules, f"d2lutils.{commands.COMMANDS[name][0]}", fake)
+    assert commands.main([name, "--help", "more"]) == 7
+    assert heard == ["--help", "more"]
 
 
 def test_what_stands_in_two_places_is_the_same() -> None:
     from d2lutils import compat
 
     project = (ROOT / "pyproject.toml").read_text()
-    [needs] = re.findall(
-        r"^dependencies = \[(.*?)\]", project, re.MULTILINE | re.DOTALL
-    )
+    needs = project.partition("\ndependencies = [")[2].partition("]")[0]
     assert re.findall(r'"(.+?)"', needs) == ["numpy", *doctor.LIBRARIES]
     assert f"    {doctor.BOOK},\n" in project
     assert f'"{doctor.MXNET.split()[1]}"' in project

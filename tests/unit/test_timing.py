@@ -159,9 +159,7 @@ def test_results_belong_to_the_package() -> None:
     assert '"results/*.json"' in packaged.partition("\n\n")[0]
 
 
-@pytest.mark.parametrize(
-    "suite", ["nothing", "", "../results/shortcuts", "shortcuts.json", None, 3, []]
-)
+@pytest.mark.parametrize("suite", ["nothing", "../results/shortcuts", []])
 def test_stored_refuses(suite: Any) -> None:
     with pytest.raises(ValueError, match=r"^stored: suite must be one of ") as caught:
         stored(suite)

@@ -239,11 +239,11 @@ def project(tmp_path: Path) -> Path:
         "d2lutils/half/blocks.py": "from ..direct import a\nfrom .inner import b\n",
         "d2lutils/half/inner.py": "",
         "d2lutils/other.py": "",
-        "d2lutils/exercises.py": (
-            "def f():\n    import d2lutils.lazy\n    g('d2lutils.named')\n\n"
-            "# == chapter: mine ====\nx = 1\n"
-            "# == chapter: theirs ====\nfrom d2lutils import other\n"
+        "d2lutils/exercises/__init__.py": (
+            "def f():\n    import d2lutils.lazy\n    g('d2lutils.named')\n"
         ),
+        "d2lutils/exercises/mine.py": "",
+        "d2lutils/exercises/theirs.py": "from d2lutils import other\n",
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -282,14 +282,16 @@ def test_package_code_is_followed_through_imports(project: Path) -> None:
         "half/__init__.py",
         "half/blocks.py",
         "half/inner.py",
-        "exercises.py",
+        "exercises/__init__.py",
+        "exercises/mine.py",
     }
     assert execute.stored_hash(nb) == execute.code_hash(nb, "mine", project)
     assert not execute.is_stale(mine(project), project)
 
 
 @pytest.mark.parametrize(
-    "name", ["half/inner", "sibling", "lazy", "named", "__init__", "exercises"]
+    "name",
+    ["half/inner", "sibling", "lazy", "named", "__init__", "exercises/mine"],
 )
 def test_changed_package_code_makes_a_chapter_stale(project: Path, name: str) -> None:
     path = project / "d2lutils" / f"{name}.py"
@@ -297,19 +299,10 @@ def test_changed_package_code_makes_a_chapter_stale(project: Path, name: str) ->
     assert execute.is_stale(mine(project), project)
 
 
-@pytest.mark.parametrize("name", ["unused", "other"])
+@pytest.mark.parametrize("name", ["unused", "other", "exercises/theirs"])
 def test_other_package_code_does_not(project: Path, name: str) -> None:
     (project / "d2lutils" / f"{name}.py").write_text("y = 1\n")
     assert not execute.is_stale(mine(project), project)
-
-
-def test_only_the_chapters_own_exercises_count(project: Path) -> None:
-    path = project / "d2lutils" / "exercises.py"
-    text = path.read_text()
-    path.write_text(text.replace("import other", "import other, unused"))
-    assert not execute.is_stale(mine(project), project)
-    path.write_text(text.replace("x = 1", "x = 2"))
-    assert execute.is_stale(mine(project), project)
 
 
 def test_changed_code_makes_a_chapter_stale_and_changed_text_does_not(
@@ -428,13 +421,6 @@ def test_results_of_a_gpu_have_a_longer_name(project: Path) -> None:
     path = draws(project, "fast", "x = stored('one.gpu')")
     (project / "d2lutils" / "results" / "one.gpu.json").write_text("{}")
     assert execute.is_stale(path, project)
-
-
-def test_the_real_exercises_have_sections() -> None:
-    path = ROOT / "d2lutils" / "exercises.py"
-    assert {"blocks", "residual_chunks"} <= set(
-        execute.CHAPTER_MARKER.findall(path.read_text(encoding="utf-8"))
-    )
 
 
 # -- running ---------------------------------------------------------------------------

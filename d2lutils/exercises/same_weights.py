@@ -1,0 +1,153 @@
+"""The checks of the chapter `same_weights`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from d2lutils.exercises import (
+    by_property,
+    by_reference,
+    framework,
+    require,
+    require_same,
+    wave,
+)
+
+
+@by_property(
+    # The kind of layer, its arguments in Gluon, and its input's shape.
+    ("Dense", {"units": 5, "in_units": 3}, (2, 3)),
+    ("Dense", {"units": 2, "in_units": 4, "use_bias": False}, (3, 4)),
+    ("BatchNorm", {"in_channels": 6, "epsilon": 2**-6}, (2, 6, 3, 3)),
+    ("Conv2D", {"channels": 4, "kernel_size": 3, "in_channels": 2}, (1, 2, 5, 5)),
+    ("Conv1D", {"channels": 5, "kernel_size": 2, "in_channels": 5}, (2, 5, 4)),
+)
+def same_weights_copy(
+    answer: Any, kind: str, options: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    mx, torch = framework("gluon"), framework("pytorch")
+    nn = torch.nn
+    source = getattr(mx.gluon.nn, kind)(**options)
+    source.initialize()
+    for number, (name, p) in enumerate(source._collect_params_with_prefix().items()):
+        values = wave(*p.shape, step=1.3 + 0.4 * number)
+        if name == "running_var":
+            values = 0.5 + values**2
+        p.set_data(mx.nd.array(values))
+    if kind == "Dense":
+        target = nn.Linear(
+            options["in_units"], options["units"], bias=options.get("use_bias", True)
+        )
+    elif kind == "BatchNorm":
+        target = nn.BatchNorm2d(options["in_channels"], eps=options["epsilon"])
+    else:
+        target = getattr(nn, kind.replace("D", "d"))(
+            options["in_channels"], options["channels"], options["kernel_size"]
+        )
+    known = {id(p) for p in target.parameters() if p.requires_grad}
+    target.eval()
+    answer(source, target)
+    after = {id(p) for p in target.parameters() if p.requires_grad}
+    stay = after == known
+    require(stay, "the target's trainable parameters are no longer those it had")
+    x = np.cos(np.arange(np.prod(shape), dtype="float32")).reshape(shape)
+    with torch.no_grad():
+        got = target(torch.as_tensor(x))
+    wrong = "the outputs in evaluation differ"
+    require_same(source(mx.nd.array(x)), got, wrong, 1e-4, 1e-5)
+
+
+@by_property(
+    # A net as nested lists of (units, flatten) or "relu", and its input's shape.
+    ([(4, False), "relu", (3, True)], (2, 5, 3)),
+    ([(4, True), "relu", (3, True)], (2, 6)),
+    ([[(4, False), (4, True)], "relu", (2, True)], (3, 2, 2, 2)),
+    ([(4, False), [(3, False), "relu"], (2, False)], (2, 3, 4)),
+    ([["relu", (3, False)], [[(5, True)], (3, True)]], (2, 1, 4)),
+)
+def same_weights_flatten(
+    answer: Any, layers: list[Any], shape: tuple[int, ...]
+) -> None:
+    mx = framework("gluon")
+    nn = mx.gluon.nn
+    expected = []
+
+    def build(parts: list[Any], path: str, axes: int) -> tuple[Any, int]:
+        net = nn.HybridSequential()
+        for number, part in enumerate(parts):
+            at = f"{path}{number}"
+            if isinstance(part, list):
+                child, axes = build(part, f"{at}.", axes)
+            elif part == "relu":
+                child = nn.Activation("relu")
+            else:
+                child = nn.Dense(part[0], flatten=part[1])
+                if part[1] and axes > 2:
+                    expected.append(at)
+                axes = 2 if part[1] else axes
+            net.add(child)
+        return net, axes
+
+    net, _ = build(layers, "", len(shape))
+    net.initialize()
+    got = answer(net, mx.nd.ones(shape))
+    require_same(sorted(expected), got)
+
+
+def _steps() -> list[tuple[Any, ...]]:
+    """Parameters by step in two runs, and the difference that is still allowed."""
+    ones = np.ones((2, 3))
+    zeros, big = np.zeros(4), np.array([1000.0, 1e-3])
+    same = {"w": ones, "b": zeros}
+    slightly = {"w": ones * (1 + 2**-12), "b": zeros}
+    broken = {"w": ones * np.nan, "b": zeros}
+    one_element = {"w": big * np.array([1.0, 3.0]), "b": zeros}
+    moved = {"w": ones, "b": zeros + 1e-30}
+    return [
+        ([same, same, slightly, same], [same] * 4, 1e-4),
+        ([same, slightly, slightly], [same] * 3, 1e-3),
+        ([same, broken], [same] * 2, 1e-4),
+        ([one_element] * 2, [{"w": big, "b": zeros}] * 2, 1e-4),
+        ([same, same, moved], [same] * 3, 1e-4),
+        ([slightly], [same], 1e-4),
+    ]
+
+
+@by_reference(_steps)
+def same_weights_leaves(
+    one: list[dict[str, np.ndarray]], two: list[dict[str, np.ndarray]], bound: float
+) -> int | None:
+    for step, (ours, theirs) in enumerate(zip(one, two, strict=True), 1):
+        for name, b in theirs.items():
+            if not np.abs(ours[name] - b).max() <= bound * np.abs(b).max():
+                return step
+    return None
+
+
+def _summands() -> list[tuple[Any, ...]]:
+    harmonic = (1 / np.arange(1, 1001)).astype("float32")
+    waves = np.sin(np.arange(777) ** 2).astype("float32")
+    return [
+        (harmonic, 1),
+        (harmonic, 2),
+        (harmonic[::-1].copy(), 3),
+        (waves, 4),
+        (waves * np.float32(1e4), 7),
+    ]
+
+
+@by_property(_summands)
+def same_weights_threads(answer: Any, x: np.ndarray, threads: int) -> None:
+    def add_up(values: Any) -> Any:
+        total = np.float32(0)
+        for value in values:
+            total = np.float32(total + value)
+        return total
+
+    expected = add_up([add_up(piece) for piece in np.array_split(x, threads)])
+    got = np.asarray(answer(x, threads))
+    require(got.dtype == np.float32, f"a float32 is expected, got {got.dtype}")
+    right = got.shape == () and got == expected
+    require(right, f"expected {float(expected)!r}, got {got.tolist()!r}")
