@@ -143,44 +143,6 @@ def test_skip_link_is_first_and_leads_to_the_text(site: Path, visit: Visit) -> N
     )
 
 
-def test_arrows_choose_the_framework(site: Path, visit: Visit) -> None:
-    page = open_page(visit, site, CHAPTER).page
-    halves = {
-        f: page.locator(f"{PAIR} > .side.{f}").first for f in ("gluon", "pytorch")
-    }
-    page.locator("input[name=framework]:checked").focus()
-    for key, shown in (
-        ("ArrowRight", [True, False]),
-        ("ArrowRight", [False, True]),
-        ("ArrowRight", [True, True]),
-        ("ArrowLeft", [False, True]),
-    ):
-        page.keyboard.press(key)
-        assert [half.is_visible() for half in halves.values()] == shown
-
-
-def test_search_by_keyboard(served: str, visit: Visit) -> None:
-    """Ctrl+K, words, Tab to a hit, Enter; and Escape, back to where one was."""
-    page = visit(f"{served}/{CHAPTER}.html").page
-    button = page.locator(".book-nav .search-button__button")
-    button.focus()
-    page.keyboard.press("Control+KeyK")
-    dialog = page.locator("#pst-search-dialog")
-    dialog.wait_for()
-    page.keyboard.press("Escape")
-    dialog.wait_for(state="hidden")
-    assert button.evaluate("e => e === document.activeElement")
-    page.keyboard.press("Control+KeyK")
-    page.keyboard.type("pyramid")
-    page.locator("#pst-search-dialog li a").first.wait_for()
-    for _ in range(5):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('#pst-search-dialog li a')"):
-            break
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda url: CHAPTER not in url)
-
-
 def test_answers_and_hidden_code_open_by_keyboard(site: Path, visit: Visit) -> None:
     page = open_page(visit, site, CHAPTER).page
     kinds = {

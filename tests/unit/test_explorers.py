@@ -210,41 +210,144 @@ def test_fold_call_computes_what_is_shown(framework: str, shown: Any) -> None:
 
 # -- what each of them computes --------------------------------------------------------
 
+OFF = dict.fromkeys(EXPERTS, 0)
+UP = {"chain": "pool", "n": 5, "kernel_size": 2, "stride": 3, "padding": 1}
+UP |= {"ceil_mode": True}
+MIXED = {"block": "bottleneck", "widening": "multiplicative"}
+RED, GREEN = {"ok": False}, {"ok": True}
+#: Explorer, changes to its opening settings, and some of what it computes.
+KNOWN: list[tuple[str, Settings, dict[str, Any]]] = [
+    ("residual_builder", {}, {"ladder": [64, 31, 29, 27], "skip": [64, 10]} | RED),
+    ("residual_builder", {}, {"sum": "27 + 64", "reason": "lengths 27 and 64 differ"}),
+    ("residual_builder", {"shortcut": "projection"}, {"sum": "27 + 32"} | RED),
+    (
+        "residual_builder",
+        {"stride": 1, "padding": 1, "channels": 16},
+        {"sum": "16×64 + 10×64", "reason": "channels 16 and 10 differ"},
+    ),
+    ("residual_builder", {"stride": 1, "padding": 1}, {"sum": "64 + 64"} | GREEN),
+    (
+        "residual_builder",
+        {"in_channels": 16, "padding": 1, "shortcut": "zeros"},
+        {"sum": "10×32 + 16×32", "reason": "channels 10 and 16 differ"},
+    ),
+    (
+        "residual_builder",
+        {"length": 2, "kernel_size": 5, "padding": 1},
+        {"sum": "", "reason": "the kernel 5 does not fit length 2 padded to 4"},
+    ),
+    # As long by accident, and not the same steps.
+    (
+        "residual_builder",
+        {"length": 10, "padding": 2},
+        {"branch": [10, 10], "skip": [10, 10]} | RED,
+    ),
+    ("pyramid_widths", {}, {"widths": [16] * 54, "promised": 64, "still": 54} | RED),
+    ("pyramid_widths", {"rounding": "exact"}, {"share": 1 / 17, "still": 6} | GREEN),
+    ("pyramid_widths", {"rounding": "exact"}, {"parameters": 1_772_706}),
+    (
+        "pyramid_widths",
+        {"depth": 164, "alpha": 270, "block": "bottleneck", "rounding": "exact"},
+        {"parameters": 27_216_021},
+    ),
+    (
+        "pyramid_widths",
+        {"depth": 20, "alpha": 64} | MIXED,
+        {"widths": [32, 64, 128, 256, 512, 1024]} | GREEN,
+    ),
+    ("stochastic_grid", {"rule": "paper", "drop_prob": 0.5}, RED),
+    ("stochastic_grid", {"mode": "batch", "rule": "paper"}, RED),
+    ("stochastic_grid", {"mode": "batch", "drop_prob": 0.5}, RED),
+    ("stochastic_grid", {"mode": "batch", "rule": "paper", "drop_prob": 0.5}, GREEN),
+    ("dimensions", {}, {"sizes": [224, 54, 26, 26, 12, 12, 5, 5], "lost": 5} | RED),
+    ("dimensions", {}, {"below": 219, "above": 227, "repair": 2}),
+    ("dimensions", {}, {"taps": list(range(212, 223))}),
+    ("dimensions", {"n": 227}, {"lost": 0} | GREEN),
+    ("dimensions", {"padding": 1}, {"lost": 6} | RED),
+    ("dimensions", {"padding": 2}, {"lost": 0} | GREEN),
+    ("dimensions", {"ceil_mode": True}, {"lost": 1} | RED),
+    ("dimensions", UP, {"sizes": [5, 2]}),
+    ("dimensions", UP | {"framework": "gluon"}, {"sizes": [5, 3]}),
+    (
+        "dimensions",
+        {"chain": "conv", "n": 20, "kernel_size": 2, "stride": 5, "pin": 3},
+        {"below": 2, "above": None, "repair": None, "lost": 12} | RED,
+    ),
+    ("dimensions", {"n": 227, "step": 255, "pin": 227}, {"step": 54, "pin": None}),
+    (
+        "dimensions",
+        {"chain": "pool", "padding": 6},
+        {
+            "error": "pool: padding must be at most half of kernel_size=11 for "
+            "kind='pool', got 6"
+        },
+    ),
+    (
+        "dimensions",
+        {"chain": "conv", "ceil_mode": True},
+        {"error": "conv: ceil_mode is for kind='pool' only"},
+    ),
+    (
+        "dimensions",
+        {"chain": "pool", "dilation": 2, "framework": "gluon"},
+        {"error": "pool: MXNet's pooling has no dilation, got 2"},
+    ),
+    (
+        "memory_ledger",
+        {},
+        {"training": 16 * 1_992_166 + 64 * 7_677_880, "crossover": 5} | RED,
+    ),
+    ("memory_ledger", {"batch_size": 32}, RED),
+    ("memory_ledger", {"batch_size": 32, "optimizer": "momentum"}, RED),
+    ("memory_ledger", {"batch_size": 32, "optimizer": "sgd"}, GREEN),
+    ("memory_ledger", {"batch_size": 32, "framework": "gluon"}, GREEN),
+    ("memory_ledger", {"batch_size": 31, "optimizer": "sgd"}, RED),  # too few
+    ("memory_ledger", {"dtype": "float16"}, RED),  # places stay as they are
+    ("memory_ledger", {"dtype": "float16", "framework": "gluon"}, GREEN),
+    ("memory_ledger", {"net": "small", "size": 28}, RED),  # was not asked for
+    ("memory_ledger", {"mode": "inference"}, RED),
+    ("kernel_mixer", {}, {"largest": 1, "unequal": 30, "pixel": [6, 4]} | RED),
+    ("kernel_mixer", {"inside": False}, {"way": "outside"} | GREEN),
+    ("kernel_mixer", {"solo": 0}, {"way": "one"} | GREEN),
+    ("kernel_mixer", OFF | {"horizontal": 0.3}, {"way": "one"} | GREEN),
+    ("kernel_mixer", {"vertical": 0, "horizontal": 0}, {"way": "signs"} | GREEN),
+    ("kernel_mixer", {"vertical": 0}, {"way": ""} | RED),
+    ("kernel_mixer", OFF | {"inside": False}, {"way": ""} | RED),
+    ("kernel_mixer", {"solo": 1, "horizontal": 0}, {"way": ""} | RED),
+    # On one pixel mixing the kernel costs more.
+    ("kernel_mixer", {"side": 1}, {"cost": [45, 40]}),
+    ("kernel_mixer", {"side": 56}, {"cost": [28_260, 125_440]}),
+    # Green on a wrong fold.
+    ("batch_fold", {}, {"outputs": [61], "loop": [61], "wrong": 0} | RED),
+    ("batch_fold", {"batch_size": 3}, {"outputs": [39, 17, 21], "wrong": 3} | RED),
+    ("batch_fold", {"order": "example"}, {"mended": True} | RED),
+    (
+        "batch_fold",
+        {"batch_size": 3, "order": "example"},
+        {"loop": [61, 21, 15]} | GREEN,
+    ),
+    ("batch_fold", {"pin": 3}, {"pin": None}),
+    (
+        "batch_fold",
+        {"batch_size": 3, "pin": 5},
+        {"pin": {"position": 5, "example": 2, "channel": 1, "kernel": 1, "as": 2}},
+    ),
+    # Each kernel meets its example, and the outputs come out in reverse.
+    (
+        "batch_fold",
+        {"batch_size": 4, "order": "reverse", "handed": "reverse"},
+        {"fits": [True] * 12, "wrong": 4},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "known"), KNOWN)
+def test_known_results(name: str, changes: Settings, known: dict[str, Any]) -> None:
+    result = CASES[name].compute(**changes)
+    assert {key: result[key] for key in known} == known
+
 
 class TestResidualBuilder:
-    def test_call_as_first_asked(self) -> None:
-        result = compute()
-        assert result["ladder"] == [64, 31, 29, 27]
-        assert (result["branch"], result["skip"]) == ([27, 10], [64, 10])
-        assert (result["sum"], result["reason"]) == (
-            "27 + 64",
-            "lengths 27 and 64 differ",
-        )
-        assert (result["ok"], result["output"]) == (False, None)
-
-    @pytest.mark.parametrize(
-        ("changes", "total", "reason"),
-        [
-            ({"shortcut": "projection"}, "27 + 32", "lengths 27 and 32 differ"),
-            ({"shortcut": "projection", "padding": 1}, "32 + 32", ""),
-            (
-                {"in_channels": 16, "padding": 1, "shortcut": "zeros"},
-                "10×32 + 16×32",
-                "channels 10 and 16 differ",
-            ),
-            ({"length": 6, "stride": 1}, "", "the kernel 3 does not fit length 2"),
-            (
-                {"length": 2, "kernel_size": 5, "padding": 1},
-                "",
-                "the kernel 5 does not fit length 2 padded to 4",
-            ),
-        ],
-    )
-    def test_reasons(self, changes: Settings, total: str, reason: str) -> None:
-        result = compute(**changes)
-        assert (result["sum"], result["reason"]) == (total, reason)
-        assert result["ok"] is (not reason)
-
     def test_fewest_changes(self) -> None:
         values = {
             c.name: [v for v, _ in c.options] or range(int(c.low), int(c.high) + 1)
@@ -273,31 +376,6 @@ class TestResidualBuilder:
 
 
 class TestPyramidWidths:
-    def test_opens_flat(self) -> None:
-        result = pyramid_compute()
-        assert result["widths"] == [16] * 54
-        assert (result["promised"], result["ok"]) == (64, False)
-        assert (result["share"], result["still"]) == (0, 54)
-
-    def test_exact_rule(self) -> None:
-        result = pyramid_compute(rounding="exact")
-        assert result["widths"][:8] == [17, 18, 19, 20, 20, 21, 22, 23]
-        assert result["widths"][17::18] == [32, 48, 64]
-        assert (result["still"], result["share"], result["ok"]) == (6, 1 / 17, True)
-
-    @pytest.mark.parametrize(
-        ("depth", "alpha", "block", "parameters"),
-        [
-            (110, 270, "basic", 28_485_477),
-            (164, 270, "bottleneck", 27_216_021),
-        ],
-    )
-    def test_known_parameters(
-        self, depth: int, alpha: int, block: str, parameters: int
-    ) -> None:
-        result = pyramid_compute(depth, alpha, block, rounding="exact")
-        assert result["parameters"] == parameters
-
     @pytest.mark.parametrize("block", ["basic", "bottleneck"])
     @pytest.mark.parametrize("widening", ["additive", "multiplicative"])
     def test_parameters_are_those_of_the_net(self, block: str, widening: str) -> None:
@@ -323,10 +401,6 @@ class TestPyramidWidths:
         assert result["widths"][-1] == 16 + alpha - alpha % n
         assert (result["still"] == n) == (alpha < n)
 
-    def test_running_floor_of_a_whole_root(self) -> None:
-        result = pyramid_compute(20, 64, "bottleneck", "multiplicative")
-        assert result["widths"] == [32, 64, 128, 256, 512, 1024]
-
 
 class TestStochasticGrid:
     def test_numbers_are_those_of_mulberry32(self) -> None:
@@ -335,20 +409,6 @@ class TestStochasticGrid:
         assert draws(1, 3) == original
         assert all(0 <= u < 1 for u in draws(999, 2000))
         assert abs(np.mean(draws(7, 10_000)) - 0.5) < 4 / np.sqrt(12 * 10_000)
-
-    @pytest.mark.parametrize(
-        ("changes", "ok"),
-        [
-            ({"mode": "batch", "rule": "paper"}, False),
-            ({"rule": "paper", "drop_prob": 0.5}, False),
-            ({"mode": "batch", "drop_prob": 0.5}, False),
-            ({"mode": "batch", "rule": "from zero", "drop_prob": 0.5}, False),
-            ({"mode": "batch", "rule": "paper", "drop_prob": 0.5}, True),
-            ({"mode": "batch", "rule": "end to end", "drop_prob": 0.5}, True),
-        ],
-    )
-    def test_three_changes_solve_it(self, changes: Settings, ok: bool) -> None:
-        assert stochastic_compute(**changes)["ok"] is ok
 
     @pytest.mark.parametrize("rule", ["paper", "from zero", "end to end", "constant"])
     @pytest.mark.parametrize("blocks", [1, 18, 54])
@@ -385,32 +445,6 @@ class TestStochasticGrid:
 
 
 class TestDimensions:
-    def test_opens_on_nin_at_224(self) -> None:
-        result = dimensions_compute()
-        assert result["sizes"] == [224, 54, 26, 26, 12, 12, 5, 5]
-        assert result["unread"]["right"] == [219, 220, 221, 222, 223]
-        assert (result["below"], result["above"], result["repair"]) == (219, 227, 2)
-        assert result["layers"][0]["value"] == 54.25
-        assert result["layers"][0]["unread"]["right"] == [223]
-        assert result["layers"][0]["idle"] == [53]
-        assert result["taps"] == list(range(212, 223))
-
-    @pytest.mark.parametrize(
-        ("changes", "lost"),
-        [
-            ({"n": 227}, 0),
-            ({"padding": 1}, 6),
-            ({"padding": 2}, 0),
-            ({"ceil_mode": True}, 1),
-            ({"ceil_mode": True, "n": 223}, 0),
-            ({"stride": 3}, 3),
-        ],
-    )
-    def test_puzzle(self, changes: Settings, lost: int) -> None:
-        """227 inputs lose none; one zero on each side loses more, two lose none."""
-        result = dimensions_compute(**changes)
-        assert (result["lost"], result["ok"]) == (lost, lost == 0)
-
     @given(st.data())
     @settings(deadline=None, max_examples=60)
     def test_same_as_shapes(self, data: st.DataObject) -> None:
@@ -448,61 +482,9 @@ class TestDimensions:
         assert bool(readers[-1]) is (pin not in lost)
         assert result["layers"][-1]["size"] == shapes.receptive_field(layers).size
 
-    def test_gaps(self) -> None:
-        result = dimensions_compute("conv", 20, 2, 5, pin=3)
-        assert result["unread"]["gaps"] == [2, 3, 4, 7, 8, 9, 12, 13, 14]
-        assert result["unread"]["right"] == [17, 18, 19]
-        assert result["layers"][0]["readers"] == []
-        nothing = (result["below"], result["above"], result["repair"])
-        assert nothing == (2, None, None)
-
-    def test_each_framework_rounds_up_in_its_way(self) -> None:
-        sizes = [
-            dimensions_compute("pool", 5, 2, 3, 1, 1, True, framework)["sizes"]
-            for framework in ("pytorch", "gluon")
-        ]
-        assert sizes == [[5, 2], [5, 3]]
-
-    @pytest.mark.parametrize(
-        ("changes", "error"),
-        [
-            (
-                {"n": 60},
-                "pool3: a window of 3 (kernel_size=3, dilation=1) does not fit into 2 "
-                "inputs (n=2, padding=0 on each side)",
-            ),
-            (
-                {"chain": "pool", "padding": 6},
-                "pool: padding must be at most half of kernel_size=11 for kind='pool', "
-                "got 6",
-            ),
-            (
-                {"chain": "conv", "ceil_mode": True},
-                "conv: ceil_mode is for kind='pool' only",
-            ),
-            (
-                {"chain": "pool", "dilation": 2, "framework": "gluon"},
-                "pool: MXNet's pooling has no dilation, got 2",
-            ),
-        ],
-    )
-    def test_no_outputs(self, changes: Settings, error: str) -> None:
-        result = dimensions_compute(**changes)
-        assert (result["error"], result["ok"]) == (error, False)
-
-    def test_step_and_pin_beyond_the_end(self) -> None:
-        result = dimensions_compute(n=227, step=255, pin=227)
-        assert (result["step"], result["pin"]) == (54, None)
-        assert dimensions_compute(n=227, step=3)["taps"] == list(range(12, 23))
-
 
 class TestMemoryLedger:
     """Its arithmetic is held against the ledger in tests/parity/test_memory.py."""
-
-    def test_opens_red(self) -> None:
-        result = memory_compute()
-        assert result["training"] == 16 * 1_992_166 + 64 * 7_677_880
-        assert (result["crossover"], result["ok"]) == (5, False)
 
     @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
     @pytest.mark.parametrize("net", ["nin", "cifar", "small"])
@@ -518,27 +500,6 @@ class TestMemoryLedger:
         assert plain["spared"]["inference"] == spared
         # Only where the convolutions of a block differ in width, the next less.
         assert (spared > 0) == (net == "cifar")
-
-    @pytest.mark.parametrize(
-        ("changes", "ok"),
-        [
-            ({"batch_size": 32}, False),
-            ({"batch_size": 32, "optimizer": "momentum"}, False),
-            ({"batch_size": 32, "optimizer": "momentum", "dropout": False}, True),
-            ({"batch_size": 32, "optimizer": "sgd"}, True),
-            ({"batch_size": 32, "framework": "gluon"}, True),
-            ({"batch_size": 31, "optimizer": "sgd"}, False),  # too few images
-            ({"dtype": "float16"}, False),  # places stay as they are
-            ({"dtype": "float16", "framework": "gluon"}, True),
-            ({"size": 163}, False),
-            ({"size": 160}, True),
-            ({"net": "small", "size": 28}, False),  # fits, but was not asked for
-            ({"mode": "inference"}, False),
-        ],
-        ids=str,
-    )
-    def test_ways(self, changes: Settings, ok: bool) -> None:
-        assert memory_compute(**changes)["ok"] is ok
 
     def test_rows_are_the_bar(self) -> None:
         for framework in ("pytorch", "gluon"):
@@ -559,29 +520,6 @@ class TestMemoryLedger:
 
 
 class TestKernelMixer:
-    def test_opens_one_apart(self) -> None:
-        result = mixer_compute()
-        assert (result["largest"], result["unequal"]) == (1, 30)
-        assert result["pixel"] == [6, 4]
-
-    @pytest.mark.parametrize(
-        ("changes", "way"),
-        [
-            ({"inside": False}, "outside"),
-            ({"solo": 0}, "one"),
-            (dict.fromkeys(EXPERTS, 0) | {"horizontal": 0.3}, "one"),
-            ({"vertical": 0, "horizontal": 0}, "signs"),
-            ({"vertical": 0}, ""),
-            ({"horizontal": 0}, ""),
-            (dict.fromkeys(EXPERTS, 0), ""),
-            (dict.fromkeys(EXPERTS, 0) | {"inside": False}, ""),
-            ({"solo": 1, "horizontal": 0}, ""),
-        ],
-    )
-    def test_three_ways(self, changes: Settings, way: str) -> None:
-        result = mixer_compute(**changes)
-        assert (result["way"], result["ok"]) == (way, way != "")
-
     @settings(max_examples=100, deadline=None)
     @given(
         tenths=st.tuples(*[st.integers(0, 10)] * 4),
@@ -621,14 +559,6 @@ class TestKernelMixer:
         assert abs(result["largest"] - gap.max()) < 1e-12
         assert result["unequal"] == (gap > 1e-9).sum()
 
-    @pytest.mark.parametrize(
-        ("side", "cost"), [(1, [45, 40]), (2, [72, 160]), (56, [28_260, 125_440])]
-    )
-    def test_on_one_pixel_mixing_the_kernel_costs_more(
-        self, side: int, cost: list[int]
-    ) -> None:
-        assert mixer_compute(side=side)["cost"] == cost
-
 
 def folds(**fixed: Any) -> list[Settings]:
     """All settings of the batch fold with these fixed."""
@@ -640,18 +570,6 @@ def folds(**fixed: Any) -> list[Settings]:
 
 
 class TestBatchFold:
-    def test_opens_green_on_a_wrong_fold(self) -> None:
-        result = fold_compute()
-        assert (result["outputs"], result["loop"]) == ([61], [61])
-        assert (result["mended"], result["wrong"], result["ok"]) == (False, 0, False)
-
-    def test_fewest_changes(self) -> None:
-        """A larger batch and the order; neither alone, and every such batch."""
-        assert not fold_compute(order="example")["ok"]
-        for n in (2, 3, 4):
-            assert not fold_compute(batch_size=n)["ok"]
-            assert fold_compute(batch_size=n, order="example")["ok"]
-
     def test_right_only_where_the_same_products_are_summed(self) -> None:
         for s in folds():
             r = fold_compute(**s)
@@ -676,18 +594,6 @@ class TestBatchFold:
             hidden = n == 1 or width == 1 or s["samples"] == "constant"
             middle = s["samples"] == "equal" and width == 2 and n == 3
             assert shows["channel"] == (0 if hidden else n - middle), s
-
-    def test_both_reversed(self) -> None:
-        """Each kernel meets its example, and the outputs come out in reverse."""
-        result = fold_compute(4, 3, "reverse", handed="reverse")
-        assert all(result["fits"])
-        assert result["outputs"] == result["loop"][::-1]
-        assert result["wrong"] == 4
-
-    def test_pin(self) -> None:
-        pin = {"position": 5, "example": 2, "channel": 1, "kernel": 1, "as": 2}
-        assert fold_compute(batch_size=3, pin=5)["pin"] == pin
-        assert fold_compute(pin=3)["pin"] is None
 
 
 # -- arguments and words ---------------------------------------------------------------
