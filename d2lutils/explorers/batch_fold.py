@@ -1,27 +1,27 @@
 """The batch fold: a batch, each example with its own kernel, as one convolution.
 
-N examples of I channels become one example of N * I channels, and the layer a
-convolution with N groups, each with the kernel of its example. It opens on a batch of
-one, folded channel by channel: wrong, though its output is right and its test green.
-Two changes, the fewest, solve it: a larger batch turns the test red, the order by
-example mends it.
+N examples of I channels become one example of N * I channels, and the layer becomes a
+convolution with N groups, each with the kernel of its example. The figure opens on a
+batch of one, folded channel by channel: wrong, although its output is right and the
+test passes. Two changes solve it: a larger batch makes the test fail, and the order by
+example mends the fold.
 
 Everything is a 1x1 convolution to one output channel, in small whole numbers: an
 output is a sum of products, compared with that of the loop over the examples. The
-numbers are chosen so that an output is right only where the same products are summed
-(tests hold that), never because two sums happen to be equal.
+numbers are chosen so that two sums are equal only where the same products are summed;
+a test checks this for all settings.
 
-What a batch can hide is computed, not told:
+Which mistakes a batch hides:
 
-- the order by channel: a batch of one or a single channel, and nothing else but
-  examples that are all one number. Of equal examples it mixes up the channels. Two
-  channels and three examples let the middle one slip through: it reads channel 0 of the
-  last and channel 1 of the first, which are its own numbers;
-- examples in reverse: equal examples, whatever their kernels;
-- kernels in reverse: equal kernels, so equal examples where the kernels are computed
-  from them, but not where the kernels are given.
+- the order by channel is hidden by a batch of one, by a single channel and by examples
+  that are all one number. Equal examples do not hide it. With two channels and three
+  equal examples only the middle output stays right: it reads channel 0 of the last and
+  channel 1 of the first example, which are its own numbers;
+- reversed examples are hidden by equal examples, whatever their kernels;
+- reversed kernels are hidden by equal kernels, and so by equal examples where the
+  kernels are computed from them.
 
-The middle example of an odd batch keeps its place in both reverses.
+The middle example of an odd batch keeps its place in both reversals.
 """
 
 from __future__ import annotations

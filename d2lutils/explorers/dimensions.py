@@ -1,7 +1,7 @@
 """The dimension explorer: which inputs of an axis reach an output, and which do not.
 
 It opens on NiN at 224: red, the last five inputs are lost. 227 inputs lose none;
-padding 1 makes it worse, padding 2 cures it. Tests hold that.
+padding 1 makes it worse, padding 2 cures it.
 
 Above stands the axis, every input of it up to 32, else the last 16 or those around the
 pinned one. A window and its output stand below it. At the bottom is the whole chain at

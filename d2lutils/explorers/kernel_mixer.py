@@ -1,15 +1,16 @@
-"""The kernel mixer: mixing kernels and mixing answers, and where the two part ways.
+"""The kernel mixer: mixing kernels, or mixing the answers of all kernels.
 
-It opens with a ReLU inside each expert and all routing values at one half: red, the
-weighted sum of the answers is not the answer of the mixed kernel. Three ways make them
-equal while experts are on: the ReLU after the mixing, where convolution is all there
-is to mix; one expert alone; several experts that nowhere differ in sign.
+It opens with a ReLU inside each expert and all routing values at one half: red, since
+the weighted sum of the answers is not the answer of the mixed kernel. In three ways
+they become equal while experts are on: with the ReLU after the mixing, where only a
+convolution is mixed; with one expert alone; with experts whose answers differ in sign
+nowhere.
 
-A click on an expert's kernel plays it solo, as on a mixing desk: the sliders keep what
-they say, the other experts are silent.
+A click on an expert's kernel plays it solo: the other experts are silent, and the
+sliders stay where they are.
 
-All is counted in whole units (an image in quarters, kernels in sixteenths, routing
-values in tenths) and divided once, so that Python and JavaScript agree to the bit.
+Images are counted in quarters, kernels in sixteenths and routing values in tenths, all
+of them integers, and divided once, so that Python and JavaScript agree to the bit.
 """
 
 from __future__ import annotations
@@ -52,14 +53,6 @@ CONTROLS = (
     number("side", "Map side, for the cost", 1, 256),
     clicked("solo", "Expert that plays solo", -1, K - 1),
 )
-
-
-def _tenths(owner: str, name: str, value: Any) -> int:
-    value = checks.number(owner, name, value, 0, 1)
-    tenths = round(10 * value)
-    if abs(10 * value - tenths) > 1e-9:
-        raise ValueError(f"{owner}: {name} must go in steps of 0.1, got {value}")
-    return tenths
 
 
 def _convolved(kernel: tuple[int, ...]) -> list[list[int]]:
@@ -117,7 +110,9 @@ def compute(
     """
     owner = "kernel_mixer"
     given = (vertical, horizontal, blur, identity)
-    tenths = [_tenths(owner, *pair) for pair in zip(EXPERTS, given, strict=True)]
+    for control, value in zip(CONTROLS, given, strict=False):  # the first four
+        control.check(owner, value)
+    tenths = [round(10 * value) for value in given]
     settings: dict[str, Any] = {
         name: t / 10 for name, t in zip(EXPERTS, tenths, strict=True)
     }

@@ -1,12 +1,12 @@
-"""The memory ledger: which bytes one training step of NiN takes, and which it does not.
+"""The memory ledger: the bytes that one training step of NiN takes.
 
 It opens on NiN at 224 with Adam and 64 images: red, 499.02 MiB. In-place ReLU does not
 move the bar. Half precision does not halve it, since the places of the maxima stay 8
 bytes each in PyTorch. 32 images just miss the goal with Adam and with momentum, but fit
 with plain SGD, or in Gluon, whose places are 4 bytes.
 
-The numbers are those of `d2lutils.ledger`, in plain arithmetic from the chain of
-layers; a test holds both equal.
+The numbers are those of `d2lutils.ledger`, computed from a plain list of layers;
+tests/parity/test_memory.py compares the two.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The residual builder: make branch and shortcut fit, so that they can be added.
 
-It opens on the call as first asked: 64 steps, 10 channels, three chunks of kernel 3,
-stride 2, no padding, `x` itself as the shortcut. Red: "27 + 64". The goal is green.
+It opens on the call of the question: 64 steps, 10 channels, three chunks of kernel 3,
+stride 2, no padding, and `x` itself as the shortcut. The sum "27 + 64" is red.
 
-From there no single change helps. Two are the fewest, and within the ranges of the
-controls there are six such pairs: padding 1 or kernel 1, together with stride 1 (64 +
-64), with a projection or with zeros (32 + 32). Tests find them by brute force.
+No single change makes it green. Two are enough, and within the ranges of the controls
+there are six such pairs: padding 1 or kernel 1, together with stride 1 (64 + 64), with
+a projection or with zeros (32 + 32). The tests find them by brute force.
 """
 
 from __future__ import annotations

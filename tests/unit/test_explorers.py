@@ -741,12 +741,3 @@ def test_no_text_ends_the_script() -> None:
     fragment = explorer._repr_html_()
     assert "<img" not in fragment
     assert fragment.count("</script") == 1
-
-
-def test_scripts_and_sheet_are_packaged() -> None:
-    root = Path(__file__).parents[2]
-    packaged = (
-        (root / "pyproject.toml").read_text("utf-8").partition("package-data]")[2]
-    )
-    for suffix in ("js", "css"):
-        assert f'"explorers/*.{suffix}"' in packaged
