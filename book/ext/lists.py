@@ -102,10 +102,17 @@ def asked(path: Path) -> list[str]:
 
 @cache
 def public_names(module: Path) -> tuple[str, ...]:
-    """Top-level classes and functions of a module that do not begin with ``_``."""
-    kinds = (ast.ClassDef, ast.FunctionDef)
-    tree = ast.parse(module.read_text("utf-8"))
-    names = (node.name for node in tree.body if isinstance(node, kinds))
+    """Top-level classes and functions of a module that do not begin with ``_``.
+
+    An explorer's function is made by a call of ``opener``.
+    """
+    names = []
+    for node in ast.parse(module.read_text("utf-8")).body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                names.append(name)
+            case ast.Assign([ast.Name(name)], ast.Call(ast.Name("opener"))):
+                names.append(name)
     return tuple(name for name in names if not name.startswith("_"))
 
 

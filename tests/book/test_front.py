@@ -250,8 +250,9 @@ def test_wheel_of_the_archive_has_the_package(site: Path, tmp_path: Path) -> Non
     assert sources <= inside
     assert "d2lutils/results/condconv.json" in inside
     program = (
-        "from d2lutils import shapes, timing; from d2lutils.explorers import base;"
-        "timing.stored('condconv'); print(shapes.__file__)"
+        "from d2lutils import shapes, timing;"
+        "from d2lutils.explorers.dimensions import dimensions;"
+        "timing.stored('condconv'); dimensions()._repr_html_(); print(shapes.__file__)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program],

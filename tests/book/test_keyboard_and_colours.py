@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Tab, Visit
-from explorer_harness import CASES, live_root
-from playwright.sync_api import Locator, Page
+from conftest import ROOT, Tab, Visit
+from explorer_cases import CASES
+from explorer_harness import live_root, operate_by_keys
+from playwright.sync_api import Page
 from test_pages import PAGES
 
 from d2lutils import show
-from d2lutils.explorers import Control, Explorer, base
 
 CHAPTER = "chapters/residual_chunks"
 ALL = [*PAGES, "search"]
@@ -117,7 +116,7 @@ def test_tab_reaches_everything_and_one_sees_where_one_is(
     assert [stop for stop in stops if stop["covered"]] == []
 
 
-@pytest.mark.parametrize("name", ["book/index", CHAPTER, "book/explorers", "search"])
+@pytest.mark.parametrize("name", ["book/index", "book/explorers"])
 def test_the_way_back_is_the_same(name: str, site: Path, visit: Visit) -> None:
     page = open_page(visit, site, name).page
     page.evaluate(RECORD)
@@ -126,39 +125,6 @@ def test_the_way_back_is_the_same(name: str, site: Path, visit: Visit) -> None:
     whole = back[-len(there) :]
     assert [s["name"] for s in whole] == [s["name"] for s in reversed(there)]
     assert [stop for stop in back if stop["covered"] or not stop["shows"]] == []
-
-
-@pytest.mark.parametrize(
-    ("what", "fault"),
-    [
-        ("shows", "<style>article a:focus-visible { outline: 0 !important }</style>"),
-        ("opacity", "<style>article a { opacity: 0.1 }</style>"),
-        ("covered", '<div style="position: fixed; inset: 0; z-index: 9999">x</div>'),
-    ],
-)
-def test_the_recorder_sees(what: str, fault: str, site: Path, visit: Visit) -> None:
-    """Faults planted in a page that has none."""
-    page = open_page(visit, site, "book/tested").page
-    page.evaluate(RECORD)
-    good = {"shows": True, "opacity": 1, "covered": ""}[what]
-    before = {stop["name"] for stop in walk(page, "Tab") if stop[what] != good}
-    page.evaluate(
-        "fault => document.body.insertAdjacentHTML('beforeend', fault)", fault
-    )
-    after = {stop["name"] for stop in walk(page, "Tab") if stop[what] != good}
-    assert len(after - before) >= 2
-
-
-def test_the_recorder_sees_a_trap(site: Path, visit: Visit) -> None:
-    page = open_page(visit, site, "book/tested").page
-    page.evaluate(RECORD)
-    page.evaluate(
-        """() => document.querySelector(".prev-next-area a").addEventListener("keydown",
-            (event) => event.preventDefault())"""
-    )
-    with pytest.raises(pytest.fail.Exception, match="still going after 200 stops"):
-        walk(page, "Tab", 200)
-    assert page.evaluate(MISSED) != []
 
 
 # -- what the keys do ------------------------------------------------------------------
@@ -175,44 +141,6 @@ def test_skip_link_is_first_and_leads_to_the_text(site: Path, visit: Visit) -> N
     assert page.evaluate(
         "document.querySelector('#main-content').contains(document.activeElement)"
     )
-
-
-def test_arrows_choose_the_framework(site: Path, visit: Visit) -> None:
-    page = open_page(visit, site, CHAPTER).page
-    halves = {
-        f: page.locator(f"{PAIR} > .side.{f}").first for f in ("gluon", "pytorch")
-    }
-    page.locator("input[name=framework]:checked").focus()
-    for key, shown in (
-        ("ArrowRight", [True, False]),
-        ("ArrowRight", [False, True]),
-        ("ArrowRight", [True, True]),
-        ("ArrowLeft", [False, True]),
-    ):
-        page.keyboard.press(key)
-        assert [half.is_visible() for half in halves.values()] == shown
-
-
-def test_search_by_keyboard(served: str, visit: Visit) -> None:
-    """Ctrl+K, words, Tab to a hit, Enter; and Escape, back to where one was."""
-    page = visit(f"{served}/{CHAPTER}.html").page
-    button = page.locator(".book-nav .search-button__button")
-    button.focus()
-    page.keyboard.press("Control+KeyK")
-    dialog = page.locator("#pst-search-dialog")
-    dialog.wait_for()
-    page.keyboard.press("Escape")
-    dialog.wait_for(state="hidden")
-    assert button.evaluate("e => e === document.activeElement")
-    page.keyboard.press("Control+KeyK")
-    page.keyboard.type("pyramid")
-    page.locator("#pst-search-dialog li a").first.wait_for()
-    for _ in range(5):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('#pst-search-dialog li a')"):
-            break
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda url: CHAPTER not in url)
 
 
 def test_answers_and_hidden_code_open_by_keyboard(site: Path, visit: Visit) -> None:
@@ -244,114 +172,35 @@ def test_code_is_copied_by_keyboard(served: str, visit: Visit) -> None:
 
 # -- explorers, where readers meet them ------------------------------------------------
 
-KEYS = {"ArrowUp": 1, "ArrowDown": -1}
-
-
-def neighbours(control: Control, now: Any) -> Iterator[tuple[str, int, Any]]:
-    """(key, times, value) of what a few presses of a key make of a control."""
-    for times, (key, way) in itertools.product(range(1, 9), KEYS.items()):
-        if control.kind == "select":
-            options = [value for value, _ in control.options]
-            # Down the list is forward, and up on a slider is more.
-            at = options.index(now) - times * way
-            if 0 <= at < len(options):
-                yield key, times, options[at]
-        elif control.kind in ("range", "number"):
-            value = round(now + times * way * control.step, 10)
-            if control.low <= value <= control.high:
-                yield key, times, value
-
-
-def presses(explorer: Explorer) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
-    """For each kind of control that can: keys that change what the verdict says."""
-    done = set()
-    for control in explorer.controls:
-        for key, times, value in neighbours(control, explorer.settings[control.name]):
-            settings = explorer.settings | {control.name: value}
-            new = explorer.view(**settings).verdict != explorer.first.verdict
-            if new and control.kind not in done:
-                done.add(control.kind)
-                yield control.name, key, times, settings
-    assert done, explorer.name
-
-
-def opening(root: Locator, explorer: Explorer) -> dict[str, Any]:
-    """The settings that a figure on a page opens with, as its inputs say."""
-    settings = {}
-    for control in explorer.controls:
-        value, high = root.locator(f'[name="{control.name}"]').evaluate(
-            "i => [i.type === 'checkbox' ? i.checked : i.value, i.max]"
-        )
-        if control.kind in ("range", "number", "hidden"):
-            at_end = control.kind == "range" and value == high
-            value = control.high if at_end else float(value)
-            value = int(value) if value == int(value) else value
-        settings[control.name] = value
-    return settings
-
 
 @pytest.fixture(scope="session")
-def explorers(site: Path) -> list[tuple[str, str]]:
-    """(page, explorer) of the whole book."""
-    pages = {name: (site / f"{name}.html").read_text("utf-8") for name in PAGES}
-    return [
-        (name, found)
-        for name, text in pages.items()
-        for found in re.findall(r'data-explorer="(\w+)"', text)
+def explorers(site: Path) -> dict[str, list[str]]:
+    """The explorers on each page of the book that has some."""
+    found = {
+        name: re.findall(
+            r'data-explorer="(\w+)"', (site / f"{name}.html").read_text("utf-8")
+        )
+        for name in PAGES
+    }
+    return {name: there for name, there in found.items() if there}
+
+
+def test_each_explorer_stands_in_a_chapter(explorers: dict[str, list[str]]) -> None:
+    there = [
+        e for page, found in explorers.items() if "chapters/" in page for e in found
     ]
+    assert sorted(there) == sorted(CASES)
 
 
-def test_each_explorer_stands_in_a_chapter(explorers: list[tuple[str, str]]) -> None:
-    there = {name for page, name in explorers if page.startswith("chapters/")}
-    assert there == set(CASES) - {"toy"}
-
-
-@pytest.mark.parametrize("way", ["served", "file"])
-@pytest.mark.parametrize("name", [name for name in CASES if name != "toy"])
-def test_explorer_on_its_pages(
-    name: str,
-    way: str,
-    site: Path,
-    served: str,
-    visit: Visit,
-    explorers: list[tuple[str, str]],
+def test_explorers_on_their_pages(
+    site: Path, visit: Visit, explorers: dict[str, list[str]]
 ) -> None:
     """Keys change the verdict as Python says, parts are pressed, Enter starts over."""
-    address = served if way == "served" else site.as_uri()
-    places = {page for page, found in explorers if found == name}
-    for place in sorted(places):
-        if way == "served" and not place.startswith("chapters/"):
-            continue  # what goes wrong goes wrong from a file first
-        tab = visit(f"{address}/{place}.html", reduced_motion="reduce")
-        root = live_root(tab.page, name)
-        assert root.evaluate("r => r.compute({})") == CASES[name].compute()
-        explorer = CASES[name].make(**opening(root, CASES[name].make()))
-        verdict, again = root.locator(".x-verdict"), root.locator("button")
-        for control, key, times, settings in presses(explorer):
-            root.locator(f'[name="{control}"]').focus()
-            for _ in range(times):
-                tab.page.keyboard.press(key)
-            assert verdict.inner_text() == explorer.view(**settings).verdict
-            again.press("Enter")
-            assert verdict.inner_text() == explorer.first.verdict
-        part = root.locator('svg [data-set][tabindex="0"]')
-        if part.count():
-            target = root.locator(f'[name="{part.get_attribute("data-set")}"]')
-            wanted = part.get_attribute("data-to")
-            part.press("Enter")
-            assert target.input_value() == wanted
+    for page, names in explorers.items():
+        tab = open_page(visit, site, page)
+        for name in names:
+            operate_by_keys(live_root(tab.page, name), CASES[name])
         assert tab.problems == []
-
-
-def test_verdicts_say_it_without_colour() -> None:
-    for case in CASES.values():
-        explorer = case.make()
-        said = set()
-        for settings in case.settings(60, seed=8):
-            view = explorer.view(**settings)
-            assert view.verdict[0] == ("✓" if view.ok else "✗")
-            said.add(view.ok)
-        assert said == {True, False}
 
 
 # -- motion ----------------------------------------------------------------------------
@@ -516,11 +365,13 @@ def test_colours_of_figures(mode: str, pair: tuple[str, str]) -> None:
     assert too_close(colors) == []
 
 
-@pytest.mark.parametrize("palette", [base._LIGHT, base._DARK], ids=["light", "dark"])
-def test_right_and_wrong_in_explorers(palette: str) -> None:
-    colors = dict(re.findall(r"--(ok|bad):(#\w{6})", palette))
-    assert len(colors) == 2
-    assert too_close({name: rgb(color) for name, color in colors.items()}) == []
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_right_and_wrong_in_explorers(mode: str) -> None:
+    sheet = (ROOT / "d2lutils/explorers/explorers.css").read_text("utf-8")
+    pairs = re.findall(r"--(ok|bad): light-dark\((#\w{6}), (#\w{6})\)", sheet)
+    colors = {name: rgb(both[mode == "dark"]) for name, *both in pairs}
+    assert sorted(colors) == ["bad", "ok"]
+    assert too_close(colors) == []
 
 
 def test_halves_curves_and_links_say_it_without_colour(
