@@ -10,7 +10,7 @@ LOCK := constraints.txt
 PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.14 3.15; do command -v python$$v >/dev/null 2>&1 && python$$v -c 'import ensurepip' >/dev/null 2>&1 && echo python$$v && exit; done; echo python3)
 PIP = $(PY) -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help doctor book test test-stable test-pretend-gpu test-matrix test-without-mxnet test-colab test-cuda11 stamp test-newest test-colab-image test-links lint-workflows execute execute-all bench serve pdf audit preview lint types format coverage-pragmas clean
+.PHONY: help doctor book test test-stable test-pretend-gpu test-matrix test-without-mxnet test-colab stamp test-newest test-colab-image test-links lint-workflows execute execute-all bench serve pdf audit preview lint types format coverage-pragmas clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,9 +98,6 @@ test-pretend-gpu: $(VENV)/.all  ## the chapters where nets and data live on two 
 
 test-colab: $(VENV)/.all  ## every chapter in runtimes like Colab's (about 11 GB of environments)
 	@$(PY) tools/colab.py
-
-test-cuda11: | $(PY)  ## MXNet's CUDA 11 build, as far as it goes without a card (2.1 GB to download)
-	@$(PY) tools/cuda11.py
 
 # Nothing is pinned but what pyproject.toml and requirements.txt say. MXNet's metadata
 # holds NumPy below 2 up to Python 3.12: the newest of all is PYTHON=python3.15.
