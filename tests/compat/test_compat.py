@@ -1,6 +1,6 @@
 """The bridge to MXNet: what it gives MXNet, and what it leaves alone.
 
-What needs a fresh interpreter runs in one; ``tools/matrix.py`` runs this file in
+What needs a fresh interpreter runs in one; ``noxfile.py`` runs this file in
 other environments, so it needs pytest, NumPy and MXNet only.
 """
 
