@@ -92,7 +92,7 @@ test: $(VENV)/.all  ## all tests of a change; by stage: test-package, test-chapt
 test-package test-chapters test-pages: test-%: $(VENV)/.all
 	@$(PY) -m tools.test $*
 
-test-rare: $(VENV)/.all  ## the tests that are slow and seldom red: JupyterLab, the PDF
+test-rare: $(VENV)/.all  ## what is slow and seldom red: JupyterLab, the PDF, tests of the test tools
 	@$(PY) -m tools.test rare
 
 test-stable: $(VENV)/.all  ## stored outputs under other threads, AVX2, load (CHAPTERS="nin ..." SETTINGS="avx2 ...")

@@ -393,6 +393,7 @@ def test_an_altered_cell_is_red_from_end_to_end(
     assert "red.ipynb, cell" in text
 
 
+@pytest.mark.rare
 @pytest.mark.parametrize(
     ("folder", "arguments"),
     [
@@ -408,12 +409,14 @@ def test_plain_nbval_judges_as_we_do(
     assert "6 passed" in process.stdout
 
 
+@pytest.mark.rare
 def test_lax_nbval_runs_without_comparing(root: Path) -> None:
     process = run_pytest(root, "--nbval-lax", "chapters/red.ipynb")
     assert "3 failed" in process.stdout, process.stdout  # never run, stderr, stderr
     assert "differs" not in process.stdout
 
 
+@pytest.mark.rare
 def test_a_notebook_that_is_not_the_books_stays_nbvals(root: Path) -> None:
     notebook.write(
         new_notebook(cells=[new_code_cell("1 / 0", execution_count=1)]),

@@ -320,6 +320,7 @@ def test_the_emulation_sees_what_was_not_announced(
         emulation.prepared(bad, path, {"numpy": "2"})
 
 
+@pytest.mark.rare
 def test_a_chapter_runs_as_on_colab(tmp_path: Path) -> None:
     try:  # IPython runs `!` in a terminal
         for end in os.openpty():

@@ -137,6 +137,7 @@ def run(folder: Path, tests: str, hidden: bool) -> tuple[int, list[tuple[str, st
     return ran.returncode, found
 
 
+@pytest.mark.rare
 def test_without_mxnet_what_needs_it_is_skipped_for_one_reason(tmp_path: Path) -> None:
     code, found = run(tmp_path, TESTS + FAULTS, hidden=True)
     assert Counter(found) == {
@@ -147,6 +148,7 @@ def test_without_mxnet_what_needs_it_is_skipped_for_one_reason(tmp_path: Path) -
     assert code == 1
 
 
+@pytest.mark.rare
 @pytest.mark.needs_mxnet
 def test_with_mxnet_nothing_is_skipped(tmp_path: Path) -> None:
     code, found = run(tmp_path, TESTS, hidden=False)
