@@ -57,13 +57,16 @@ MXNET = "mxnet==1.9.1"
 # MXNet's own two, and whose wheels have the libraries that MXNet needs and a slim
 # system lacks: libgomp scikit-learn's, libquadmath SciPy's.
 BRIDGE = ("requests", "graphviz", "pytest", "scikit-learn", "scipy")
-# What the tests of the PyTorch half import beside the package's own dependencies.
+# What the PyTorch half's tests import beside the package's own dependencies.
 TORCH = ("requests", "graphviz", "pytest", "pytest-xdist", "hypothesis", "ipykernel")
 #: And what the chapters' outputs are compared with.
 CHAPTERS = ("nbval", "nbclient", "jupytext")
 #: Run with MXNet: the package's own comparison, of blocks and of whole trainings.
 PARITY = ("tests/parity/test_blocks_and_fit.py", "tests/parity/test_copy_parameters.py")
-HALF = ("tests/unit", "tests/parity", "--doctest-modules", "d2lutils")
+HALF = (
+    *("tests", "--ignore=tests/chapters", "--ignore=tests/book"),
+    *("--ignore=tests/compat", "--doctest-modules", "d2lutils"),
+)
 #: How much of what is not skipped for a machine's own reasons must pass.
 ABOUT_HALF, NEARLY_ALL = 0.4, 0.9
 #: Colab's published lists: the current runtime, the previous one that can be chosen.
@@ -147,8 +150,8 @@ def run_pytest(
 
 
 def about_tools() -> list[str]:
-    """The unit tests of the repository's own tools, which need the book's packages."""
-    files = sorted((ROOT / "tests" / "unit").glob("test_*.py"))
+    """The tests of the repository's own tools, which need the book's packages."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
     needs = re.compile(r"^from tools|^import noxfile", re.MULTILINE)
     return [str(f) for f in files if needs.search(f.read_text(encoding="utf-8"))]
 

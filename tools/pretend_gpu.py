@@ -6,8 +6,9 @@ that computes on the CPU and refuses what a GPU would refuse:
 
 - MXNet's is ``cpu(1)``: another context to everything in MXNet.
 - PyTorch's is written ``cuda:0``. A mode for all of PyTorch's functions takes the name
-  out of every call, remembers which tensors are "there", and raises PyTorch's own
-  errors when tensors of two devices meet, or when one that is there is to be NumPy's.
+  out of every call and remembers which tensors are "there". It raises PyTorch's own
+  errors when tensors of two devices meet, or when a tensor that is there is turned into
+  a NumPy array.
 
 It is an extension of IPython, loaded into the kernels of ``pytest --nbval`` by
 ``D2L_EXTENSION=tools.pretend_gpu``.

@@ -31,7 +31,7 @@ USUAL = ["-m", "not rare"]
 #: Each stage's arguments for pytest; those with pages need a browser.
 STAGES = {
     "package": [
-        *("tests/unit", "tests/parity", "tests/compat", *USUAL),
+        *("tests", "--ignore=tests/chapters", "--ignore=tests/book", *USUAL),
         *("--doctest-modules", "d2lutils", *COVERAGE),
     ],
     "chapters": ["--nbval", "tests/chapters", "chapters", "book", *USUAL],
