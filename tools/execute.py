@@ -124,15 +124,15 @@ def code_only(source: str, keep_strings: bool = False) -> str:
 def package_files(code: str, name: str, root: Path = ROOT) -> set[Path]:
     """The package's files that ``code`` imports, followed through their own imports.
 
-    Of the modules of exercises, of which there is one a chapter, only this chapter's.
+    ``exercises`` imports a chapter's module when a check is asked for by name: of those
+    only this chapter's counts.
     """
     found: set[Path] = set()
     exercises = root / PACKAGE / "exercises"
     waiting = list(_imported(code, None, root))
     while waiting:
         path = waiting.pop()
-        other = path.parent == exercises and path.stem not in ("__init__", name)
-        if path in found or other:
+        if path in found:
             continue
         found.add(path)
         waiting += _imported(path.read_text(encoding="utf-8"), path, root)

@@ -247,7 +247,7 @@ def project(tmp_path: Path) -> Path:
         "half/inner.py": INNER.format("Words.", "why", "What."),
         "exercises/__init__.py": (
             "def f():\n    import d2lutils.lazy\n    g('d2lutils.named')\n"
-            "    from d2lutils.exercises import mine, theirs\n"
+            "    import_module(f'd2lutils.exercises.{chapter}')\n"
         ),
         "exercises/mine.py": "x = 1\n",
         "exercises/theirs.py": "from d2lutils import unused\n",
