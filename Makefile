@@ -4,13 +4,14 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 VENV := .venv
-PY := $(VENV)/bin/python
+PY := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
 LOCK := constraints.txt
 # The first Python that the book supports; PYTHON=... overrides.
 PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.14 3.15; do command -v python$$v >/dev/null 2>&1 && python$$v -c 'import ensurepip' >/dev/null 2>&1 && echo python$$v && exit; done; echo python3)
 PIP = $(PY) -m pip --disable-pip-version-check install --quiet
+NOX = $(PY) -m nox
 
-.PHONY: help doctor book test test-stable test-pretend-gpu test-matrix test-without-mxnet test-colab test-cuda11 stamp test-newest test-colab-image test-links lint-workflows execute execute-all bench serve pdf audit preview lint types format coverage-pragmas clean
+.PHONY: help doctor book serve preview audit pdf stamp execute execute-all lint format test test-package test-chapters test-pages test-rare test-stable test-pretend-gpu test-matrix test-without-mxnet test-newest test-colab test-colab-image test-links bench coverage-pragmas clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,88 +42,92 @@ $(VENV)/.all: pyproject.toml requirements.txt $(LOCK) | $(VENV)/.book
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 13) or sys.platform != "linux")' || exit 0; $(PY) -c 'import importlib.util as u, sys; sys.exit(u.find_spec("mxnet") is not None)' || exit 0; $(PIP) --no-deps mxnet==1.9.1
 	@touch $@
 
+# The environments of other Pythons and versions: noxfile.py.
+$(VENV)/.nox: $(LOCK) | $(PY)
+	@$(PIP) -c $(LOCK) nox
+	@touch $@
+
 # --- the book -------------------------------------------------------------------------
 
 book: $(VENV)/.book  ## render _build/html from the stored outputs
-	@$(PY) tools/build.py
+	@$(PY) -m tools.build
 
 serve: book  ## render the book, then serve it on localhost
-	@$(PY) tools/serve.py
+	@$(PY) -m tools.serve
 
 preview: $(VENV)/.all book  ## the picture of the front page for README and link previews
-	@$(PY) tools/preview.py
+	@$(PY) -m tools.preview
 
 audit: $(VENV)/.all  ## Lighthouse on every page (PAGES="chapters/nin ..." for some)
-	@$(PY) tools/build.py
-	@$(PY) tools/audit.py $(PAGES)
+	@$(PY) -m tools.build
+	@$(PY) -m tools.audit $(PAGES)
 
 pdf: $(VENV)/.all  ## the whole book as one PDF, through Chromium's print
-	@$(PY) tools/build.py
-	@$(PY) tools/pdf.py
-	@$(PY) tools/build.py
+	@$(PY) -m tools.build
+	@$(PY) -m tools.pdf
+	@$(PY) -m tools.build
 
 BRANCH ?= main
 stamp: $(VENV)/.all  ## where Colab installs from (URL=https://... BRANCH=main; URL= for an upload)
-	@$(PY) tools/stamp.py --url "$(URL)" --branch "$(BRANCH)" --wheel "$(WHEEL)"
+	@$(PY) -m tools.stamp --url "$(URL)" --branch "$(BRANCH)" --wheel "$(WHEEL)"
 
-execute: $(VENV)/.all  ## re-run the chapters whose code changed and store their outputs
-	@$(PY) tools/execute.py
+execute: $(VENV)/.all  ## re-run the chapters whose code changed (NOTEBOOKS="chapters/nin.ipynb" for some)
+	@$(PY) -m tools.execute $(NOTEBOOKS)
 
 execute-all: $(VENV)/.all  ## re-run all chapters
-	@$(PY) tools/execute.py --all
+	@$(PY) -m tools.execute --all
 
 # --- proof ----------------------------------------------------------------------------
 
-lint: $(VENV)/.all  ## ruff, formatting (notebooks too), types and workflows
-	@$(PY) tools/test.py lint
+lint: $(VENV)/.all  ## ruff, formatting (notebooks too), types, and zizmor on the workflows
+	@$(PY) -m tools.test lint
 
 format: $(VENV)/.all  ## let ruff mend what it can
-	@$(VENV)/bin/ruff check --fix-only --quiet .
-	@$(VENV)/bin/ruff format .
+	@$(PY) -m ruff check --fix-only --quiet .
+	@$(PY) -m ruff format .
 
-test: $(VENV)/.all  ## everything that CI runs
-	@$(PY) tools/test.py
+test: $(VENV)/.all  ## all tests of a change; by stage: test-package, test-chapters, test-pages
+	@$(PY) -m tools.test
+
+test-package test-chapters test-pages: test-%: $(VENV)/.all
+	@$(PY) -m tools.test $*
+
+test-rare: $(VENV)/.all  ## what is slow and seldom red: JupyterLab, the PDF, tests of the test tools
+	@$(PY) -m tools.test rare
 
 test-stable: $(VENV)/.all  ## stored outputs under other threads, AVX2, load (CHAPTERS="nin ..." SETTINGS="avx2 ...")
-	@$(PY) tools/stable.py $(if $(CHAPTERS),--chapters $(CHAPTERS)) $(if $(SETTINGS),--settings $(SETTINGS))
+	@$(PY) -m tools.stable $(if $(CHAPTERS),--chapters $(CHAPTERS)) $(if $(SETTINGS),--settings $(SETTINGS))
 
-# LEGS chooses by any part of a leg's name; tools/matrix.py --list has them.
-test-matrix: $(VENV)/.all  ## every Python, NumPy and PyTorch that is promised (LEGS="3.12 torch2.8")
-	@$(PY) tools/matrix.py $(LEGS)
+# LEGS chooses by a leg's name or any part of it; `nox -l` has them.
+test-matrix: $(VENV)/.nox  ## every Python, NumPy and PyTorch that is promised (LEGS="3.12 torch2.8")
+	@LEGS="$(LEGS)" $(NOX) --tags $(or $(LEGS),matrix)
 
-test-without-mxnet:  ## the PyTorch half, every notebook and the book, in .matrix/without-mxnet
-	@$(PYTHON) tools/without_mxnet.py
+test-without-mxnet: $(VENV)/.nox  ## the PyTorch half, every notebook and the book, without MXNet
+	@$(NOX) --session without-mxnet
 
 test-pretend-gpu: $(VENV)/.all  ## the chapters where nets and data live on two devices (CHAPTERS="nin ...")
-	@$(PY) tools/pretend_gpu.py $(if $(CHAPTERS),--chapters $(CHAPTERS))
+	@D2L_EXTENSION=tools.pretend_gpu $(PY) -m pytest -q --nbval $(if $(CHAPTERS),$(CHAPTERS:%=chapters/%.ipynb),chapters)
 
 test-colab: $(VENV)/.all  ## every chapter in runtimes like Colab's (about 11 GB of environments)
-	@$(PY) tools/colab.py
-
-test-cuda11: | $(PY)  ## MXNet's CUDA 11 build, as far as it goes without a card (2.1 GB to download)
-	@$(PY) tools/cuda11.py
+	@$(NOX) --tags colab
 
 # Nothing is pinned but what pyproject.toml and requirements.txt say. MXNet's metadata
 # holds NumPy below 2 up to Python 3.12: the newest of all is PYTHON=python3.15.
-test-newest:  ## all tests with the newest versions, in .matrix/newest
-	@rm -rf .matrix/newest
-	@$(MAKE) --no-print-directory test VENV=.matrix/newest LOCK=/dev/null
+test-newest: $(VENV)/.nox  ## all tests with the newest versions of everything
+	@$(NOX) --session newest
 
 # What is committed goes in through a pipe: the image's user need not own the clone.
 COLAB_IMAGE ?= us-docker.pkg.dev/colab-images/public/runtime:latest
 test-colab-image:  ## all chapters in Colab's published image (docker, tens of GB)
-	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'cd "$$(mktemp -d)"; tar -x; exec python3 tools/colab.py --here'
+	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'cd "$$(mktemp -d)"; tar -x; exec python3 -m tools.colab --here'
 
 test-links: $(VENV)/.book  ## whether the addresses in the book still answer (network)
-	@$(PY) tools/links.py
-
-lint-workflows: $(VENV)/.all  ## actionlint and zizmor on .github
-	@$(PY) tools/workflows.py
+	@$(PY) -m tools.links
 
 # Public implementations to compare with, kept out of the environment itself. Both
 # frameworks get a thread for each core: MXNet by itself would take half, for both.
 ZOO = pytorchcv gluoncv2 timm
-bench: $(VENV)/.all  ## ratios on this machine, stored in benchmarks/results
+bench: $(VENV)/.all  ## ratios on this machine, stored in d2lutils/results
 	@test -d $(VENV)/zoo/timm || $(PIP) --no-deps --upgrade --target $(VENV)/zoo $(ZOO) || echo "make: no public implementations to compare with"
 	@OMP_NUM_THREADS=$$(nproc 2>/dev/null || echo 2) $(PY) -m benchmarks $(SUITES)
 

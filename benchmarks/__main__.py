@@ -14,9 +14,11 @@ from typing import Any
 
 from benchmarks import batch_norm, condconv, graph, one_idea, residual, shortcuts
 from benchmarks.cases import Case
+from d2lutils import timing
 from d2lutils.timing import Timing, interleaved
 
-RESULTS = Path(__file__).parent / "results"
+#: In the package, so that an installed one has them.
+RESULTS = Path(timing.__file__).parent / "results"
 SUITES: dict[str, Callable[[], Iterable[Case]]] = {
     "residual": residual.cases,
     "shortcuts": shortcuts.cases,

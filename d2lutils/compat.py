@@ -49,7 +49,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from d2lutils._compat import libraries
+from d2lutils._compat import WHEELS, libraries
 
 __all__ = ["also", "mx"]
 
@@ -57,7 +57,6 @@ _VERSION = "1.9.1"
 _INSTALL = f"pip install --no-deps mxnet=={_VERSION} && pip install requests graphviz"
 _WITHOUT = "The PyTorch half of this package (d2lutils.pytorch) works without it."
 _QUIET = ("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "MXNET_SUBGRAPH_VERBOSE")
-_WHEELS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "x86_64")}
 
 
 def _load() -> ModuleType:
@@ -126,7 +125,7 @@ def _installed() -> Path:
     # No origin: an empty folder that an uninstalled MXNet has left behind.
     if spec is not None and spec.origin is not None:
         return Path(spec.origin).parent
-    if (platform.system(), platform.machine()) in _WHEELS:
+    if (platform.system(), platform.machine()) in WHEELS:
         cure = f"Install it with: {_INSTALL}"
     else:
         cure = (

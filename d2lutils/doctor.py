@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from d2lutils import __version__
+from d2lutils._compat import WHEELS
 
 __all__ = ["Diagnosis", "Finding", "ask", "diagnose", "main", "screen"]
 
@@ -42,9 +43,9 @@ LIBRARIES = ("matplotlib", "scikit-learn", "tqdm", "pygments", "pooch", "request
 PYTORCH = '"torch>=2.8"'
 #: Without its metadata, which asks for an old NumPy; requests is among `LIBRARIES`.
 MXNET = "--no-deps mxnet==1.9.1 graphviz"
-MXNET_WHEELS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "x86_64")}
 CUDA11 = "mxnet-cu117"
 BOOK = '"jupyter-book>=1.0.4.post1,<2"'
+#: Chromium and its relatives; `tools/browser.py` looks for them, too.
 BROWSERS = (
     "chromium",
     "chromium-browser",
@@ -287,7 +288,7 @@ def _pytorch() -> list[Finding]:
 def _mxnet() -> list[Finding]:
     if not _installed("mxnet"):
         here = (platform.system(), platform.machine())
-        if here in MXNET_WHEELS:
+        if here in WHEELS:
             why = "the Gluon half needs it"
             return [Finding("MXNet", MISSING, "", why, _pip(MXNET))]
         why = f"there is none for {' '.join(here)}; the PyTorch half works alone"

@@ -597,6 +597,9 @@ def rule(kind: type, multiply_adds: Work) -> None:
     Raises:
         TypeError: `kind` is no class, `multiply_adds` no function.
 
+    >>> from math import prod
+    >>> import torch
+    >>> from torch import nn
     >>> from d2lutils.ledger import ledger, rule
     >>> class Scale(nn.Module):
     ...     def __init__(self, channels):

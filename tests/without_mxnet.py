@@ -14,6 +14,7 @@ unless the PyTorch half or its import raised it.
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import importlib.util
 import sys
@@ -185,6 +186,12 @@ class WithoutMXNet:
         finally:
             _stand_back()
 
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Leave out the examples in the Gluon half: it cannot be imported."""
+        root = Path(d2lutils.__path__[0])
+        left_out = (root / "gluon", root / "compat.py")
+        return True if collection_path in left_out else None
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(
         self, item: pytest.Item
@@ -202,7 +209,9 @@ class WithoutMXNet:
         """Skip a test that fails for want of MXNet."""
         try:
             return (yield)
-        except ImportError as error:
-            if _is_reason(error):
+        except (ImportError, doctest.UnexpectedException) as failure:
+            example = isinstance(failure, doctest.UnexpectedException)
+            error = failure.exc_info[1] if example else failure
+            if isinstance(error, ImportError) and _is_reason(error):
                 pytest.skip(REASON)
             raise

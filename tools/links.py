@@ -16,10 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tools import build  # noqa: E402
+from tools import ROOT, build
 
 DEAD = ("broken", "timeout")
 ALIVE = ("working", "redirected")

@@ -19,11 +19,11 @@ one triple-quoted string), ``# %%`` starts a code cell, and cell metadata follow
     # %% tags=["solution", "hide-cell"]
     exercises.check("blocks_trace", trace)
 
-Then ``python tools/notebook.py to-notebook blocks.py chapters/blocks.ipynb`` and
-``python tools/execute.py chapters/blocks.ipynb``, which runs it and stores the outputs.
+Then ``python -m tools.notebook to-notebook blocks.py chapters/blocks.ipynb`` and
+``python -m tools.execute chapters/blocks.ipynb``, which runs it and stores the outputs.
 
 To change a chapter, either edit the same file and repeat, or take the notebook apart
-with ``python tools/notebook.py to-text chapters/blocks.ipynb blocks.py`` (or
+with ``python -m tools.notebook to-text chapters/blocks.ipynb blocks.py`` (or
 ``.md`` for jupytext's Markdown). That text carries each cell's id; leave the ids
 where they are, and drop the id of a cell that you copied. On the way back a cell keeps
 its id if the text names it or if its content is unchanged, and a code cell keeps its
@@ -70,10 +70,9 @@ def to_text(nb: NotebookNode, fmt: str) -> str:
     Raises ``ValueError`` if reading the text back would not give the same cells.
     """
     copy = nbformat.from_dict(nb)
+    clear(copy)
     for cell in copy.cells:
         _set_collapsed(cell, False)
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
         cell.metadata = NotebookNode(id=cell.id, **cell.metadata)
     copy.metadata = NotebookNode(
         jupytext={"cell_metadata_filter": "all", "notebook_metadata_filter": "-all"},
@@ -154,6 +153,13 @@ def normalize(nb: NotebookNode) -> NotebookNode:
                     size = output.metadata.get("image/png")
                     output.metadata = NotebookNode({"image/png": size} if size else {})
     return nb
+
+
+def clear(nb: NotebookNode) -> None:
+    """Drop the outputs of all code cells, in place."""
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
 
 
 def read(path: Path) -> NotebookNode:

@@ -1,4 +1,4 @@
-"""The whole book as one PDF: ``python tools/pdf.py [file]`` (``make pdf``).
+"""The whole book as one PDF: ``python -m tools.pdf [file]`` (``make pdf``).
 
 Prints every page of the rendered book with Chromium in the order of the contents, puts
 a page of contents in front, numbers the pages, makes links between pages of the book
@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag
 
 from bs4 import BeautifulSoup
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import (
     ArrayObject,
@@ -28,10 +28,9 @@ from pypdf.generic import (
     NumberObject,
 )
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools import ROOT
 from tools import browser as browser_tool
 
-ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
 PAPER: dict[str, Any] = {
     "format": "A4",
@@ -198,12 +197,8 @@ def main() -> None:
     """Write the PDF and say where it is."""
     file = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "_build" / "book.pdf"
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=browser_tool.chromium(), args=browser_tool.FLAGS
-            )
-            count = make(SITE, file, browser)
-            browser.close()
+        with browser_tool.launched() as chromium:
+            count = make(SITE, file, chromium)
     except RuntimeError as error:
         sys.exit(str(error))
     print(f"{file}: {count} pages, {file.stat().st_size / 1e6:.1f} MB")

@@ -6,8 +6,12 @@ that computes on the CPU and refuses what a GPU would refuse:
 
 - MXNet's is ``cpu(1)``: another context to everything in MXNet.
 - PyTorch's is written ``cuda:0``. A mode for all of PyTorch's functions takes the name
-  out of every call, remembers which tensors are "there", and raises PyTorch's own
-  errors when tensors of two devices meet, or when one that is there is to be NumPy's.
+  out of every call and remembers which tensors are "there". It raises PyTorch's own
+  errors when tensors of two devices meet, or when a tensor that is there is turned into
+  a NumPy array.
+
+It is an extension of IPython, loaded into the kernels of ``pytest --nbval`` by
+``D2L_EXTENSION=tools.pretend_gpu``.
 
 The numbers stay those of the CPU, so stored outputs are compared as on any machine. It
 proves nothing about a GPU's kernels, memory or speed. PyTorch tells a mode nothing of
@@ -17,21 +21,14 @@ code runs without the mode: a tensor whose device is unknown may meet any.
 
 from __future__ import annotations
 
-import argparse
 import functools
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import torch  # noqa: E402
-from torch.nn.parameter import is_lazy  # noqa: E402
-from torch.overrides import TorchFunctionMode  # noqa: E402
-from torch.utils.weak import WeakIdKeyDictionary  # noqa: E402
+import torch
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 THERE = torch.device("cuda", 0)
 #: May take tensors of two devices: they copy from one to the other.
@@ -205,41 +202,6 @@ def install() -> PretendGPU:
     return mode
 
 
-FIRST = "from tools import pretend_gpu\n\npretend_gpu.install();"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the chapters on the pretended GPUs; 1 if one fails or its outputs move."""
-    import nbformat
-
-    from tools import execute, notebook, stable
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--chapters", nargs="+", help="their names; all by default")
-    names = parser.parse_args(arguments).chapters
-    good = True
-    for path in execute.executed_notebooks():
-        if names and path.stem not in names:
-            continue
-        stored = notebook.read(path)
-        nb = nbformat.from_dict(stored)
-        nb.cells.insert(0, nbformat.v4.new_code_cell(FIRST))
-        start = time.perf_counter()
-        try:
-            fresh = execute.execute(nb, path.parent)
-        except execute.Refused as problem:
-            print(f"{path.stem}: {problem}", flush=True)
-            good = False
-            continue
-        fresh.cells = fresh.cells[1:]
-        found = stable.moved(stored, fresh)
-        seconds = time.perf_counter() - start
-        print(f"{path.stem}: {len(found)} cells moved, {seconds:.0f} s", flush=True)
-        for cell in found:
-            print(cell, flush=True)
-        good = good and not found
-    return 0 if good else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def load_ipython_extension(shell: Any) -> None:
+    """Begin to pretend; IPython calls this before the first cell."""
+    install()

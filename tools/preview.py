@@ -1,4 +1,4 @@
-"""The picture of the book: ``python tools/preview.py`` (``make preview``).
+"""The picture of the book: ``python -m tools.preview`` (``make preview``).
 
 Takes ``book/assets/preview.png`` from the rendered front page, in the shape that link
 previews have. The README shows it, too.
@@ -7,14 +7,9 @@ previews have. The README shows it, too.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from tools import ROOT, browser
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tools import browser as browser_tool
-
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "_build" / "html" / "book" / "index.html"
 FILE = ROOT / "book" / "assets" / "preview.png"
 #: What link previews show is 1200 by 630; the page needs 1440 for its two columns.
@@ -25,11 +20,8 @@ def main() -> None:
     """Take the picture and say where it is."""
     if not PAGE.exists():
         sys.exit("there is no rendered book yet: make book")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=browser_tool.chromium(), args=browser_tool.FLAGS
-        )
-        page = browser.new_page(
+    with browser.launched() as chromium:
+        page = chromium.new_page(
             viewport={"width": SIZE[0], "height": SIZE[1]},
             device_scale_factor=SCALE,
             color_scheme="light",
@@ -38,7 +30,6 @@ def main() -> None:
         page.goto(PAGE.as_uri())
         page.evaluate("document.fonts.ready")
         page.screenshot(path=FILE)
-        browser.close()
     print(f"{FILE.relative_to(ROOT)}: {FILE.stat().st_size / 1e3:.0f} kB")
 
 

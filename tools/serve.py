@@ -1,4 +1,4 @@
-"""Serve the rendered book on localhost: ``python tools/serve.py [port]``.
+"""Serve the rendered book on localhost: ``python -m tools.serve [port]``.
 
 Without a port a free one is chosen. ``Ctrl+C`` ends it.
 """

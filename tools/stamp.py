@@ -7,7 +7,7 @@ instead, by path or address.
 
 Outputs, ids and all other cells stay as they are, and the same call twice, or an
 address set and unset again, gives the same bytes. What Colab reads in a notebook's
-metadata comes from ``tools/notebook.py``, which this runs, too.
+metadata comes from ``python -m tools.notebook``, which this runs, too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from pathlib import Path
 import yaml
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tools import notebook as notebooks  # noqa: E402
+from tools import ROOT
+from tools import notebook as notebooks
 
 GUARD = 'if "google.colab" in sys.modules:'
 BRANCH = "main"

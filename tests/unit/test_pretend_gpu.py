@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from nbformat.v4 import new_code_cell, new_notebook
 from torch import nn
 
+from tools import execute, notebook
 from tools.pretend_gpu import THERE, PretendGPU
 
 TWO = "Expected all tensors to be on the same device"
@@ -86,3 +89,17 @@ def test_training_is_that_of_the_cpu() -> None:
         return losses
 
     assert trained("cuda") == trained("cpu")
+
+
+@pytest.mark.rare
+@pytest.mark.needs_mxnet
+def test_kernels_load_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "from d2lutils.gluon.devices import try_gpu as context\n"
+        "from d2lutils.pytorch.devices import try_gpu\n"
+        "print(try_gpu(), context())"
+    )
+    monkeypatch.setenv(execute.D2L_EXTENSION, "tools.pretend_gpu")
+    nb = notebook.normalize(new_notebook(cells=[new_code_cell(code)]))
+    (cell,) = execute.execute(nb, tmp_path).cells
+    assert cell.outputs[0].text == "cuda:0 cpu(1)\n"

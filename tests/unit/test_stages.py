@@ -1,18 +1,16 @@
-"""The tool behind ``make test``: two workers run and count what one would."""
+"""`make test`: stages, workers and counts; the book and the browser come first."""
 
 from __future__ import annotations
 
 import os
-import sys
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tools import build  # noqa: E402
-from tools import test as stages  # noqa: E402
+from tools import browser, build
+from tools import test as stages
 
 # Three files, so that two workers have to share: 4 pass, 1 fails, 1 errs, 2 skip.
 FILES = {
@@ -39,6 +37,7 @@ def test_stored(): assert os.environ["D2L_STORED_OUTPUTS"] == "1"
 def test_skipped(): pytest.skip("not here")
 """,
 }
+GOOD = stages.Outcome("some", 1, 0, 0, 0.0, 0)
 
 
 @pytest.mark.parametrize("available", [1, 2])
@@ -53,15 +52,8 @@ def test_any_number_of_workers_counts_the_same(
     outcome = stages.run("some", [str(tmp_path), "-p", "no:cacheprovider"])
     assert (outcome.passed, outcome.failed, outcome.skipped) == (4, 2, 2)
     assert outcome.code == 1
-
-
-def test_workers_are_two_at_most() -> None:
-    assert stages.side_by_side(1) == stages.side_by_side(1, divide=True) == []
-    for available in (2, 3, 64):
-        assert stages.side_by_side(available) == ["-n", "2", "--dist", "loadfile"]
-        divided = stages.side_by_side(available, divide=True)
-        assert divided == ["-n", "2", "--dist", "loadgroup"]
-    assert 1 <= stages.cores() <= (os.cpu_count() or 1)
+    assert stages.told([GOOD, outcome]) == 1
+    assert stages.told([GOOD]) == 0
 
 
 def test_a_report_that_was_never_written_counts_nothing(tmp_path: Path) -> None:
@@ -83,3 +75,76 @@ def test_the_book_is_rendered_once_or_not_at_all(
     assert "a page that warns" in capsys.readouterr().out
     monkeypatch.setenv("D2L_SITE", "rendered/already")
     assert stages.rendered(tmp_path) == {}
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What `main` does, in order; nothing is run or rendered in earnest."""
+    done: list[Any] = []
+
+    def chromium() -> str:
+        done.append("browser")
+        return "/path/to/chromium"
+
+    def run(name: str, arguments: list[str], site: Any = None) -> stages.Outcome:
+        done.append((name, os.environ.get("CHROMIUM"), site and site()))
+        return GOOD
+
+    monkeypatch.setenv("CHROMIUM", "")
+    monkeypatch.setattr(browser, "chromium", chromium)
+    monkeypatch.setattr(stages, "rendered", lambda folder: {"D2L_SITE": "there"})
+    monkeypatch.setattr(stages, "lint", lambda: done.append("lint") or GOOD)
+    monkeypatch.setattr(stages, "run", run)
+    return done
+
+
+def test_all_stages_but_the_rare_one_run_after_the_browser_is_there(
+    ran: list[Any],
+) -> None:
+    assert stages.main([]) == 0
+    found, site = "/path/to/chromium", {"D2L_SITE": "there"}
+    assert ran == [
+        *("browser", "lint", ("package", found, None), ("chapters", found, None)),
+        ("pages", found, site),
+    ]
+
+
+def test_a_stage_can_be_chosen(
+    ran: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stages.main(["package"]) == 0
+    assert ran == [("package", "", None)]
+    assert stages.main(["rare"]) == 0
+    assert ran[1:] == ["browser", ("rare", "/path/to/chromium", {"D2L_SITE": "there"})]
+    assert stages.main(["chapter"]) == 2
+    assert "no stage is called chapter; there are: lint" in capsys.readouterr().out
+
+
+def test_without_a_browser_no_test_runs_and_one_line_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(browser, "found", lambda: None)
+    monkeypatch.setattr(browser, "install", lambda: None)
+    monkeypatch.delattr(stages, "run")
+    monkeypatch.delattr(stages, "lint")
+    assert stages.main([]) == 1
+    assert capsys.readouterr().out == f"test: {browser.CURE}\n"
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_root_asks_the_package_manager_first(
+    root: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> None:
+        commands.append(command)
+
+    monkeypatch.setattr(browser, "ROOT_USER", root)
+    monkeypatch.setattr(browser.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(browser, "found", lambda: None)
+    monkeypatch.setattr(subprocess, "run", run)
+    browser.install()
+    assert commands[-1][-3:] == ["playwright", "install", "chromium"]
+    packages = [command[-1] for command in commands[:-1] if "install" in command]
+    assert packages == (["chromium"] if root else [])

@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+from tools import execute, notebook
 
-from tools import execute, notebook  # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
 
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
 
@@ -225,42 +224,50 @@ def test_any_notebook_survives_or_is_refused(drawn: list[tuple[bool, str]]) -> N
 # -- what is stale ---------------------------------------------------------------------
 
 
+INNER = '''"""{}"""
+def f():  # {}
+    """{}"""
+
+    return 1
+'''
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A small repository: a package with imports of each kind, and a chapter."""
     files = {
-        "d2lutils/__init__.py": "",
-        "d2lutils/direct.py": "from . import sibling\n",
-        "d2lutils/sibling.py": "",
-        "d2lutils/unused.py": "",
-        "d2lutils/lazy.py": "",
-        "d2lutils/named.py": "",
-        "d2lutils/half/__init__.py": "",
-        "d2lutils/half/blocks.py": "from ..direct import a\nfrom .inner import b\n",
-        "d2lutils/half/inner.py": "",
-        "d2lutils/other.py": "",
-        "d2lutils/exercises/__init__.py": (
+        "__init__.py": "",
+        "direct.py": "from . import sibling\n",
+        "sibling.py": "",
+        "unused.py": "",
+        "lazy.py": "",
+        "named.py": "",
+        "half/__init__.py": "",
+        "half/blocks.py": "from ..direct import a\nfrom .inner import b\n",
+        "half/inner.py": INNER.format("Words.", "why", "What."),
+        "exercises/__init__.py": (
             "def f():\n    import d2lutils.lazy\n    g('d2lutils.named')\n"
+            "    import_module(f'd2lutils.exercises.{chapter}')\n"
         ),
-        "d2lutils/exercises/mine.py": "",
-        "d2lutils/exercises/theirs.py": "from d2lutils import other\n",
+        "exercises/mine.py": "x = 1\n",
+        "exercises/theirs.py": "from d2lutils import unused\n",
+        "results/one.json": "{}",
     }
     for name, text in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path = tmp_path / "d2lutils" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (tmp_path / "chapters").mkdir()
-    nb = new_notebook(
-        cells=[
-            new_markdown_cell("text"),
-            new_code_cell("%matplotlib inline\nfrom d2lutils import exercises"),
-            new_code_cell("def f():\n    from d2lutils.half.blocks import b"),
-        ]
-    )
-    nb = notebook.normalize(nb)
-    nb.cells[1].execution_count, nb.cells[2].execution_count = 1, 2
+    cells = [
+        new_markdown_cell("text"),
+        new_code_cell("%matplotlib inline\nfrom d2lutils import exercises"),
+        new_code_cell("def f():\n    from d2lutils.half.blocks import b"),
+        new_code_cell("timing.stored(\n    'one',\n)  # drawn below"),
+    ]
+    nb = run_cells(notebook.normalize(new_notebook(cells=cells)))
     nb.metadata["d2l"] = {"code_hash": execute.code_hash(nb, "mine", tmp_path)}
-    notebook.write(nb, tmp_path / "chapters" / "mine.ipynb")
+    (tmp_path / "chapters").mkdir()
+    notebook.write(nb, mine(tmp_path))
+    assert not execute.is_stale(mine(tmp_path), tmp_path)
     return tmp_path
 
 
@@ -268,159 +275,62 @@ def mine(project: Path) -> Path:
     return project / "chapters" / "mine.ipynb"
 
 
-def test_package_code_is_followed_through_imports(project: Path) -> None:
-    nb = notebook.read(mine(project))
-    code = "from d2lutils import exercises\nfrom d2lutils.half.blocks import b"
-    found = execute.package_files(code, "mine", project)
-    names = {path.relative_to(project / "d2lutils").as_posix() for path in found}
-    assert names == {
-        "__init__.py",
-        "direct.py",
-        "sibling.py",
-        "lazy.py",
-        "named.py",
-        "half/__init__.py",
-        "half/blocks.py",
-        "half/inner.py",
-        "exercises/__init__.py",
-        "exercises/mine.py",
-    }
-    assert execute.stored_hash(nb) == execute.code_hash(nb, "mine", project)
-    assert not execute.is_stale(mine(project), project)
-
-
 @pytest.mark.parametrize(
     "name",
-    ["half/inner", "sibling", "lazy", "named", "__init__", "exercises/mine"],
+    [
+        *("half/inner", "half/blocks", "half/__init__", "direct", "sibling", "lazy"),
+        *("named", "__init__", "exercises/__init__", "exercises/mine"),
+    ],
 )
 def test_changed_package_code_makes_a_chapter_stale(project: Path, name: str) -> None:
     path = project / "d2lutils" / f"{name}.py"
-    path.write_text("y = 1\n" + path.read_text())
+    path.write_text(path.read_text() + "y = 1\n")
     assert execute.is_stale(mine(project), project)
 
 
-@pytest.mark.parametrize("name", ["unused", "other", "exercises/theirs"])
+@pytest.mark.parametrize("name", ["unused", "exercises/theirs"])
 def test_other_package_code_does_not(project: Path, name: str) -> None:
     (project / "d2lutils" / f"{name}.py").write_text("y = 1\n")
     assert not execute.is_stale(mine(project), project)
 
 
-def test_changed_code_makes_a_chapter_stale_and_changed_text_does_not(
-    project: Path,
-) -> None:
+def test_comments_and_docstrings_do_not_count(project: Path) -> None:
+    path = project / "d2lutils" / "half" / "inner.py"
+    path.write_text(INNER.format("Other\nwords.", "because", "Which."))
     nb = notebook.read(mine(project))
     nb.cells[0].source = "other text"
+    nb.cells[3].source = nb.cells[3].source.replace("drawn below", "below, drawn")
     notebook.write(nb, mine(project))
-    assert execute.main(["--check", "--root", str(project)]) == 0
-    nb.cells[1].source += "\nx = 1"
-    notebook.write(nb, mine(project))
-    assert execute.main(["--check", "--root", str(project)]) == 1
-    assert execute.executed_notebooks(project) == [mine(project)]
-
-
-COLAB = """import sys
-
-if "google.colab" in sys.modules:
-    !pip install -q d2lutils.whl || echo "Take the wheel" \\
-        "first."
-    from d2lutils import other
-
-import io"""
+    assert not execute.is_stale(mine(project), project)
+    path.write_text(path.read_text().replace("return 1", "return '# 1'"))
+    assert execute.is_stale(mine(project), project)
+    path.write_text("def f(): 'no docstring of a line of its own'")
+    assert "def f()" in execute.code_only(path.read_text())
 
 
 @pytest.mark.parametrize(
-    ("change", "stale"),
+    "change",
     [
-        (("d2lutils.whl", "git+https://host/owner/name@main"), False),
-        (('echo "Take the wheel" \\\n        "first."', "true"), False),
-        (("from d2lutils import other", "!python -m d2lutils colab"), False),
-        (("import io", "import os"), True),
-        (("import sys\n", "import sys, io\n"), True),
-        (('"google.colab"', '"google"'), True),
-        (("import other\n", "import other\nelse:\n    x = 1\n"), True),
+        lambda nb: nb.cells[1].update(source=nb.cells[1].source + "\nx = 1"),
+        lambda nb: nb.cells[2].update(source=nb.cells[2].source + '\n"shown"'),
+        lambda nb: nb.cells[2].update(execution_count=None),  # it never ran
     ],
 )
-def test_what_runs_on_colab_alone_is_no_part_of_the_code(
-    project: Path, change: tuple[str, str], stale: bool
-) -> None:
-    path = draws(project, "first", COLAB)
-    (project / "d2lutils" / "other.py").write_text("y = 1\n")
-    assert not execute.is_stale(path, project)
-    nb = notebook.read(path)
-    assert change[0] in nb.cells[0].source
-    nb.cells[0].source = nb.cells[0].source.replace(*change)
-    notebook.write(nb, path)
-    assert execute.is_stale(path, project) == stale
-
-
-def test_a_cell_that_never_ran_makes_a_chapter_stale(project: Path) -> None:
+def test_a_changed_cell_makes_a_chapter_stale(project: Path, change: Any) -> None:
     nb = notebook.read(mine(project))
-    nb.cells[2].execution_count = None
+    change(nb)
     notebook.write(nb, mine(project))
     assert execute.is_stale(mine(project), project)
 
 
-def draws(project: Path, name: str, code: str) -> Path:
-    """A chapter whose last cell is `code`, up to date as the project stands."""
-    nb = notebook.normalize(new_notebook(cells=[new_code_cell(code)]))
-    nb.cells[0].execution_count = 1
-    nb.metadata["d2l"] = {"code_hash": execute.code_hash(nb, name, project)}
-    path = project / "chapters" / f"{name}.ipynb"
-    notebook.write(nb, path)
-    return path
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        "stored('one')",
-        'timing.stored("one")',
-        'stored( "one" )',
-        'stored(\n  "one",\n)',
-    ],
-)
-def test_changed_benchmark_results_make_a_chapter_stale(
-    project: Path, call: str
-) -> None:
-    """A figure of stored timings is drawn anew, and nothing else."""
+def test_changed_timings_make_a_chapter_stale(project: Path) -> None:
     results = project / "d2lutils" / "results"
-    results.mkdir()
-    for name in ("one", "two"):
-        (results / f"{name}.json").write_text("{}")
-    chapters = {
-        "first": draws(project, "first", f"x = {call}"),
-        "second": draws(project, "second", "x = stored('two')"),
-        "neither": draws(project, "neither", "x = restored('one')"),
-        "mine": mine(project),
-    }
-
-    def stale() -> set[str]:
-        return {n for n, path in chapters.items() if execute.is_stale(path, project)}
-
-    assert stale() == set()
-    (results / "one.json").write_text('{"ms": 1}')
-    assert stale() == {"first"}
     (results / "two.json").write_text('{"ms": 1}')
-    assert stale() == {"first", "second"}
-    (results / "one.json").write_text("{}")
-    assert stale() == {"second"}
-    (results / "one.json").unlink()  # gone is changed, too
-    assert stale() == {"first", "second"}
-
-
-def test_results_that_are_not_there_yet(project: Path) -> None:
-    path = draws(project, "early", "x = stored('later')")
-    assert not execute.is_stale(path, project)
-    (project / "d2lutils" / "results").mkdir()
-    (project / "d2lutils" / "results" / "later.json").write_text("{}")
-    assert execute.is_stale(path, project)
-
-
-def test_results_of_a_gpu_have_a_longer_name(project: Path) -> None:
-    (project / "d2lutils" / "results").mkdir()
-    path = draws(project, "fast", "x = stored('one.gpu')")
-    (project / "d2lutils" / "results" / "one.gpu.json").write_text("{}")
-    assert execute.is_stale(path, project)
+    assert not execute.is_stale(mine(project), project)
+    (results / "one.json").write_text('{"ms": 1}')
+    assert execute.is_stale(mine(project), project)
+    (results / "one.json").unlink()
+    assert execute.is_stale(mine(project), project)
 
 
 # -- running ---------------------------------------------------------------------------
@@ -476,9 +386,7 @@ def test_a_notebook_is_run_and_stored_the_same_way_twice(
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import sys\nprint('careful', file=sys.stderr)", "wrote to stderr"),
-        ("import warnings\nwarnings.warn('careful')", "wrote to stderr"),
         ("import sys\nprint(sys.prefix)", "printed a path of this machine"),
-        ("import os\nos.getcwd()", "printed a path of this machine"),
         ("import random\nrandom.random();", "draws without a seed"),
     ],
 )
@@ -496,7 +404,7 @@ def test_a_bad_run_is_told_and_not_stored(
     assert path.read_bytes() == before
 
 
-def test_a_slow_notebook_is_warned_about(
+def test_a_slow_notebook_is_warned_about_and_a_hanging_one_stopped(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -505,13 +413,6 @@ def test_a_slow_notebook_is_warned_about(
     path = write_cells(tmp_path / "chapters", "x = 1")
     assert execute.main(["--root", str(tmp_path), str(path)]) == 0
     assert "WARNING: over the budget of 0 s" in capsys.readouterr().out
-
-
-def test_a_cell_that_hangs_is_stopped(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     monkeypatch.setattr(execute, "CELL_TIMEOUT_SECONDS", 1)
     write_cells(tmp_path / "chapters", "import time\ntime.sleep(30)")
     assert execute.main(["--root", str(tmp_path)]) == 1
@@ -578,14 +479,3 @@ def test_a_draw_without_a_seed_is_seen(tmp_path: Path) -> None:
         assert "draws without a seed" in said, code
         assert word in said, (code, said)
     assert noise[len(words) :] == [""] * len(SEEDED)
-
-
-def test_pieces_of_one_stream_are_joined() -> None:
-    def piece(text: str, name: str = "stdout") -> Any:
-        return new_output("stream", name=name, text=text)
-
-    shown = new_output("display_data", data={"text/plain": "x"})
-    merged = execute.merge_streams(
-        [piece("a"), piece("b"), piece("c", "stderr"), shown, piece("d"), piece("e")]
-    )
-    assert [output.get("text") for output in merged] == ["ab", "c", None, "de"]

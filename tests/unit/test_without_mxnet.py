@@ -14,10 +14,6 @@ import pytest
 import without_mxnet
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tools import test as stages  # noqa: E402
-from tools import without_mxnet as tool  # noqa: E402
 
 # Whatever runs in this file's child processes finds no MXNet.
 HIDDEN = """
@@ -141,6 +137,7 @@ def run(folder: Path, tests: str, hidden: bool) -> tuple[int, list[tuple[str, st
     return ran.returncode, found
 
 
+@pytest.mark.rare
 def test_without_mxnet_what_needs_it_is_skipped_for_one_reason(tmp_path: Path) -> None:
     code, found = run(tmp_path, TESTS + FAULTS, hidden=True)
     assert Counter(found) == {
@@ -151,6 +148,7 @@ def test_without_mxnet_what_needs_it_is_skipped_for_one_reason(tmp_path: Path) -
     assert code == 1
 
 
+@pytest.mark.rare
 @pytest.mark.needs_mxnet
 def test_with_mxnet_nothing_is_skipped(tmp_path: Path) -> None:
     code, found = run(tmp_path, TESTS, hidden=False)
@@ -178,49 +176,3 @@ def test_what_counts_as_missing(
     (tmp_path / "mxnet").mkdir(exist_ok=True)
     (tmp_path / "mxnet" / "__init__.py").write_text("raise OSError('does not load')")
     assert not without_mxnet.is_missing()  # and so the tests that need it are red
-
-
-# -- the tool --------------------------------------------------------------------------
-
-
-def outcome(name: str, passed: int) -> stages.Outcome:
-    return stages.Outcome(name, passed, 0, 5000, 1.0, 0)
-
-
-@pytest.mark.parametrize(("less", "code"), [(0, 0), (1, 1)])
-@pytest.mark.parametrize("stage", ["package", "chapters"])
-def test_a_run_that_skips_too_much_is_red(
-    less: int, code: int, stage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tool, "doctor", lambda: "")
-    monkeypatch.setattr(tool, "render", lambda: "")
-    monkeypatch.setattr(tool, "has_mxnet", lambda: False)
-
-    def run(name: str, arguments: list[str]) -> stages.Outcome:
-        key = name.partition(":")[0]
-        return outcome(name, tool.AT_LEAST[key] - less * (key == stage))
-
-    monkeypatch.setattr(stages, "run", run)
-    assert tool.check() == code
-
-
-@pytest.mark.parametrize("step", ["doctor", "render"])
-def test_a_step_that_goes_wrong_is_red(
-    step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("doctor", "render"):
-        monkeypatch.setattr(tool, name, lambda: "")
-    monkeypatch.setattr(tool, step, lambda: "something went wrong")
-    monkeypatch.setattr(tool, "has_mxnet", lambda: False)
-    monkeypatch.setattr(stages, "run", lambda name, _: outcome(name, 10**6))
-    assert tool.check() == 1
-    assert "something went wrong" in capsys.readouterr().out
-
-
-def test_with_mxnet_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool, "has_mxnet", lambda: True)
-    assert tool.check() == 1
-
-
-def test_the_bounds_are_no_formality() -> None:
-    assert min(tool.AT_LEAST.values()) > 1000

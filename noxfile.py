@@ -1,0 +1,224 @@
+"""The package and the book in other environments than `.venv`; `nox -l` lists them.
+
+- ``bridge``: MXNet beside each NumPy promised for a Python, from 3.12 on with and
+  without setuptools (which brings ``distutils`` back): ``tests/compat``.
+- ``torch``: the PyTorch of the lock beside the newest NumPy, and the oldest supported
+  one beside NumPy 1.26, where there are builds of them. The PyTorch half's tests run
+  without MXNet, then a small parity with MXNet in the same process. On the oldest and
+  the newest Python of the book every chapter runs as well.
+- ``without-mxnet``: the book and its tests with this Python, as on Apple silicon and
+  Windows.
+- ``newest``: all tests with the newest of everything that the requirements allow.
+- ``colab``: every chapter in runtimes like Colab's.
+
+``make test-matrix LEGS="3.12 torch2.8"`` runs the legs of bridge and torch that have
+one of these tags: a Python, a NumPy or PyTorch, ``bridge``, ``torch``, ``setuptools``,
+or a leg's whole name.
+Environments are kept in ``.matrix/``; those with a CUDA build of PyTorch, about 5 GB
+each, only with ``KEEP=1``. A run that skips too much is red.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import nox
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent
+nox.options.envdir = ".matrix"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = []
+# A leg that was asked for by name must run; of all legs those that can.
+nox.options.error_on_missing_interpreters = bool(os.environ.get("LEGS"))
+# pyenv's own `python3.12` starts only the version that it is set to.
+for folder in sorted(Path.home().glob(".pyenv/versions/3.*/bin"), reverse=True):
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+# The newest NumPy with a wheel for a Python is whatever pip takes without a pin.
+NUMPY = {
+    "3.10": ("1.26", "2.0", "newest"),
+    "3.11": ("1.26", "2.0", "newest"),
+    "3.12": ("1.26", "2.0", "newest"),
+    "3.13": ("2.1", "newest"),
+    "3.14": ("2.3", "newest"),
+    "3.15": ("newest",),
+}
+PYTHONS = tuple(NUMPY)
+#: Python 3.13 has no NumPy 1.26, which the oldest PyTorch is run with.
+OLDEST_TORCH_UP_TO = "3.12"
+MXNET = "mxnet==1.9.1"
+# MXNet's own two, and whose wheels have the libraries that MXNet needs and a slim
+# system lacks: libgomp scikit-learn's, libquadmath SciPy's.
+BRIDGE = ("requests", "graphviz", "pytest", "scikit-learn", "scipy")
+# What the PyTorch half's tests import beside the package's own dependencies.
+TORCH = ("requests", "graphviz", "pytest", "pytest-xdist", "hypothesis", "ipykernel")
+#: And what the chapters' outputs are compared with.
+CHAPTERS = ("nbval", "nbclient", "jupytext")
+#: Run with MXNet: the package's own comparison, of blocks and of whole trainings.
+PARITY = ("tests/parity/test_blocks_and_fit.py", "tests/parity/test_copy_parameters.py")
+HALF = (
+    *("tests", "--ignore=tests/chapters", "--ignore=tests/book"),
+    *("--ignore=tests/compat", "--doctest-modules", "d2lutils"),
+)
+#: How much of what is not skipped for a machine's own reasons must pass.
+ABOUT_HALF, NEARLY_ALL = 0.4, 0.9
+#: Colab's published lists: the current runtime, the previous one that can be chosen.
+COLAB = {"3.13": "2.1.3", "3.12": "2.0.2"}
+COLAB_PACKAGES = (
+    *("torch==2.11.0", "ipython==7.34.0", "ipykernel==6.17.1", "setuptools==75.2.0"),
+    *("matplotlib==3.10.0", "graphviz==0.21"),
+    *("requests", "scikit-learn", "tqdm", "pygments", "pooch"),
+)
+
+
+def locked_torch(python: str) -> str:
+    """The PyTorch of the lock for a Python."""
+    lock = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pins = map(Requirement, re.findall(r"^torch==.*", lock, re.MULTILINE))
+    here = {"python_version": python}
+    (pin,) = (p for p in pins if p.marker is None or p.marker.evaluate(here))
+    return str(pin.specifier).removeprefix("==")
+
+
+def oldest_torch() -> str:
+    """The first release of the oldest PyTorch that the requirements allow."""
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    return re.findall(r"^torch>=(\d+\.\d+)$", text, re.MULTILINE)[0] + ".0"
+
+
+def bridge_legs() -> Iterator[nox.param]:
+    """Python, NumPy and whether setuptools is there."""
+    for python, versions in NUMPY.items():
+        for numpy in versions:
+            for setuptools in (False, True) if python >= "3.12" else (False,):
+                more = ["setuptools"] * setuptools
+                name = "-".join([python, f"numpy{numpy}", *more])
+                tags = ["matrix", "bridge", name, python, f"numpy{numpy}", *more]
+                yield nox.param(python, numpy, setuptools, id=name, tags=tags)
+
+
+def torch_legs() -> Iterator[nox.param]:
+    """Python, NumPy, PyTorch, and whether the chapters run as well."""
+    ends = (("3.11", oldest_torch()), (PYTHONS[-1], locked_torch(PYTHONS[-1])))
+    for python in PYTHONS:
+        versions = [("newest", locked_torch(python))]
+        if python <= OLDEST_TORCH_UP_TO:
+            versions.insert(0, ("1.26", oldest_torch()))
+        for numpy, torch in versions:
+            kind = f"torch{'.'.join(torch.split('.')[:2])}"
+            name = f"{python}-{kind}"
+            tags = ["matrix", "torch", name, python, kind]
+            chapters = (python, torch) in ends
+            yield nox.param(python, numpy, torch, chapters, id=name, tags=tags)
+
+
+def numpy_pin(numpy: str) -> str:
+    """What pip is asked for."""
+    return "numpy" if numpy == "newest" else f"numpy=={numpy}.*"
+
+
+def run_pytest(
+    session: nox.Session, *arguments: str, passes: float, path: str = ""
+) -> None:
+    """Run tests in a session; at least the share ``passes`` must not be skipped.
+
+    ``path`` is one more folder for Python to import from.
+    """
+    report = Path(session.create_tmp()) / "report.xml"
+    shared = ["-n", "2", "--dist", "loadfile"] * ("--noconftest" not in arguments)
+    session.run(
+        *("python", "-m", "pytest", "-q", f"--junitxml={report}", *shared),
+        *("-p", "no:cacheprovider", *arguments),
+        env={
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), path))),
+            "PYTHONUTF8": "1",  # Windows has another encoding by default
+            "D2L_STORED_OUTPUTS": "1",
+        },
+    )
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+    tests = sum(int(suite.get("tests", 0)) for suite in suites)
+    skipped = sum(int(suite.get("skipped", 0)) for suite in suites)
+    if tests - skipped < passes * tests:
+        session.error(f"{skipped} of {tests} tests were skipped: this proves nothing")
+
+
+def about_tools() -> list[str]:
+    """The tests of the repository's own tools, which need the book's packages."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    needs = re.compile(r"^from tools|^import noxfile", re.MULTILINE)
+    return [str(f) for f in files if needs.search(f.read_text(encoding="utf-8"))]
+
+
+@nox.session
+@nox.parametrize("python, numpy, setuptools", [*bridge_legs()])
+def bridge(session: nox.Session, numpy: str, setuptools: bool) -> None:
+    """MXNet beside a NumPy."""
+    if not setuptools:  # a virtual environment may bring it
+        session.run("pip", "uninstall", "--quiet", "--yes", "setuptools", silent=True)
+    session.install(numpy_pin(numpy), *BRIDGE, *["setuptools"] * setuptools)
+    session.install("--no-deps", MXNET)
+    session.run("python", "tests/compat/probe.py", env={"PYTHONPATH": str(ROOT)})
+    run_pytest(session, "--noconftest", "tests/compat", passes=NEARLY_ALL)
+
+
+@nox.session
+@nox.parametrize("python, numpy, torch, chapters", [*torch_legs()])
+def torch(session: nox.Session, numpy: str, torch: str, chapters: bool) -> None:
+    """The PyTorch half alone, and beside MXNet."""
+    more = CHAPTERS if chapters else ()
+    project = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
+    needs = project["dependencies"]
+    session.install(numpy_pin(numpy), f"torch=={torch}", *TORCH, *more, *needs)
+    others = [f"--ignore={path}" for path in about_tools()]
+    run_pytest(session, *HALF, *others, passes=ABOUT_HALF)
+    mxnet = str(Path(session.create_tmp()) / "mxnet")
+    session.install("--no-deps", "--upgrade", "--target", mxnet, MXNET)
+    run_pytest(session, *PARITY, passes=1, path=mxnet)
+    if chapters:
+        run_pytest(session, "--nbval", "chapters", passes=1, path=mxnet)
+    place = Path(session.virtualenv.location)
+    if any(place.glob("**/site-packages/nvidia")) and not os.environ.get("KEEP"):
+        session.log(f"removing {place}; KEEP=1 keeps it")
+        shutil.rmtree(place)
+
+
+@nox.session(name="without-mxnet")
+def without_mxnet(session: nox.Session) -> None:
+    """The PyTorch half, every notebook and the book, where MXNet is not installed."""
+    session.install("-c", "constraints.txt", "-e", ".[book,test]", "torch")
+    lookup = "import importlib.util as u; print(u.find_spec('mxnet'))"
+    if (session.run("python", "-c", lookup, silent=True) or "").strip() != "None":
+        session.error("MXNet is in this environment: this would prove nothing")
+    run_pytest(session, *HALF, passes=ABOUT_HALF)
+    chapters = ("--nbval", "tests/chapters", "chapters", "book")
+    run_pytest(session, *chapters, passes=NEARLY_ALL)
+    session.run("python", "-m", "tools.build")
+    said = session.run("python", "-m", "d2lutils", "doctor", silent=True) or ""
+    session.log(said)
+    if not re.search(r"^ *missing +MXNet\b", said, re.MULTILINE):
+        session.error("the doctor does not say that MXNet is missing")
+
+
+@nox.session(reuse_venv=False)
+def newest(session: nox.Session) -> None:
+    """All tests with the newest versions; the newest Python has the newest NumPy."""
+    session.install("-r", "requirements.txt", "-e", ".[book,test]")
+    if sys.platform == "linux" and sys.version_info >= (3, 13):
+        session.install("--no-deps", MXNET)
+    session.run("python", "-m", "tools.test", *session.posargs)
+
+
+@nox.session(python=[*COLAB], tags=["colab"])
+def colab(session: nox.Session) -> None:
+    """Every chapter in a runtime like Colab's (about 5 GB each)."""
+    session.install("pip", f"numpy=={COLAB[str(session.python)]}", *COLAB_PACKAGES)
+    python = shutil.which("python", path=session.bin)
+    command = [sys.executable, "-m", "tools.colab", "--python", str(python)]
+    session.run(*command, *session.posargs, external=True)
