@@ -917,7 +917,7 @@ def _last_pixels_worse_padding(n: int, kernel_size: int, stride: int) -> list[in
     ],
 )
 def _last_pixels_never_read(answer: Any, kind: str, n: int) -> str | None:
-    from d2lutils.nets import chain_of
+    from d2lutils.ledger import chain_of
     from d2lutils.shapes import chain_unread
 
     torch = _framework("pytorch")
@@ -1097,7 +1097,7 @@ def _nin_cost_live_set(
     sizes: dict[str, int],
     held: list[str],
 ) -> int:
-    from d2lutils.lifetimes import Operation, largest_live_set
+    from d2lutils._lifetimes import Operation, largest_live_set
 
     steps = [
         Operation(str(i), tuple(reads), tuple(writes))

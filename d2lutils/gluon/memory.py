@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from d2lutils import checks
+from d2lutils._adapters import adapter_of
+from d2lutils._adapters.gluon import GluonNet
+from d2lutils._lifetimes import Lifetimes, Operation
 from d2lutils.compat import mx
-from d2lutils.lifetimes import Lifetimes, Operation
-from d2lutils.nets import GluonNet, net_of
 
 __all__ = [
     "kept_bytes",
@@ -83,7 +84,7 @@ def live_bytes(net: Any, input_shape: Sequence[int]) -> tuple[int, str]:
 
     From the list of operations of one pass: the largest set of tensors
     that are needed at once, the input and the output included, and the
-    operation that needs them. See `lifetimes.largest_live_set`.
+    operation that needs them. See `_lifetimes.largest_live_set`.
 
     Args, Raises: as `kept_bytes`; a net that cannot be traced.
     """
@@ -192,12 +193,7 @@ def _prepared(
     owner: str, net: Any, input_shape: Sequence[int]
 ) -> tuple[GluonNet, Any]:
     """The net's adapter and zeros of its dtype, on its device."""
-    adapter = net_of(owner, "net", net)
-    if not isinstance(adapter, GluonNet):
-        raise TypeError(
-            f"{owner}: net must be a Gluon Block, got "
-            f"{type(net).__name__}"
-        )
+    adapter = adapter_of(owner, "net", net, "gluon")
     shape = checks.shape_of(owner, "input_shape", input_shape)
     return adapter, adapter.zeros(shape)
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from d2lutils import checks
+from d2lutils._adapters.layers import Facts, declare
 from d2lutils.pytorch.inputs import check_input
 
 __all__ = ["SqueezeExcite"]
@@ -47,3 +48,8 @@ class SqueezeExcite(nn.Module):
         """(N, channels, H, W) → (N, channels, H, W)."""
         check_input("SqueezeExcite", x, 2, self.channels, self.gate)
         return x * self.gate(x)[:, :, None, None]
+
+
+# The layers of the gate count for themselves, and scaling is not
+# counted: but what it makes training keep is not known.
+declare(SqueezeExcite, Facts(work=lambda layer, inputs, output: 0))

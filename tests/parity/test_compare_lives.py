@@ -106,7 +106,7 @@ def test_a_child_that_dies_or_hangs() -> None:
         (os.abort, "Gluon's process died of SIGABRT in oneDNN"),
         (hang, "Gluon's process did not end in oneDNN"),
     ):
-        first, second = parity._in_child(results(end), 0.5)
+        first, second = parity._survived(results(end), 0.5)
         assert np.array_equal(first[1]["output 0"], np.ones(2))
         assert second == ("output, training", words)
 

@@ -18,8 +18,6 @@ from d2lutils import (
     data,
     history,
     ledger,
-    lifetimes,
-    nets,
     parity,
     shapes,
     survival,
@@ -181,7 +179,7 @@ def test_hints_and_docstrings(one: Any, two: Any) -> None:
         assert undocumented(function, path) == []
 
 
-CORE = (checks, data, history, ledger, lifetimes, nets, parity, shapes, survival)
+CORE = (checks, data, history, ledger, parity, shapes, survival)
 CORE += (timing,)
 
 

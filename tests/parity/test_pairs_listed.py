@@ -21,7 +21,7 @@ from pairs import MODULES, halves
 from test_mirror import EXCEPTIONS
 
 from d2lutils import pairs, parity
-from d2lutils.nets import TorchNet
+from d2lutils._adapters.pytorch import TorchNet
 from d2lutils.pairs import Pair, judges, listed
 
 ROOT = Path(__file__).parents[2]

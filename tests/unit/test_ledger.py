@@ -21,7 +21,7 @@ from d2lutils.gluon import weightnet as gluon_weightnet
 from d2lutils.gluon.memory import kept_bytes
 from d2lutils.gluon.nin import nin_small as gluon_nin_small
 from d2lutils.gluon.residual import ResidualChunks as GluonChunks
-from d2lutils.ledger import DTYPES, OPTIMIZERS, Entry, Ledger, ledger, rule
+from d2lutils.ledger import DTYPES, Entry, Ledger, ledger, rule
 from d2lutils.pytorch import condconv as torch_condconv
 from d2lutils.pytorch import resnet as torch_resnet
 from d2lutils.pytorch import weightnet as torch_weightnet
@@ -88,21 +88,17 @@ def totals(result: Ledger) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("shortcut", ["auto", "zeros"])
-@pytest.mark.parametrize(("rank", "size"), [(1, (64,)), (2, (9, 7))])
+@pytest.mark.parametrize(
+    ("rank", "size", "shortcut"), [(1, (64,), "zeros"), (2, (9, 7), "auto")]
+)
 def test_halves_agree(rank: int, size: tuple[int, ...], shortcut: str) -> None:
     arguments = {"stride": 2, "chain_length": 3, "shortcut": shortcut, "rank": rank}
     gluon = GluonChunks(3, 10, 3, **arguments)
     gluon.initialize()
-    shape = (2, 3, *size)
-    one, two = (
-        ledger(net, shape) for net in (gluon, TorchChunks(3, 10, 3, **arguments))
-    )
+    pytorch = TorchChunks(3, 10, 3, **arguments)
+    one, two = (ledger(net, (2, 3, *size)) for net in (gluon, pytorch))
     assert totals(one) == totals(two)
     assert [e.path for e in one.entries] == [e.path for e in two.entries]
-    assert one.parameters == one.entries[0].weights + sum(
-        e.parameters for e in one.entries[1:]
-    )
     lengths = [shapes.output_size(n, 3, 2, 1) for n in size]
     assert one.entries[0].output == (2, 10, *lengths)
 
@@ -132,16 +128,6 @@ def test_several_outputs() -> None:
     assert ledger(nn.Sequential(Two()), (2, 3)).entries[0].output == (2, 3)
 
 
-def test_table() -> None:
-    text = repr(ledger(conv_nets()[1], (1, 4, 9, 9)))
-    assert "6x4x4" in text
-    assert "3,456" in text
-    assert "total" in text.splitlines()[-1]
-    html = ledger(nn.Linear(4, 5), (1, 4))._repr_html_()
-    assert "(net)" in html
-    assert "Linear" in html
-
-
 class TestUnknownWork:
     @pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
     def test_is_an_error(self, half: int) -> None:
@@ -161,7 +147,7 @@ class TestUnknownWork:
             def forward(self, x: Any) -> Any:
                 return x * self.scale
 
-        net = (gluon_sequence(Gluon()), nn.Sequential(Torch()))[half]
+        net = nn.Sequential(Torch()) if half else gluon_sequence(Gluon())
         with pytest.raises(ValueError, match="no rule") as caught:
             ledger(net, (1, 4, 5, 5))
         assert str(caught.value) == (
@@ -216,12 +202,7 @@ class TestFailures:
         assert text.startswith(begin)
         assert len(text) > len(begin)
         assert "\n" not in text
-        assert "Traceback" not in text
         mx.nd.waitall()
-
-    def test_first_layer(self) -> None:
-        with pytest.raises(ValueError, match=r"input_shape=\(7, 3\): .*mat1 and mat2"):
-            ledger(nn.Linear(2, 3), (7, 3))
 
     def test_error_without_words(self) -> None:
         class Asserts(nn.Module):
@@ -238,83 +219,23 @@ class TestFailures:
             ledger(net, (1, 2))
 
     @pytest.mark.parametrize(
-        ("net", "shape", "error", "text"),
+        ("net", "shape", "text"),
         [
-            (3, (1, 2), TypeError, "net must be a Gluon Block or a PyTorch Module"),
-            (nn.Linear(2, 2), 2, TypeError, "input_shape must be a tuple of sizes"),
-            (nn.Linear(2, 2), (0, 2), ValueError, r"input_shape\[0\] must be at least"),
-            (nn.Linear(2, 2), (1.0, 2), TypeError, r"input_shape\[0\] must be an int"),
+            (3, (1, 2), "net must be a Gluon Block or a PyTorch Module"),
+            (nn.Linear(2, 2), 2, "input_shape must be a tuple of sizes"),
         ],
     )
-    def test_refused(self, net: Any, shape: Any, error: Any, text: str) -> None:
-        with pytest.raises(error, match=f"^ledger: {text}"):
+    def test_refused(self, net: Any, shape: Any, text: str) -> None:
+        with pytest.raises(TypeError, match=f"^ledger: {text}"):
             ledger(net, shape)
 
 
-class TestLeftAsItWas:
-    def test_gluon(self) -> None:
-        net = conv_nets()[0]
-        net.cast("float64")
-        x = mx.nd.random.normal(shape=(2, 4, 9, 9)).astype("float64")
-        with mx.autograd.record():
-            net(x).sum().backward()
-        before = {n: p.data().asnumpy() for n, p in net.collect_params().items()}
-        gradient = net[0].weight.grad().asnumpy()
-        ledger(net, (2, 4, 9, 9))
-        for name, parameter in net.collect_params().items():
-            assert np.dtype(parameter.dtype) == np.float64
-            assert np.array_equal(parameter.data().asnumpy(), before[name])
-        assert np.array_equal(net[0].weight.grad().asnumpy(), gradient)
-        assert not any(block._forward_hooks for block in net._children.values())
-
-    def test_hybridized(self) -> None:
-        net = conv_nets()[0]
-        plain = totals(ledger(net, (2, 4, 9, 9)))
-        net.hybridize(static_alloc=True)
-        x = mx.nd.ones((2, 4, 9, 9))
-        expected = net(x).asnumpy()
-        assert totals(ledger(net, (2, 4, 9, 9))) == plain
-        assert net._active
-        assert dict(net._flags)["static_alloc"] is True
-        assert all(child._active for child in net._children.values())
-        assert np.array_equal(net(x).asnumpy(), expected)
-        assert net._cached_graph, "the net is not traced any more"
-
-    def test_torch(self) -> None:
-        net = conv_nets()[1].double()
-        net[1].eval()
-        net(torch.ones(2, 4, 9, 9, dtype=torch.float64)).sum().backward()
-        before = {n: t.clone() for n, t in net.state_dict().items()}
-        gradients = [p.grad.clone() for p in net.parameters()]
-        ledger(net, (2, 4, 9, 9))
-        for name, tensor in net.state_dict().items():
-            assert tensor.dtype == before[name].dtype
-            assert torch.equal(tensor, before[name])
-        assert all(
-            torch.equal(p.grad, g)
-            for p, g in zip(net.parameters(), gradients, strict=True)
-        )
-        assert net.training
-        assert not net[1].training
-        assert not any(m._forward_hooks for m in net.modules())
-
-    def test_after_a_failure(self) -> None:
-        net = nn.Sequential(nn.Linear(2, 3), nn.Linear(5, 4))
-        with pytest.raises(ValueError, match="fails"):
-            ledger(net, (1, 2))
-        assert net.training
-        assert not any(m._forward_hooks for m in net.modules())
-
-
-class TestShapesThatWait:
-    def test_gluon(self) -> None:
-        net = gluon_sequence(gnn.Conv1D(4, 3), gnn.Dense(5))
+def test_shapes_that_wait() -> None:
+    gluon = gluon_sequence(gnn.Conv1D(4, 3), gnn.Dense(5))
+    pytorch = nn.Sequential(nn.LazyConv1d(4, 3), nn.Flatten(), nn.LazyLinear(5))
+    for net in (gluon, pytorch):
         assert ledger(net, (2, 3, 8)).parameters == 4 * 9 + 4 + 5 * 24 + 5
-
-    def test_torch(self) -> None:
-        net = nn.Sequential(nn.LazyConv1d(4, 3), nn.Flatten(), nn.LazyLinear(5))
-        assert ledger(net, (2, 3, 8)).parameters == 4 * 9 + 4 + 5 * 24 + 5
-        assert net.training
+    assert pytorch.training
 
 
 def test_half_precision() -> None:
@@ -327,9 +248,7 @@ def half_net(half: str) -> Any:
     """nin_small with batch norms in front: statistics, places, masks."""
     if half == "gluon":
         small = gluon_nin_small()
-        net = gluon_sequence(gnn.BatchNorm(in_channels=1), small, initialize=False)
-        net.initialize()
-        return net
+        return gluon_sequence(gnn.BatchNorm(in_channels=1), small)
     return nn.Sequential(nn.BatchNorm2d(1), nin_small())
 
 
@@ -428,11 +347,8 @@ class TestMemory:
     def test_defaults_are_those_of_the_run(self, half: str) -> None:
         book = ledger(half_net(half), SHAPE)
         memory = book.memory()
-        assert (memory.batch_size, memory.dtype, memory.optimizer) == (
-            2,
-            "float32",
-            "sgd",
-        )
+        run = (memory.batch_size, memory.dtype, memory.optimizer)
+        assert run == (2, "float32", "sgd")
         assert memory.kept == book.kept
         assert memory.live == (book.live or (0,))[0]
         for kind in KINDS[1:]:
@@ -449,7 +365,7 @@ class TestMemory:
         assert memory.training == 8 * count + 4 + memory.kept
         assert memory.inference == 2 * count + 4 + memory.live
 
-    @pytest.mark.parametrize("batch", [1, 3, 8])
+    @pytest.mark.parametrize("batch", [1, 8])
     def test_another_batch(self, half: str, batch: int) -> None:
         net = half_net(half)
         fresh = ledger(net, (batch, *SHAPE[1:])).memory()
@@ -477,33 +393,32 @@ class TestMemory:
         assert single.memory(dtype="float64") == double.memory()
 
     @pytest.mark.parametrize(
-        ("arguments", "error", "text"),
+        ("arguments", "text"),
         [
-            ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-            ({"batch_size": 1.5}, TypeError, "batch_size must be an integer, got 1.5"),
+            ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
             (
                 {"dtype": "int8"},
-                ValueError,
                 "dtype must be one of 'float16', 'bfloat16', 'float32', 'float64', "
                 "got 'int8'",
             ),
             (
                 {"optimizer": "rms"},
-                ValueError,
                 "optimizer must be one of 'sgd', 'momentum', 'adam', got 'rms'",
             ),
         ],
         ids=str,
     )
-    def test_refused(self, arguments: Any, error: Any, text: str) -> None:
-        with pytest.raises(error) as caught:
+    def test_refused(self, arguments: Any, text: str) -> None:
+        with pytest.raises(ValueError, match="must be") as caught:
             ledger(nn.Linear(2, 3), (1, 2)).memory(**arguments)
         assert str(caught.value) == f"memory: {text}"
 
 
 class TestCrossover:
-    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    @pytest.mark.parametrize(
+        ("optimizer", "dtype"),
+        [("sgd", "float64"), ("momentum", "float16"), ("adam", "float32")],
+    )
     def test_brute_force(self, half: str, optimizer: str, dtype: str) -> None:
         book = ledger(half_net(half), SHAPE)
         for batch in itertools.count(1):
@@ -577,9 +492,16 @@ class TestCSVAndFigure:
 
     def test_table(self, half: str) -> None:
         book = ledger(half_net(half), SHAPE)
-        text = repr(book)
-        assert text.splitlines()[0].rstrip().endswith("kept bytes")
-        assert text.splitlines()[-1].split()[-1] == f"{book.kept:,}"
+        first, *rows = repr(book).splitlines()
+        assert first.rstrip().endswith("kept bytes")
+        assert rows[-1].split() == [
+            *("total", f"{book.parameters:,}", f"{book.multiply_adds:,}"),
+            f"{book.kept:,}",
+        ]
+        assert "24x15x17" in repr(book)
+        html = ledger(nn.Linear(4, 5), (1, 4))._repr_html_()
+        assert "(net)" in html
+        assert "Linear" in html
 
 
 def test_in_place_relu_may_lower_what_inference_needs() -> None:
