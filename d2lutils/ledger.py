@@ -60,7 +60,7 @@ __all__ += ["rule"]
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2}
 #: Bytes of a number.
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-#: What training keeps, in the colours of the figure.
+#: The figure's colours, by what training keeps.
 KEPT_COLORS = {
     "activations": "#5b6470",
     "indices": "#c2491a",
@@ -164,13 +164,13 @@ class Ledger:
         entries: one for each call of a layer.
         shape, dtype: of the input that the net was run on.
         input: bytes of the input, if training keeps it.
-        between: bytes that training keeps of what is made between layers, by a sum
-            for instance.
+        between: bytes that training keeps of tensors from between the layers, such
+            as a sum.
         live: the largest set of tensors that inference needs at the same time, in
             bytes, and the operation that needs them; None where that is not known.
         lifetimes: the operations of inference, from which `live` follows.
         unknown: why `kept` and `live` are not known, by name.
-        frozen: trained numbers that get no gradient, since somebody said so.
+        frozen: numbers of frozen parameters, which get no gradient.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -220,8 +220,8 @@ class Ledger:
     ) -> Memory:
         """The bytes with another batch size, dtype or optimiser.
 
-        What is kept grows with the batch, but for a batch norm's statistics; indices
-        do not shrink with the dtype, so another operation may need most.
+        What is kept grows with the batch, except for a batch norm's statistics. Indices
+        do not shrink with the dtype, so another operation may then need most.
 
         Args:
             batch_size: examples; by default those of the run.
@@ -395,7 +395,9 @@ def rule(kind: type, multiply_adds: Work) -> None:
     Raises:
         TypeError: `kind` is no class, `multiply_adds` no function.
 
-    >>> from d2lutils.ledger import ledger, rule
+    >>> from math import prod
+    >>> import torch
+    >>> from torch import nn
     >>> class Scale(nn.Module):
     ...     def __init__(self, channels):
     ...         super().__init__()
@@ -810,14 +812,14 @@ def _add_training(result: Ledger, net: Net, zeros: list[np.ndarray]) -> None:
 def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
     """Run a net on zeros and write down what each layer did.
 
-    What is done outside layers, such as a sum, is seen only through the layers that
-    read it. In PyTorch on a CPU the bytes that training keeps are held against what
-    autograd really saves, and refused if they differ; so is a Gluon net with functions
-    between its layers that may keep more (`gluon.memory.kept_bytes` measures it). The
-    multiply-adds of a function are not seen, such as a product with the weight of a
-    layer that also ran. The rules are those of a CPU, but for PyTorch's dropout mask.
-    Branches that stochastic depth might drop are all there. The net gets one input:
-    zeros of its own dtype, or whole numbers where its first layer is an embedding.
+    What a net computes outside layers, such as a sum, is seen only through the layers
+    that read it. In PyTorch on a CPU the bytes that training keeps are compared with
+    those that autograd saves, and refused if they differ; so is a Gluon net with
+    functions between its layers that may keep more (`gluon.memory.kept_bytes` measures
+    it). The multiply-adds of a function are not seen, such as a product with the weight
+    of a layer that also ran. The rules are those of a CPU, except for PyTorch's dropout
+    mask. Stochastic depth drops no branch. The net gets one input: zeros of its own
+    dtype, or whole numbers where its first layer is an embedding.
 
     The work of a layer follows from what it was made with and the shapes of its input
     and output, wherever its weights are stored. A class of one's own counts by the
@@ -839,6 +841,12 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
         TypeError: `net` belongs to neither framework, a size is no integer.
         ValueError: a size below 1, a layer with parameters whose work is not known,
             or a forward pass that fails (the message has the shape).
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.ReLU())
+    >>> book = ledger(net, (1, 3, 9, 9))
+    >>> book.entries[0].output, book.parameters, book.multiply_adds
+    ((1, 8, 4, 4), 224, 3456)
     """
     owner = "ledger"
     shape = checks.shape_of(owner, "input_shape", input_shape)

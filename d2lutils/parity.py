@@ -260,8 +260,8 @@ def _about(difference: float) -> str:
 class Row:
     """One comparison: the largest difference found and the bound it must keep.
 
-    `failed` says why there is nothing to compare, if a framework gave up or a net does
-    not agree with itself.
+    `failed` says why there is nothing to compare: a framework failed, or two runs of
+    one net differ.
     """
 
     quantity: str
@@ -314,9 +314,9 @@ class Noise:
 class Report:
     """The result of `compare`: rows in float64, and float32 beside them.
 
-    In float32 nothing has a bound: the numbers of `.float32` say how far apart the
-    frameworks are, and the most that one of them is from its own float64 result.
-    `notes` are lines below the table: where two nets part, what was switched off.
+    float32 has no bound: `.float32` says how far apart the frameworks are, and how far
+    one of them is at most from its own float64 result. `notes` are lines below the
+    table: where two nets part, what was switched off.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -468,7 +468,7 @@ class _Slot:
 
 
 class _FrameworkError(Exception):
-    """A framework gave up; the message says which and why."""
+    """A framework failed; the message says which and why."""
 
 
 class _Comparison:
@@ -553,8 +553,7 @@ class _Comparison:
         return quantity, _worst(_numbered("output", one, two))
 
     def one_pass(self) -> Iterator[tuple[str, tuple[float, str]]]:
-        """(quantity, difference) of one evaluation, one forward and one backward pass;
-        `quantity` is the one at work."""
+        """(quantity, difference) of an evaluation, a forward and a backward pass."""
         yield self.evaluation("output, evaluation")
         self.quantity = "output, training"
         before = self.gluon.state()
