@@ -44,17 +44,25 @@ from d2lutils._adapters.layers import (
     Keeps,
     Work,
     class_kind,
+    entry_with_work,
     facts_of,
     layer_kind,
-    work_of,
 )
 from d2lutils._lifetimes import Lifetimes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DTYPES", "OPTIMIZERS", "Entry", "Ledger", "Memory", "chain_of", "ledger"]
-__all__ += ["rule"]
+__all__ = [
+    "DTYPES",
+    "OPTIMIZERS",
+    "Entry",
+    "Ledger",
+    "Memory",
+    "chain_of",
+    "ledger",
+    "rule",
+]
 
 #: Numbers that an optimiser keeps for each trained number.
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2}
@@ -420,7 +428,7 @@ def rule(kind: type, multiply_adds: Work) -> None:
 def _rule_of(layer: Any) -> tuple[type, Facts] | None:
     """The nearest class of a layer whose work is known, and what is known of it."""
     for kind in type(layer).__mro__:
-        facts = _ADDED.get(kind) or work_of(kind)
+        facts = _ADDED.get(kind) or entry_with_work(kind)
         if facts is not None:
             return kind, facts
     return None

@@ -26,7 +26,18 @@ import numpy as np
 
 from d2lutils._adapters.layers import class_kind
 
-__all__ = ["STATISTICS", "Layer", "Net", "Parameters", "adapter_of", "arrays_in"]
+__all__ = [
+    "STATISTICS",
+    "Head",
+    "Layer",
+    "Net",
+    "Parameters",
+    "adapter_of",
+    "arrays_in",
+    "changed",
+    "children_of",
+    "remove",
+]
 
 STATISTICS = ("running_mean", "running_var")
 # The gradients of a loss, from the outputs.

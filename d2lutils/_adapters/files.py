@@ -13,8 +13,14 @@ import numpy as np
 
 from d2lutils._adapters import STATISTICS, Layer, Parameters, adapter_of
 
-__all__ = ["Arrays", "fixed_gamma", "layers_by_name", "norm_options", "source_of"]
-__all__ += ["torch_role"]
+__all__ = [
+    "Arrays",
+    "fixed_gamma",
+    "layers_by_name",
+    "norm_options",
+    "source_of",
+    "torch_role",
+]
 
 # Gluon's and the symbols' names of what PyTorch calls weight, bias and so on.
 _ROLES = {

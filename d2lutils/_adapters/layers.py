@@ -15,8 +15,20 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-__all__ = ["LAYERS", "Facts", "Keeps", "Shape", "Work", "class_kind", "declare"]
-__all__ += ["facts_of", "from_framework", "layer_kind", "work_of"]
+__all__ = [
+    "ACTIVATIONS",
+    "LAYERS",
+    "Facts",
+    "Keeps",
+    "Shape",
+    "Work",
+    "class_kind",
+    "declare",
+    "entry_with_work",
+    "facts_of",
+    "from_framework",
+    "layer_kind",
+]
 
 Shape = tuple[int, ...]
 # Multiply-adds of one call: of the layer, its inputs' shapes, its first output's shape.
@@ -343,7 +355,7 @@ def facts_of(layer: Any) -> Facts:
     return _by_forward(layer)[1]
 
 
-def work_of(kind: type) -> Facts | None:
-    """The entry of this very class if it says what a call computes."""
+def entry_with_work(kind: type) -> Facts | None:
+    """The entry of this very class, if that says what a call computes."""
     facts = _entry(kind)
     return facts if facts is not None and facts.work is not None else None

@@ -114,18 +114,18 @@ def test_a_child_that_dies_or_hangs() -> None:
 class GluonAround(gnn.HybridBlock):
     """A function of a dense layer's output."""
 
-    def __init__(self, function: Any, units: int = 2) -> None:
+    def __init__(self, function: Any) -> None:
         super().__init__()
-        self.dense, self.function = gnn.Dense(units, in_units=3), function
+        self.dense, self.function = gnn.Dense(2, in_units=3), function
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return self.function(self.dense(x))
 
 
 class TorchAround(nn.Module):
-    def __init__(self, function: Any, units: int = 2) -> None:
+    def __init__(self, function: Any) -> None:
         super().__init__()
-        self.dense, self.function = nn.Linear(3, units), function
+        self.dense, self.function = nn.Linear(3, 2), function
 
     def forward(self, x: Any) -> Any:
         return self.function(self.dense(x))
@@ -201,8 +201,7 @@ class TestOutputs:
                 self.dense = gnn.Dense(2, in_units=3)
 
             def forward(self, x: Any) -> Any:
-                y = self.dense(x)
-                return {"a": y, "b": [2 * y, None, (y, y.argmax(1))]}
+                return many(self.dense(x))
 
         def many(y: Any) -> Any:
             return {"b": [2 * y, None, (y, y.argmax(1))], "a": y}
@@ -251,28 +250,30 @@ class TestRandom:
 
 def deep(**options: Any) -> tuple[Any, Any]:
     """The pair, with its layers under different paths."""
-    one = sequence(
-        sequence(
-            gnn.Conv2D(4, 3, padding=1, in_channels=2),
-            gnn.BatchNorm(in_channels=4),
-            gnn.Activation("relu"),
-        ),
-        gnn.Dense(3, in_units=144),
+    chunk = sequence(
+        *(gnn.Conv2D(4, 3, padding=1, in_channels=2), gnn.BatchNorm(in_channels=4)),
+        gnn.Activation("relu"),
     )
+    one = sequence(chunk, gnn.Dense(3, in_units=144))
     two = nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1),
-        nn.BatchNorm2d(4, **options),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(144, 3),
+        *(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4, **options), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(144, 3)),
     )
     return pair(one, two)
 
 
 def swapped(at: int, layer: Any) -> tuple[Any, Any]:
     one, two = deep()
+    layer.load_state_dict(two[at].state_dict())
     two[at] = layer
     return one, two
+
+
+def between(*layers: Any) -> tuple[Any, Any]:
+    """The pair, with PyTorch's net as the one None among the layers."""
+    one, two = deep()
+    flat = [x for layer in layers for x in (two if layer is None else [layer])]
+    return one, nn.Sequential(*flat)
 
 
 class Drift(nn.BatchNorm2d):
@@ -297,14 +298,6 @@ class Backward(nn.ReLU):
         return Leaky.apply(super().forward(x))
 
 
-def with_drift() -> tuple[Any, Any]:
-    one, two = deep()
-    drift = Drift(4)
-    drift.load_state_dict(two[1].state_dict())
-    two[1] = drift
-    return one, two
-
-
 PARTS = {
     "eps": (
         lambda: deep(eps=1.001e-5),
@@ -315,24 +308,18 @@ PARTS = {
         r"between 1 \(Gluon's 0.1\) and 4 \(Gluon's 1\): by \de-[89], in evaluation",
     ),
     "input": (
-        lambda: tuple(
-            nn.Sequential(nn.Hardtanh(), *net) if isinstance(net, nn.Module) else net
-            for net in deep()
-        ),
+        lambda: between(nn.Hardtanh(), None),
         r"before 1 \(Gluon's 0.0\): by 2, in evaluation",
     ),
     "output": (
-        lambda: tuple(
-            nn.Sequential(*net, nn.ReLU()) if isinstance(net, nn.Module) else net
-            for net in deep()
-        ),
+        lambda: between(None, nn.ReLU()),
         r"after 4 \(Gluon's 1\), in evaluation",
     ),
-    "training": (with_drift, r"at 1 \(Gluon's 0.1\): by 2e-8, in training"),
-    "backward": (
-        lambda: swapped(2, Backward()),
-        r"in the backward pass at 1.bias",
+    "training": (
+        lambda: swapped(1, Drift(4)),
+        r"at 1 \(Gluon's 0.1\): by 2e-8, in training",
     ),
+    "backward": (lambda: swapped(2, Backward()), "in the backward pass at 1.bias"),
 }
 
 
