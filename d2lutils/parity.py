@@ -26,6 +26,12 @@ from d2lutils import checks
 from d2lutils._adapters import STATISTICS, Layer, Net, Parameters, adapter_of
 from d2lutils._adapters.child import in_child
 from d2lutils._adapters.files import source_of
+from d2lutils._adapters.matching import (
+    match_layers,
+    resized,
+    shape_in,
+    shared_constants,
+)
 
 __all__ = ["Noise", "Report", "Row", "compare", "copy_parameters"]
 
@@ -36,119 +42,6 @@ NOISE = 4.0
 # 1e-3 of it times ONE_PASS is 1e-13, 1e-6 times ONE_PASS would be below rounding.
 FLOOR = 1e-3
 _TINY = 1e-300
-
-
-# -- which layers of two nets hold the same numbers ------------------------------------
-
-
-def _describe(net: Parameters, layer: Layer) -> str:
-    tensors = [f"{role} {net.shape(t)}" for role, t in layer.tensors.items()]
-    tensors += [f"{r} fixed" for r in layer.fixed if r not in layer.tensors]
-    return f"{layer.path or 'the net itself'} ({layer.kind}: {', '.join(tensors)})"
-
-
-def _compatible(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
-    """Equal shapes, where 0 stands for a size that is not known yet."""
-    if (0,) in (one, two):
-        return True
-    return len(one) == len(two) and all(
-        a == b or a == 0 or b == 0 for a, b in zip(one, two, strict=True)
-    )
-
-
-def _shape(net: Parameters, layer: Layer, role: str) -> tuple[int, ...]:
-    tensor = layer.tensor(role)
-    return layer.fixed[role].shape if tensor is None else net.shape(tensor)
-
-
-def _fit(one: Parameters, a: Layer, two: Parameters, b: Layer) -> bool:
-    """Whether two layers can hold the same numbers."""
-    roles = {*a.roles, *b.roles}
-    if any(
-        role not in layer.fixed and layer.tensor(role) is None
-        for role in roles
-        for layer in (a, b)
-    ):
-        return False
-    shapes = [(_shape(one, a, role), _shape(two, b, role)) for role in roles]
-    # Gluon's GroupNorm has one gamma for a group, PyTorch's one for a channel.
-    groups = a.kind == b.kind == "GroupNorm"
-    return all(
-        _compatible(s, t) or (groups and not max(*s, *t) % min(*s, *t))
-        for s, t in shapes
-    )
-
-
-def _match(
-    owner: str, one: Parameters, two: Parameters, labels: tuple[str, str]
-) -> list[tuple[Layer, Layer]]:
-    """Pairs of layers; ValueError at the first in which two nets are built differently.
-
-    A layer that stores nothing to be trained (only constants, or a norm without scale
-    and shift) is passed over if the other net has no partner for it.
-    """
-    pairs = []
-    ours, theirs = ([x for x in net.all_layers if not x.is_part] for net in (one, two))
-    ours.reverse()
-    theirs.reverse()
-    while ours or theirs:
-        a, b = ours[-1] if ours else None, theirs[-1] if theirs else None
-        if a and b and _fit(one, a, two, b):
-            pairs.append((ours.pop(), theirs.pop()))
-        elif a and not a.tensors and not a.computed:
-            ours.pop()
-        elif b and not b.tensors and not b.computed:
-            theirs.pop()
-        elif a and b:
-            number = sum(bool(c.tensors or d.tensors) for c, d in pairs)
-            raise ValueError(
-                f"{owner}: layer {number} differs: {labels[0]} {_describe(one, a)}, "
-                f"{labels[1]} {_describe(two, b)}"
-            )
-        else:
-            lone = (
-                f"{labels[0]} {_describe(one, a)}"
-                if a
-                else f"{labels[1]} {_describe(two, theirs[-1])}"
-            )
-            raise ValueError(
-                f"{owner}: {labels[0]} has {len(one.layers)} layers with parameters, "
-                f"{labels[1]} has {len(two.layers)}; the first without a partner is "
-                f"{lone}"
-            )
-    return pairs
-
-
-def _constants(one: Parameters, two: Parameters) -> list[tuple[str, Any, Any]]:
-    """(name, tensor, tensor) of constants that both nets have under one name.
-
-    What only one of them has is no parameter and no difference.
-    """
-    found: list[dict[str, list[tuple[str, Any]]]] = [{}, {}]
-    for net, roles in zip((one, two), found, strict=True):
-        for layer in net.all_layers:
-            for role, tensor in layer.constants.items():
-                roles.setdefault(role, []).append((layer.name(role), tensor))
-    return [
-        (name, a, b)
-        for role in found[0]
-        if len(found[0][role]) == len(found[1].get(role, []))
-        for (_, a), (name, b) in zip(found[0][role], found[1][role], strict=True)
-        if one.shape(a) == two.shape(b)
-    ]
-
-
-def _resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Values in another shape: of one number for all, or one for each group of
-    channels; None if channels of a group differ."""
-    if 0 in shape or values.shape == shape:
-        return values
-    if values.ndim == 0:
-        return np.full(shape, values)
-    if shape[0] > len(values):
-        return np.repeat(values, shape[0] // len(values))
-    groups = values.reshape(shape[0], -1)
-    return groups[:, 0] if (groups == groups[:, :1]).all() else None
 
 
 # -- copying ---------------------------------------------------------------------------
@@ -187,10 +80,10 @@ def copy_parameters(source: Any, target: Any) -> None:
     owner = "copy_parameters"
     one, two = source_of(owner, "source", source), adapter_of(owner, "target", target)
     copies: list[tuple[Any, np.ndarray | None]] = []
-    for a, b in _match(owner, one, two, ("source", "target")):
+    for a, b in match_layers(owner, one, two, ("source", "target")):
         for role in dict.fromkeys([*a.roles, *b.roles]):
             copies.append(_copied(owner, one, a, two, b, role))
-    for _, tensor, other in _constants(one, two):
+    for _, tensor, other in shared_constants(one, two):
         copies.append((other, one.get(tensor)))
     for tensor, values in copies:
         if tensor is not None and values is not None:
@@ -224,10 +117,10 @@ def _copied(
             raise ValueError(f"{target} is lazy: run one forward pass")
         if two.get(tensor) is None:
             raise ValueError(f"{target} {two.why_missing(tensor)}")
-    shape = _shape(two, b, role)
+    shape = shape_in(two, b, role)
     if 0 in shape and given is not None:
         shape = one.shape(given)
-    fitting = _resized(values, shape)
+    fitting = resized(values, shape)
     if fitting is None:
         raise ValueError(
             f"{target} has one number for a group of channels, "
@@ -362,15 +255,11 @@ class Report:
         )
 
     def __repr__(self) -> str:
+        from d2lutils import show
+
         headers, lines = self._table()
-        widths = [max(map(len, column)) for column in zip(headers, *lines, strict=True)]
-        text = [
-            "  ".join(
-                cell.ljust(w) for cell, w in zip(row, widths, strict=True)
-            ).rstrip()
-            for row in [headers, ["-" * w for w in widths], *lines]
-        ]
-        return "\n".join([*text, self._summary(), *self.notes])
+        table = show.table(lines, headers, align=["left"] * len(headers))
+        return "\n".join([repr(table), self._summary(), *self.notes])
 
     def _repr_html_(self) -> str:
         from d2lutils import show
@@ -461,9 +350,9 @@ class _Slot:
             )
         )
         if a.size < b.size:
-            a = _resized(a, b.shape)
+            a = resized(a, b.shape)
         elif b.size < a.size:
-            b = _resized(b, a.shape)
+            b = resized(b, a.shape)
         return a, b
 
 
@@ -492,7 +381,7 @@ class _Comparison:
         ]
         self.constants: dict[str, Any] = {
             name: (gluon.get(a), torch.get(b))
-            for name, a, b in _constants(gluon, torch)
+            for name, a, b in shared_constants(gluon, torch)
         }
         self.quantity = ""  # the one at work
         self.hybridized = False  # and it ran imperatively
@@ -856,7 +745,7 @@ def _checked_pairs(
         raise ValueError(f"{owner}: the nets have no parameters to compare")
     _runs("gluon_net", gluon, arrays, gluon.infer_shapes)
     _runs("torch_net", torch, arrays, torch.infer_shapes)
-    pairs = _match(owner, gluon, torch, ("Gluon's", "PyTorch's"))
+    pairs = match_layers(owner, gluon, torch, ("Gluon's", "PyTorch's"))
     for _, layer in pairs:
         for role in layer.computed:
             _require_settable(owner, "torch_net", layer, role)

@@ -8,7 +8,9 @@ A framework is imported only once one of its nets is at hand.
 - `gluon`, `pytorch`: the two adapters;
 - `files`: arrays by name, from a dict or a file, to copy from;
 - `layers`: what each kind of layer does, in one table;
-- `chains`: the windows of a net.
+- `chains`: the windows of a net;
+- `matching`: which layers of two nets hold the same numbers;
+- `child`: work that may end the process, in a child of it.
 """
 
 from __future__ import annotations
@@ -25,19 +27,6 @@ from typing import Any
 import numpy as np
 
 from d2lutils._adapters.layers import class_kind
-
-__all__ = [
-    "STATISTICS",
-    "Head",
-    "Layer",
-    "Net",
-    "Parameters",
-    "adapter_of",
-    "arrays_in",
-    "changed",
-    "children_of",
-    "remove",
-]
 
 STATISTICS = ("running_mean", "running_var")
 # The gradients of a loss, from the outputs.

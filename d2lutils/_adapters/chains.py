@@ -9,8 +9,6 @@ from d2lutils._adapters import Net, adapter_of, children_of
 from d2lutils._adapters.layers import facts_of, layer_kind
 from d2lutils.shapes import Window
 
-__all__ = ["chain_of"]
-
 
 def chain_of(net: Any, axis: int = 0) -> tuple[Window, ...]:
     """The windows of a plain sequence of layers, along one axis.

@@ -13,8 +13,6 @@ import warnings
 from collections.abc import Iterator
 from typing import IO, Any, NoReturn
 
-__all__ = ["in_child"]
-
 
 def in_child(results: Iterator[Any], limit: float) -> tuple[list[Any], str]:
     """Run a generator in a child of this process, for at most `limit` seconds.

@@ -13,15 +13,6 @@ import numpy as np
 
 from d2lutils._adapters import STATISTICS, Layer, Parameters, adapter_of
 
-__all__ = [
-    "Arrays",
-    "fixed_gamma",
-    "layers_by_name",
-    "norm_options",
-    "source_of",
-    "torch_role",
-]
-
 # Gluon's and the symbols' names of what PyTorch calls weight, bias and so on.
 _ROLES = {
     **{"gamma": "weight", "beta": "bias", "alpha": "weight"},

@@ -20,8 +20,6 @@ from d2lutils._adapters.files import (
 )
 from d2lutils.compat import mx
 
-__all__ = ["GluonNet"]
-
 autograd = mx.autograd
 
 

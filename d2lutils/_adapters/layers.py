@@ -15,21 +15,6 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-__all__ = [
-    "ACTIVATIONS",
-    "LAYERS",
-    "Facts",
-    "Keeps",
-    "Shape",
-    "Work",
-    "class_kind",
-    "declare",
-    "entry_with_work",
-    "facts_of",
-    "from_framework",
-    "layer_kind",
-]
-
 Shape = tuple[int, ...]
 # Multiply-adds of one call: of the layer, its inputs' shapes, its first output's shape.
 Work = Callable[[Any, list[Shape], Shape], int]

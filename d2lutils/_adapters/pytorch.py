@@ -14,8 +14,6 @@ from torch import nn
 from d2lutils._adapters import STATISTICS, Head, Layer, Net, arrays_in, changed, remove
 from d2lutils._adapters.layers import from_framework
 
-__all__ = ["TorchNet"]
-
 
 class TorchNet(Net):
     """A PyTorch Module, seen as a `Net`; its tensors are (module, name)."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from pairs import failing, gnn, mirrored, nn, noise, pair, sequence
+from snapshots import Snapshot
 
 from d2lutils import parity
 from d2lutils.compat import mx
@@ -452,46 +453,6 @@ def test_dropout_is_back_after_a_failure_while_hybridized() -> None:
         assert not np.array_equal(one(x).asnumpy(), one(x).asnumpy())
 
 
-class Snapshot:
-    """Everything about a pair of nets that `compare` must not change."""
-
-    def __init__(self, one: Any, two: Any) -> None:
-        self.gluon = {
-            name: (p.data().asnumpy(), p.grad().asnumpy() if p._grad else None, p.dtype)
-            for name, p in one.collect_params().items()
-        }
-        blocks = [one, *one._children.values()]
-        self.hybrid = [(b._active, list(b._flags)) for b in blocks]
-        self.torch = {n: t.clone() for n, t in two.state_dict().items()}
-        self.gradients = {
-            n: None if p.grad is None else p.grad.clone()
-            for n, p in two.named_parameters()
-        }
-        self.modes = [m.training for m in two.modules()]
-        self.requires = [p.requires_grad for p in two.parameters()]
-        self.pointers = [t.data_ptr() for t in two.state_dict().values()]
-
-    def check(self, one: Any, two: Any) -> None:
-        now = Snapshot(one, two)
-        for name, (value, gradient, dtype) in self.gluon.items():
-            other, other_gradient, other_dtype = now.gluon[name]
-            assert np.array_equal(value, other), name
-            assert value.dtype == other.dtype
-            assert np.dtype(dtype) == np.dtype(other_dtype)
-            if gradient is not None:
-                assert np.array_equal(gradient, other_gradient), name
-                assert gradient.dtype == other_gradient.dtype
-        for name, tensor in self.torch.items():
-            assert torch.equal(tensor, now.torch[name]), name
-            assert tensor.dtype == now.torch[name].dtype
-        for name, gradient in self.gradients.items():
-            other = now.gradients[name]
-            assert (gradient is None) == (other is None)
-            assert gradient is None or torch.equal(gradient, other)
-        for field in ("hybrid", "modes", "requires", "pointers"):
-            assert getattr(self, field) == getattr(now, field), field
-
-
 class TestLeftAsTheyWere:
     @staticmethod
     def trained(dtype: str) -> tuple[Any, Any]:
@@ -518,7 +479,7 @@ class TestLeftAsTheyWere:
         assert two[1].num_batches_tracked == 1
         before = Snapshot(one, two)
         parity.compare(one, two, IMAGES)
-        before.check(one, two)
+        before.check()
         x = mx.nd.array(IMAGES, dtype=dtype)
         one(x)
         assert bool(one._cached_graph) == hybrid
@@ -537,7 +498,7 @@ class TestLeftAsTheyWere:
         report = parity.compare(one, two, IMAGES)
         assert report.rows[1].ok
         assert report.rows[2].verdict == "PyTorch fails: in the middle"
-        before.check(one, two)
+        before.check()
 
     def test_mixed_dtypes(self) -> None:
         one, two = nets()
@@ -546,7 +507,7 @@ class TestLeftAsTheyWere:
         one[6].cast("float64")
         before = Snapshot(one, two)
         parity.compare(one, two, IMAGES)
-        before.check(one, two)
+        before.check()
 
     def test_an_optimiser_of_the_reader_goes_on(self) -> None:
         """It holds the parameters that it was given, and they still move."""

@@ -166,12 +166,6 @@ MISMATCHES: dict[str, tuple[Any, Any, str]] = {
         "layer 0 differs: source 0 (Conv2D: weight (4, 2, 3, 3), bias (4,)), "
         "target 0 (Conv2d: weight (4, 2, 3, 3))",
     ),
-    "other order": (
-        lambda: sequence(gnn.Dense(3, in_units=2), gnn.Dense(2, in_units=3)),
-        lambda: nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3)),
-        "layer 0 differs: source 0 (Dense: weight (3, 2), bias (3,)), "
-        "target 0 (Linear: weight (2, 3), bias (2,))",
-    ),
     "no statistics": (
         lambda: sequence(gnn.BatchNorm(in_channels=4)),
         lambda: nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False)),
@@ -190,12 +184,6 @@ MISMATCHES: dict[str, tuple[Any, Any, str]] = {
         "source has 1 layers with parameters, target has 2; the first without a "
         "partner is target 2 (BatchNorm1d: weight (3,), bias (3,), running_mean (3,), "
         "running_var (3,))",
-    ),
-    "nothing to match": (
-        lambda: gnn.Dense(3, in_units=3),
-        nn.ReLU,
-        "source has 1 layers with parameters, target has 0; the first without a "
-        "partner is source the net itself (Dense: weight (3, 3), bias (3,))",
     ),
 }
 

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 from pairs import gnn, halves, nn, sequence
+from snapshots import Snapshot
 
-from d2lutils import shapes
 from d2lutils._adapters.layers import ACTIVATIONS, LAYERS, layer_kind
 from d2lutils.compat import mx
 from d2lutils.explorers.memory_ledger import NETS, compute
 from d2lutils.ledger import OPTIMIZERS, Ledger, ledger
-from d2lutils.shapes import output_size
 
 HALVES = ("gluon", "pytorch")
 MEMORY = dict(zip(HALVES, halves("memory"), strict=True))
@@ -225,10 +224,6 @@ class TestRules:
         assert MEMORY[half].kept_bytes(net, (2, 3, 9, 9)) > 0
 
 
-# Net in Network for 224: its maps, with sizes of the window formula.
-SIZES = shapes.chain_sizes(224, shapes.NIN)
-
-
 class TestNiN:
     SHAPE = (1, 1, 224, 224)
     POOLED = (96 * 26**2, 256 * 12**2, 384 * 5**2)
@@ -255,20 +250,6 @@ class TestNiN:
         assert book.kept == kept == 7_677_880 - 4 * sum(self.POOLED) + more
         assert book.memory().indices == 4 * sum(self.POOLED)
         assert kept == 7_270_880
-
-    def test_in_place_relu_keeps_as_much(self) -> None:
-        net = made("pytorch", "nin", "NiN")
-        plain = ledger(net, self.SHAPE)
-        relus = [m for m in net.modules() if isinstance(m, nn.ReLU)]
-        for relu in relus:
-            relu.inplace = True
-        book, kept = both("pytorch", net, self.SHAPE)
-        assert len(relus) == 12
-        assert book.kept == kept == plain.kept
-        assert [e.kept for e in book.entries] == [e.kept for e in plain.entries]
-        assert book.live is not None
-        assert plain.live is not None
-        assert book.live[0] == plain.live[0]
 
     def test_inference(self, half: str) -> None:
         """The input, and the map before and after a ReLU, in both."""
@@ -564,86 +545,40 @@ class TestLeftAsItWas:
 
     SHAPE = (2, 3, 9, 9)
 
-    def calls(self, half: str) -> list[Callable[[Any, Any], Any]]:
-        memory = MEMORY[half]
-
-        def failing(net: Any, shape: Any) -> None:
-            for function in (memory.kept_bytes, memory.peak_bytes, ledger):
-                with pytest.raises(ValueError, match="fails"):
-                    function(net, (2, 4, 9, 9))
-
-        return [ledger, *(getattr(memory, n) for n in (*CALLS, OWN[half])), failing]
+    def check(self, half: str, net: Any) -> None:
+        memory, before = MEMORY[half], Snapshot(net)
+        for name in ("", *CALLS, OWN[half]):
+            (getattr(memory, name) if name else ledger)(net, self.SHAPE)
+            before.check()
+        for function in (memory.kept_bytes, memory.peak_bytes, ledger):
+            with pytest.raises(ValueError, match="fails"):
+                function(net, (2, 4, 9, 9))
+            before.check()
 
     def test_pytorch(self) -> None:
         net = nn.Sequential(
-            nn.Conv2d(3, 6, 3),
-            nn.BatchNorm2d(6),
-            nn.ReLU(),
-            nn.Dropout(0.25),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(6, 4),
+            *(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.25)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)),
         ).double()
         net(torch.ones(self.SHAPE, dtype=torch.float64)).sum().backward()
         net[1].eval()
-        before = {n: t.clone() for n, t in net.state_dict().items()}
-        gradients = [p.grad for p in net.parameters()]
-        copies = [g.clone() for g in gradients if g is not None]
-        storages = [p.data_ptr() for p in net.parameters()]
-        modes = [m.training for m in net.modules()]
-        torch.manual_seed(7)
-        expected = torch.rand(3)
-        for call in self.calls("pytorch"):
-            torch.manual_seed(7)
-            call(net, self.SHAPE)
-            assert torch.equal(torch.rand(3), expected)
-            for name, tensor in net.state_dict().items():
-                assert torch.equal(tensor, before[name])
-                assert tensor.dtype == before[name].dtype
-            for p, g, c in zip(net.parameters(), gradients, copies, strict=True):
-                assert p.grad is g
-                assert torch.equal(g, c)
-            assert [p.data_ptr() for p in net.parameters()] == storages
-            assert [m.training for m in net.modules()] == modes
-            assert net[3].p == 0.25
-            assert not any(m._forward_hooks for m in net.modules())
+        self.check("pytorch", net)
 
     @pytest.mark.parametrize("hybrid", [False, True])
     def test_gluon(self, hybrid: bool) -> None:
-        net = sequence(
-            gnn.Conv2D(6, 3, in_channels=3),
-            gnn.BatchNorm(in_channels=6),
-            gnn.Activation("relu"),
-            gnn.Dropout(0.25),
-            gnn.GlobalAvgPool2D(),
-            gnn.Flatten(),
-            gnn.Dense(4, in_units=6),
+        net = stacked(
+            "gluon",
+            *(gnn.Conv2D(6, 3, in_channels=3), gnn.BatchNorm(in_channels=6)),
+            *(gnn.Activation("relu"), gnn.Dropout(0.25), gnn.GlobalAvgPool2D()),
+            *(gnn.Flatten(), gnn.Dense(4, in_units=6)),
         )
-        net.initialize()
         if hybrid:
             net.hybridize(static_alloc=True, inline_limit=3)
         with mx.autograd.record():
             net(mx.nd.ones(self.SHAPE)).sum().backward()
-        parameters = net.collect_params()
-        before = {n: p.data().asnumpy() for n, p in parameters.items()}
-        trained = {n: p for n, p in parameters.items() if p.grad_req != "null"}
-        gradients = {n: p.grad().asnumpy() for n, p in trained.items()}
-        flags = [dict(block._flags) for block in [net, *net._children.values()]]
-        assert all(f.get("inline_limit") == (3 if hybrid else None) for f in flags)
         output = net(mx.nd.ones(self.SHAPE)).asnumpy()
-        for call in self.calls("gluon"):
-            call(net, self.SHAPE)
-            for name, parameter in parameters.items():
-                assert np.array_equal(parameter.data().asnumpy(), before[name])
-            for name, parameter in trained.items():
-                assert np.array_equal(parameter.grad().asnumpy(), gradients[name])
-            assert net[3]._rate == 0.25
-            blocks = [net, *net._children.values()]
-            assert not any(block._forward_hooks for block in blocks)
-            assert [block._active for block in blocks] == [hybrid] * len(blocks)
-            assert [dict(block._flags) for block in blocks] == flags
-            assert not mx.autograd.is_training()
-            assert np.array_equal(net(mx.nd.ones(self.SHAPE)).asnumpy(), output)
+        self.check("gluon", net)
+        assert np.array_equal(net(mx.nd.ones(self.SHAPE)).asnumpy(), output)
 
 
 class TestStepTrace:
@@ -670,12 +605,6 @@ class TestStepTrace:
         order = ("forward", "backward", "step")
         assert sorted(trace.phases, key=order.index) == trace.phases
         assert set(trace.phases) == set(order)
-
-    def test_nin(self) -> None:
-        net = made("pytorch", "nin", "NiN")
-        trace = MEMORY["pytorch"].step_trace(net, (1, 1, 224, 224), "adam")
-        assert trace.at_end("forward") == 7_677_880 + 4 * 10 + 4 * 10 + 8
-        assert trace.peak == 7_963_656
 
     def test_statistics_are_parameters_here(self) -> None:
         net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
@@ -707,12 +636,6 @@ class TestPlannedBytes:
                 for batch in (1, 4)
             )
             assert four == pytest.approx(4 * one, rel=0.01)
-
-    def test_nin(self) -> None:
-        net = made("gluon", "nin", "NiN")
-        planned = MEMORY["gluon"].planned_bytes
-        assert planned(net, (1, 1, 224, 224)) == pytest.approx(8_175_616, rel=0.01)
-        assert output_size(224, 11, 4) == SIZES[1] == 54
 
 
 class TestSeveralOutputs:
