@@ -459,7 +459,8 @@ def _leaves(
     found = {} if found is None else found
     children, known = children_of(net), _rule_of(net)
     if known is not None:
-        # Gluon's `activation=` makes a child; PyTorch's parametrizations are one.
+        # Gluon's `activation=` and PyTorch's parametrizations are children, too; what
+        # they do is part of the layer.
         children = {
             name: child
             for name, child in children.items()
@@ -637,7 +638,7 @@ class _Keeper:
         self.own: list[dict[str, Any]] = []  # bytes besides tensors, for each call
         self.producers: dict[Hashable, int] = {}
         self.kept: dict[Hashable, int] = {}
-        self.alive: list[Any] = []  # or their memory could be used again
+        self.alive: list[Any] = []  # or their memory could be reused
         self.missing = ""
         self.inside: set[str] = set()  # Gluon's operations, by their nodes' names
 

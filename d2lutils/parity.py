@@ -477,8 +477,7 @@ class _Comparison:
                 continue
             old = before[slot.gluon]
             predicted = after[slot.gluon]
-            # A layer of somebody else's may keep its momentum where it likes; then
-            # the statistics must be equal as they are.
+            # Where a layer's momentum is not known, the statistics must be equal.
             if "momentum" in slot.options and not slot.options.get("use_global_stats"):
                 # Gluon's momentum is the share it keeps, and MXNet holds it in
                 # float32: 0.9 is 0.89999998 there. PyTorch's is the share that is
@@ -488,10 +487,10 @@ class _Comparison:
                 batch = (predicted - keeps * old) / (1.0 - keeps)
                 n = sizes.get(slot.torch.rpartition(".")[0], 0)
                 if slot.role == "running_var" and n > 1:
-                    batch = batch * (n / (n - 1))  # biased there, unbiased here
+                    batch = batch * (n / (n - 1))  # biased in Gluon, not in PyTorch
                 predicted = (1.0 - takes) * old + takes * batch
             pairs[slot.name] = predicted, found[slot.torch]
-        # A mean that is truly zero, as of a sum of batch norms, is rounding.
+        # A mean whose true value is zero, as of a sum of batch norms, is rounding.
         return _worst(pairs, FLOOR * _largest(a for a, _ in pairs.values()) + _TINY)
 
     def train(
@@ -548,7 +547,7 @@ class _Comparison:
                 place = self.first_call(kind == "training")
                 return f"first parts {place}, in {kind}" if place else ""
         if "parameter gradients" in quantities and self.apart:
-            # The backward pass comes from the last layer.
+            # A backward pass starts at the last layer.
             return f"first parts in the backward pass at {self.apart[-1]}"
         return ""
 

@@ -18,7 +18,7 @@ def chain_of(net: Any, axis: int = 0) -> tuple[Window, ...]:
 
     Args:
         net: an `nn.Sequential` or `nn.HybridSequential`, possibly of others, or one
-            layer. What a `forward` of somebody else's does cannot be seen.
+            layer. What another container's `forward` does cannot be seen.
         axis: the spatial axis, 0 for the length or height, 1 for the width.
 
     Returns:
