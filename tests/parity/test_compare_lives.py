@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from own_layers import own_block, own_module
 from pairs import failing, gnn, nn, noise, pair, sequence
 
 from d2lutils import parity
@@ -111,24 +112,14 @@ def test_a_child_that_dies_or_hangs() -> None:
         assert second == ("output, training", words)
 
 
-class GluonAround(gnn.HybridBlock):
+def gluon_around(function: Any) -> Any:
     """A function of a dense layer's output."""
-
-    def __init__(self, function: Any) -> None:
-        super().__init__()
-        self.dense, self.function = gnn.Dense(2, in_units=3), function
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return self.function(self.dense(x))
+    dense = gnn.Dense(2, in_units=3)
+    return own_block(lambda net, x: function(net.dense(x)), dense=dense)
 
 
-class TorchAround(nn.Module):
-    def __init__(self, function: Any) -> None:
-        super().__init__()
-        self.dense, self.function = nn.Linear(3, 2), function
-
-    def forward(self, x: Any) -> Any:
-        return self.function(self.dense(x))
+def torch_around(function: Any) -> Any:
+    return own_module(lambda net, x: function(net.dense(x)), dense=nn.Linear(3, 2))
 
 
 def same(x: Any) -> Any:
@@ -136,7 +127,7 @@ def same(x: Any) -> Any:
 
 
 def around(gluon: Any = same, pytorch: Any = same, **options: Any) -> parity.Report:
-    nets = pair(GluonAround(gluon), TorchAround(pytorch))
+    nets = pair(gluon_around(gluon), torch_around(pytorch))
     return parity.compare(*nets, noise(5, 3), **options)
 
 
@@ -206,7 +197,7 @@ class TestOutputs:
         def many(y: Any) -> Any:
             return {"b": [2 * y, None, (y, y.argmax(1))], "a": y}
 
-        report = parity.compare(*pair(Block(), TorchAround(many)), noise(5, 3))
+        report = parity.compare(*pair(Block(), torch_around(many)), noise(5, 3))
         assert report.ok, report
 
     def test_without_gradients_in_both(self) -> None:
@@ -365,16 +356,12 @@ class TestSwitchedOff:
         assert (one._dropout, two.dropout) == (0.5, 0.25)
 
     def test_branches_of_anybody(self) -> None:
-        class DropPath(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.drop_prob = 0.5
+        def forward(net: Any, x: Any) -> Any:
+            return functional.dropout(x, net.drop_prob, net.training)
 
-            def forward(self, x: Any) -> Any:
-                return functional.dropout(x, self.drop_prob, self.training)
-
+        drop = own_module(forward, "DropPath", drop_prob=0.5)
         one = sequence(gnn.Dense(4, in_units=3))
-        two = nn.Sequential(nn.Linear(3, 4), DropPath())
+        two = nn.Sequential(nn.Linear(3, 4), drop)
         report = parity.compare(*pair(one, two), noise(5, 3), steps=1)
         assert report.ok, report
         assert report.notes == ["switched off meanwhile: 1 DropPath in PyTorch"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from own_layers import own_block, own_module
 from pairs import failing, gnn, mirrored, nn, noise, pair, sequence
 from snapshots import Snapshot
 
@@ -89,9 +90,8 @@ def not_a_number(layer: Any, x: Any) -> Any:
     return torch.cat([y[:, :1] * torch.nan, y[:, 1:]], dim=1)
 
 
-class Detach(nn.Module):
-    def forward(self, x: Any) -> Any:
-        return x.detach()
+def detach() -> Any:
+    return own_module(lambda net, x: x.detach())
 
 
 EVALUATION, TRAINING = "output, evaluation", "output, training"
@@ -126,11 +126,11 @@ PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
         PARAMETERS,
     ),
     "gradient of the input": (
-        lambda: replaced(0, lambda layer: nn.Sequential(Detach(), layer)),
+        lambda: replaced(0, lambda layer: nn.Sequential(detach(), layer)),
         INPUTS,
     ),
     "gradient of all below": (
-        lambda: replaced(2, lambda layer: nn.Sequential(layer, Detach())),
+        lambda: replaced(2, lambda layer: nn.Sequential(layer, detach())),
         INPUTS,
     ),
     "not a number": (lambda: wrapped(6, not_a_number), EVALUATION),
@@ -223,22 +223,17 @@ def test_a_difference_that_is_not_a_number_stays_the_worst() -> None:
         assert not parity.Row("q", "m", 1.0, difference, where).ok
 
 
-class FrozenDropout(gnn.HybridBlock):
+def frozen_dropout(net: Any, x: Any) -> Any:
     """Doubles its input in training, as found out while it is traced."""
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return 2 * x if mx.autograd.is_training() else x * 1
-
-
-class Doubles(nn.Module):
-    def forward(self, x: Any) -> Any:
-        return 2 * x if self.training else x * 1
+    return 2 * x if mx.autograd.is_training() else x * 1
 
 
 def test_only_hybridized() -> None:
     """`is_training()` is frozen by the trace; imperatively all is well."""
-    one = sequence(gnn.Dense(4, in_units=3), FrozenDropout(), gnn.Dense(2, in_units=4))
-    two = nn.Sequential(nn.Linear(3, 4), Doubles(), nn.Linear(4, 2))
+    doubles = own_module(lambda net, x: 2 * x if net.training else x * 1)
+    frozen = own_block(frozen_dropout)
+    one = sequence(gnn.Dense(4, in_units=3), frozen, gnn.Dense(2, in_units=4))
+    two = nn.Sequential(nn.Linear(3, 4), doubles, nn.Linear(4, 2))
     report = parity.compare(*pair(one, two), noise(5, 3))
     broken = failing(report)
     assert {mode for _, mode in broken} == {"hybridized"}
@@ -272,24 +267,11 @@ class TestOnlyAfterSteps:
     def test_an_unused_layer(self) -> None:
         """PyTorch skips what has no gradient, MXNet lets it decay."""
 
-        class GluonIdle(gnn.HybridBlock):
-            def __init__(self) -> None:
-                super().__init__()
-                self.used = gnn.Dense(2, in_units=3)
-                self.idle = gnn.Dense(2, in_units=3)
-
-            def hybrid_forward(self, F: Any, x: Any) -> Any:
-                return self.used(x)
-
-        class TorchIdle(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.used, self.idle = nn.Linear(3, 2), nn.Linear(3, 2)
-
-            def forward(self, x: Any) -> Any:
-                return self.used(x)
-
-        report = parity.compare(*pair(GluonIdle(), TorchIdle()), noise(5, 3))
+        blocks = {"used": gnn.Dense(2, in_units=3), "idle": gnn.Dense(2, in_units=3)}
+        one = own_block(lambda net, x: net.used(x), **blocks)
+        layers = {"used": nn.Linear(3, 2), "idle": nn.Linear(3, 2)}
+        two = own_module(lambda net, x: net.used(x), **layers)
+        report = parity.compare(*pair(one, two), noise(5, 3))
         assert {q for q, _ in failing(report)} == {"parameters after 5 steps"}
         row = failing(report)["parameters after 5 steps", "imperative"]
         assert row.worst.startswith("idle.")
@@ -312,12 +294,8 @@ class TestOutputs:
         assert row.difference == np.inf
 
     def test_of_other_number(self) -> None:
-        class Twice(nn.Module):
-            def forward(self, x: Any) -> Any:
-                return x, x
-
         one, two = small()
-        two.append(Twice())
+        two.append(own_module(lambda net, x: (x, x)))
         before = two.training
         with pytest.raises(
             ValueError, match=r"^compare: 1 outputs in Gluon, 2 in PyTo"
@@ -327,41 +305,27 @@ class TestOutputs:
         assert two[0].weight.dtype == torch.float32
 
     def test_several_are_all_looked_at(self) -> None:
-        class GluonTwo(gnn.HybridBlock):
-            def __init__(self) -> None:
-                super().__init__()
-                self.a = gnn.Dense(2, in_units=3)
-
-            def hybrid_forward(self, F: Any, x: Any, z: Any) -> Any:
-                return self.a(x), x * z
-
-        class TorchTwo(nn.Module):
-            def __init__(self, factor: float) -> None:
-                super().__init__()
-                self.a, self.factor = nn.Linear(3, 2), factor
-
-            def forward(self, x: Any, z: Any) -> Any:
-                return self.a(x), x * z * self.factor
+        def nets(factor: float) -> tuple[Any, Any]:
+            one = own_block(lambda net, x, z: (net.a(x), x * z), a=gnn.Dense(2))
+            layer = nn.Linear(3, 2)
+            two = own_module(lambda net, x, z: (net.a(x), x * z * factor), a=layer)
+            return pair(one, two)
 
         inputs = noise(5, 3), noise(5, 3, seed=2)
-        assert parity.compare(*pair(GluonTwo(), TorchTwo(1.0)), *inputs).ok
-        report = parity.compare(*pair(GluonTwo(), TorchTwo(1.5)), *inputs)
+        assert parity.compare(*nets(1.0), *inputs).ok
+        report = parity.compare(*nets(1.5), *inputs)
         broken = failing(report)
         assert broken[EVALUATION, "imperative"].worst == "output 1"
         assert broken[INPUTS, "imperative"].worst.startswith("input ")
         assert (PARAMETERS, "imperative") not in broken
 
     def test_without_gradients(self) -> None:
-        class Constant(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.linear = nn.Linear(3, 2)
+        def forward(net: Any, x: Any) -> Any:
+            with torch.no_grad():
+                return net.linear(x)
 
-            def forward(self, x: Any) -> Any:
-                with torch.no_grad():
-                    return self.linear(x)
-
-        one, two = pair(gnn.Dense(2, in_units=3), Constant())
+        constant = own_module(forward, linear=nn.Linear(3, 2))
+        one, two = pair(gnn.Dense(2, in_units=3), constant)
         broken = failing(parity.compare(one, two, noise(5, 3)))
         assert (EVALUATION, "imperative") not in broken
         assert broken[INPUTS, "imperative"].worst == "input 0"
@@ -434,13 +398,12 @@ def test_dropout_is_back_after_a_failure_while_hybridized() -> None:
     """The graph that was traced without dropout must not stay behind."""
     one, two = dropout_nets()
 
-    class Fails(nn.Module):
-        def forward(self, x: Any) -> Any:
-            if one._active:
-                raise RuntimeError("in the middle")
-            return x
+    def forward(net: Any, x: Any) -> Any:
+        if one._active:
+            raise RuntimeError("in the middle")
+        return x
 
-    two.append(Fails())
+    two.append(own_module(forward))
     report = parity.compare(one, two, noise(5, 3))
     assert failing(report)[EVALUATION, "hybridized"].failed == (
         "PyTorch fails: in the middle"
@@ -486,14 +449,13 @@ class TestLeftAsTheyWere:
         assert two[1].num_batches_tracked == 1
 
     def test_after_a_failure(self) -> None:
-        class Fails(nn.Module):
-            def forward(self, x: Any) -> Any:
-                if self.training:
-                    raise RuntimeError("in the middle")
-                return x
+        def forward(net: Any, x: Any) -> Any:
+            if net.training:
+                raise RuntimeError("in the middle")
+            return x
 
         one, two = self.trained("float32")
-        two.append(Fails())
+        two.append(own_module(forward))
         before = Snapshot(one, two)
         report = parity.compare(one, two, IMAGES)
         assert report.rows[1].ok
