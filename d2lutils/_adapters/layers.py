@@ -216,7 +216,7 @@ _READS_TWICE = "its padding reads the input once more"
 _LARGER = "it makes the map larger, which no window does"
 _CURVE = Facts("pointwise", gluon=_BOTH, pytorch=_INPUT)
 _HARD_CURVE = Facts("pointwise", pytorch=_copied_in_place)
-_SATURATES = Facts("pointwise", pytorch=_OUTPUT)
+_BY_OUTPUT = Facts("pointwise", pytorch=_OUTPUT)
 
 LAYERS: dict[str, Facts] = {
     **dict.fromkeys(("HybridSequential", "Sequential"), Facts("sequence")),
@@ -253,8 +253,8 @@ LAYERS: dict[str, Facts] = {
     **dict.fromkeys(("Hardsigmoid", "Hardswish", "Hardtanh", "ReLU6"), _HARD_CURVE),
     "SiLU": _HARD_CURVE,
     "Softplus": Facts("pointwise", pytorch=_INPUT),
-    **dict.fromkeys(("ReLU", "Sigmoid", "Tanh"), _SATURATES),
-    **dict.fromkeys(("LogSoftmax", "Softmax"), Facts(gluon=None, pytorch=_OUTPUT)),
+    **dict.fromkeys(("ReLU", "Sigmoid", "Tanh"), _BY_OUTPUT),
+    **dict.fromkeys(("LogSoftmax", "Softmax"), Facts(pytorch=_OUTPUT)),
     **dict.fromkeys(
         (
             *("CELU", "Hardshrink", "LogSigmoid", "Mish", "RELU6", "RReLU"),

@@ -58,6 +58,6 @@ class SqueezeExcite(nn.HybridBlock):
         return F.broadcast_mul(x, gate)
 
 
-# The layers of the gate count for themselves, and scaling is not
-# counted: but what it makes training keep is not known.
+# The gate's layers have entries of their own. Scaling is no
+# multiply-add; what it makes training keep has no rule.
 declare(SqueezeExcite, Facts(work=lambda layer, inputs, output: 0))

@@ -50,6 +50,6 @@ class SqueezeExcite(nn.Module):
         return x * self.gate(x)[:, :, None, None]
 
 
-# The layers of the gate count for themselves, and scaling is not
-# counted: but what it makes training keep is not known.
+# The gate's layers have entries of their own. Scaling is no
+# multiply-add; what it makes training keep has no rule.
 declare(SqueezeExcite, Facts(work=lambda layer, inputs, output: 0))
