@@ -7,9 +7,11 @@ floating-point operations); biases, batch norms, activations and pooling are not
 counted, as in the papers' tables.
 
 Bytes follow from two questions. What does the backward pass of a layer need: its
-input, its output, something of its own (`_KEEPS`)? And which tensors are the same
-memory? What two layers keep is counted once. `memory` in either half measures the
-same bytes without these rules; the tests hold both together.
+input, its output, something of its own? And which tensors are the same memory? What
+two layers keep is counted once. `gluon.memory` and `pytorch.memory` measure the same
+bytes without these rules, and the tests compare the two.
+
+`chain_of` reads the windows of a net's layers.
 """
 
 from __future__ import annotations
@@ -21,34 +23,52 @@ import io
 import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from d2lutils import checks
-from d2lutils.lifetimes import Lifetimes
-from d2lutils.nets import (
+from d2lutils._adapters import (
     STATISTICS,
-    GluonNet,
     Net,
-    bare_kind,
-    bare_name,
-    from_framework,
-    net_of,
+    adapter_of,
+    arrays_in,
+    children_of,
+    remove,
 )
+from d2lutils._adapters.chains import chain_of
+from d2lutils._adapters.layers import (
+    Facts,
+    Keeps,
+    Work,
+    class_kind,
+    entry_with_work,
+    facts_of,
+    layer_kind,
+)
+from d2lutils._lifetimes import Lifetimes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DTYPES", "OPTIMIZERS", "Entry", "Ledger", "Memory", "ledger", "rule"]
+__all__ = [
+    "DTYPES",
+    "OPTIMIZERS",
+    "Entry",
+    "Ledger",
+    "Memory",
+    "chain_of",
+    "ledger",
+    "rule",
+]
 
 #: Numbers that an optimiser keeps for each trained number.
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2}
 #: Bytes of a number.
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-#: What training keeps, in the colours of the figure.
+#: The figure's colours, by what training keeps.
 KEPT_COLORS = {
     "activations": "#5b6470",
     "indices": "#c2491a",
@@ -152,13 +172,13 @@ class Ledger:
         entries: one for each call of a layer.
         shape, dtype: of the input that the net was run on.
         input: bytes of the input, if training keeps it.
-        between: bytes that training keeps of what is made between layers, by a sum
-            for instance.
+        between: bytes that training keeps of tensors from between the layers, such
+            as a sum.
         live: the largest set of tensors that inference needs at the same time, in
             bytes, and the operation that needs them; None where that is not known.
         lifetimes: the operations of inference, from which `live` follows.
         unknown: why `kept` and `live` are not known, by name.
-        frozen: trained numbers that get no gradient, since somebody said so.
+        frozen: numbers of frozen parameters, which get no gradient.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -208,8 +228,8 @@ class Ledger:
     ) -> Memory:
         """The bytes with another batch size, dtype or optimiser.
 
-        What is kept grows with the batch, but for a batch norm's statistics; indices
-        do not shrink with the dtype, so another operation may need most.
+        What is kept grows with the batch, except for a batch norm's statistics. Indices
+        do not shrink with the dtype, so another operation may then need most.
 
         Args:
             batch_size: examples; by default those of the run.
@@ -299,8 +319,7 @@ class Ledger:
 
     def csv(self) -> str:
         """Everything about each layer, a line each, with a line of names on top."""
-        names = ["path", "kind", "output", "weights", "biases", "buffers"]
-        names += ["multiply_adds", "activations", "indices", "masks", "statistics"]
+        names = [column.name for column in fields(Entry)]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(names)
@@ -365,220 +384,7 @@ class Ledger:
         return show.table(lines, headers, align=align)._repr_html_()
 
 
-@dataclass(frozen=True)
-class _Keeps:
-    """What the backward pass of a layer needs.
-
-    `indices` is in bytes for each number of the output, `mask` stands for a number of
-    the net's dtype there, `statistics` are numbers for each channel.
-    """
-
-    input: bool = False
-    output: bool = False
-    indices: int = 0
-    mask: bool = False
-    statistics: int = 0
-
-
-_NOTHING, _INPUT = _Keeps(), _Keeps(input=True)
-_OUTPUT, _BOTH = _Keeps(output=True), _Keeps(input=True, output=True)
-# Backward of these needs no values: they move numbers about, or add zeros.
-_HAND_ON = ("Flatten", "Identity", "SubsampleZeroPad", "ZeroPadShortcut")
-_CURVES = ("ELU", "GELU", "LeakyReLU", "PReLU", "SELU")
-_HARD = ("Hardsigmoid", "Hardswish", "Hardtanh", "ReLU6", "Softplus")
-_NORM = _Keeps(input=True, statistics=2)  # of the batch: mean, 1 / deviation
-_KEEPS: dict[str, dict[str, _Keeps]] = {
-    "pytorch": {
-        **dict.fromkeys(("Conv", "ConvTranspose", "Linear", "AvgPool"), _INPUT),
-        **dict.fromkeys((*_CURVES, *_HARD, "SiLU"), _INPUT),
-        **dict.fromkeys(("ReLU", "Sigmoid", "Tanh"), _OUTPUT),
-        **dict.fromkeys(("LogSoftmax", "Softmax"), _OUTPUT),
-        **dict.fromkeys(("MaxPool", "AdaptiveMaxPool"), _Keeps(input=True, indices=8)),
-        "BatchNorm": _NORM,
-        "Dropout": _Keeps(mask=True),
-        **dict.fromkeys((*_HAND_ON, "Upsample", "ZeroPad"), _NOTHING),
-    },
-    "gluon": {
-        **dict.fromkeys(("Conv", "ConvTranspose", "Dense"), _INPUT),
-        # A pooling's backward gets its output, too, whether it needs it or not; on a
-        # CPU max pooling remembers places in four bytes each.
-        **dict.fromkeys(("AvgPool", "GlobalAvgPool"), _BOTH),
-        **dict.fromkeys(
-            ("MaxPool", "GlobalMaxPool"), _Keeps(input=True, output=True, indices=4)
-        ),
-        "relu": _OUTPUT,
-        **dict.fromkeys(("sigmoid", "softrelu", "softsign", "tanh"), _BOTH),
-        **dict.fromkeys(_CURVES, _BOTH),
-        "BatchNorm": _NORM,
-        "Dropout": _Keeps(mask=True),
-        **dict.fromkeys(_HAND_ON, _NOTHING),
-    },
-}
-
-
-# Gluon's operations that keep nothing, also as functions between layers; what joins
-# and cuts, adds, and multiplies by a number. NumPy's sums keep both of their terms.
-_FREE = {
-    *("Flatten", "Reshape", "SliceChannel", "SwapAxis", "_copy", "expand_dims"),
-    *("slice", "slice_axis", "squeeze", "stack", "transpose", "mean"),
-    *("add_n", "broadcast_add", "broadcast_sub", "elemwise_add", "elemwise_sub"),
-    *("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar"),
-    *("_np_reshape", "_np_transpose", "_npi_concatenate", "_npi_mean", "_split_v2"),
-    *("_npi_add_scalar", "_npi_subtract_scalar", "_npi_rsubtract_scalar"),
-    *("_npi_multiply_scalar", "_npi_true_divide_scalar"),
-}
-
-
-_READERS = ("BatchNorm", "Convolution", "Deconvolution", "FullyConnected", "Pooling")
-
-
-def _keeps(framework: str, layer: Any) -> _Keeps | None:
-    """What the backward pass of a layer needs, or None if no rule says so."""
-    kind = bare_kind(layer)
-    if kind == "Linear" and not layer.weight.requires_grad:
-        return _NOTHING  # the others keep as much for any one of their gradients
-    if kind == "BatchNorm" and not getattr(layer, "training", True):
-        return _INPUT if layer.running_mean is not None else _NORM
-    if kind in ("Conv", "Dense") and getattr(layer, "act", None) is not None:
-        after = _keeps(framework, layer.act)
-        # What would be kept between the two is nobody's output.
-        return _BOTH if after == _OUTPUT else None
-    if kind == "Activation":  # Gluon's has its function as an argument
-        kind = layer._act_type
-    if kind == "AdaptiveAvgPool":  # one output is a mean, which needs no values
-        sizes = layer.output_size
-        sizes = sizes if isinstance(sizes, (tuple, list)) else (sizes,)
-        return _NOTHING if set(sizes) == {1} else _INPUT
-    if framework == "gluon" and _pads(layer) and np.max(layer.stride) == 1:
-        return _INPUT  # for its shape; with a stride that of `_copies`
-    if kind == "Dropout" and not _plain_dropout(layer):
-        return None
-    if _copies_input(layer):
-        return _NOTHING  # of its own output
-    return _KEEPS[framework].get(kind)
-
-
-def _pads(layer: Any) -> bool:
-    """Whether a layer is one of this package's that append channels of zeros."""
-    kinds = ("SubsampleZeroPad", "ZeroPadShortcut")
-    return bare_kind(layer) in kinds and layer.channels > layer.in_channels
-
-
-def _plain_dropout(layer: Any) -> bool:
-    """Whether a dropout has a mask of the size of its input."""
-    kind = next((k for k in type(layer).__mro__ if from_framework(k)), type(layer))
-    return kind.__name__ == "Dropout" and not getattr(layer, "_axes", ())
-
-
-# Work of one call: of the layer, its inputs' shapes and its first output's shape.
-Work = Callable[[Any, list[tuple[int, ...]], tuple[int, ...]], int]
-
-
-def _kernel(layer: Any) -> tuple[tuple[int, ...], int, str]:
-    """Kernel size, groups and layout of a convolution: what it was made with."""
-    numbers = getattr(layer, "_kwargs", None)
-    if numbers:
-        return numbers["kernel"], numbers["num_group"], numbers["layout"]
-    return layer.kernel_size, layer.groups, ""
-
-
-def _conv(layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]) -> int:
-    """Each output value is a product with one kernel, of I / groups channels."""
-    kernel, groups, layout = _kernel(layer)
-    channels = inputs[0][layout.index("C")] if layout else layer.in_channels
-    return prod(output) * channels // groups * prod(kernel)
-
-
-def _transposed(
-    layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]
-) -> int:
-    """Each input value multiplies one kernel, of O / groups channels."""
-    kernel, groups, layout = _kernel(layer)
-    channels = output[layout.index("C")] if layout else layer.out_channels
-    return prod(inputs[0]) * channels // groups * prod(kernel)
-
-
-def _dense(layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]) -> int:
-    # Gluon's flattens, unless told otherwise.
-    axes = inputs[0][1:] if getattr(layer, "_flatten", False) else inputs[0][-1:]
-    return prod(output) * prod(axes)
-
-
-def _bilinear(
-    layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]
-) -> int:
-    """For each output value a matrix times a vector, then a product of vectors."""
-    return prod(output) * inputs[0][-1] * (inputs[1][-1] + 1)
-
-
-def _recurrent(gates: int) -> Work:
-    """Each gate is a matrix for the input and one for the state, at each step."""
-
-    def work(layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]) -> int:
-        def number(name: str, default: int = 0) -> int:
-            return (
-                getattr(layer, name, None) or getattr(layer, f"_{name}", 0) or default
-            )
-
-        hidden = number("hidden_size")
-        projected = number("proj_size") or number("projection_size")
-        state = projected or hidden
-        directions = number("dir") or 1 + bool(number("bidirectional"))
-        *steps, width = inputs[0]
-        total = 0
-        for _ in range(number("num_layers", 1)):
-            one = gates * hidden * (width + state) + hidden * projected
-            total += directions * one
-            width = directions * state
-        return prod(steps) * total
-
-    return work
-
-
-def _attention(
-    layer: Any, inputs: list[tuple[int, ...]], output: tuple[int, ...]
-) -> int:
-    """Four projections, the scores and the weighted sums."""
-    (*_, wide), (*_, keys), (*_, values) = inputs[:3]
-    time = 0 if len(output) == 2 or not layer.batch_first else 1
-    batch = 1 if len(output) == 2 else output[1 - time]
-    queries, read = inputs[0][time], inputs[1][time]
-    seen = read + (layer.bias_k is not None) + layer.add_zero_attn
-    projections = 2 * queries * wide + read * (keys + values)
-    return batch * wide * (projections + 2 * queries * seen)
-
-
-# By a layer's class without its rank, in either framework; those that hold parameters.
-_RULES: dict[str, Work] = {
-    "Conv": _conv,
-    "ConvTranspose": _transposed,
-    **dict.fromkeys(("Dense", "Linear"), _dense),
-    "Bilinear": _bilinear,
-    **dict.fromkeys(("RNN", "RNNCell"), _recurrent(1)),
-    **dict.fromkeys(("GRU", "GRUCell"), _recurrent(3)),
-    **dict.fromkeys(("LSTM", "LSTMCell"), _recurrent(4)),
-    "MultiheadAttention": _attention,
-    # A kernel for each example, mixed from (K, O, I / groups, k, k), then used.
-    "Experts": lambda layer, inputs, output: (
-        output[0] * prod(layer.weight.shape)
-        + prod(output) * prod(layer.weight.shape[2:])
-    ),
-    # Its linear layer made the kernel.
-    "GeneratedConv": lambda layer, inputs, output: prod(output) * prod(layer.shape[1:]),
-    # What the papers do not count, or what only looks something up.
-    **dict.fromkeys(
-        (
-            *("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"),
-            *("Embedding", "EmbeddingBag", "PReLU"),
-        ),
-        lambda layer, inputs, output: 0,
-    ),
-}
-_ADDED: dict[type, Work] = {}
-# Blocks of this package that compute something besides what their layers do.
-_COMPOSITE = ("GeneratedConv", "SqueezeExcite")
-# Layers whose children do what their rule already says.
-_WHOLE = ("MultiheadAttention",)
+_ADDED: dict[type, Facts] = {}
 
 
 def rule(kind: type, multiply_adds: Work) -> None:
@@ -617,39 +423,29 @@ def rule(kind: type, multiply_adds: Work) -> None:
         raise TypeError(
             f"rule: multiply_adds must be a function, got {multiply_adds!r}"
         )
-    _ADDED[kind] = multiply_adds
+    _ADDED[kind] = Facts(work=multiply_adds, whole=True)
 
 
-def _rule_of(layer: Any) -> tuple[str, Work | None]:
-    """The nearest class of a layer that has a rule, its name without rank, and it."""
-    for base in type(layer).__mro__:
-        if base in _ADDED:
-            return "", _ADDED[base]
-        kind = bare_name(base)
-        if from_framework(base) and kind in _RULES:
-            return kind, _RULES[kind]
-    return "", None
+def _rule_of(layer: Any) -> tuple[type, Facts] | None:
+    """The nearest class of a layer whose work is known, and what is known of it."""
+    for kind in type(layer).__mro__:
+        facts = _ADDED.get(kind) or entry_with_work(kind)
+        if facts is not None:
+            return kind, facts
+    return None
 
 
-def _adds_matrices(kind: str, layer: Any, shapes: dict[str, tuple[int, ...]]) -> bool:
+def _adds_matrices(kind: type, layer: Any, shapes: dict[str, tuple[int, ...]]) -> bool:
     """Whether a class of one's own computes with more than its base's weight, as an
     adaptation of low rank does; a scale for each channel is not counted anyway."""
-    own = kind in ("Conv", "ConvTranspose", "Dense", "Linear")
-    return (
-        own
-        and bare_kind(layer) != kind
-        and any(
-            role not in ("weight", "bias")
-            and sum(n > 1 for n in shape) > 1
-            and shape != shapes.get("weight")  # works number by number
-            for role, shape in shapes.items()
-        )
+    if kind in _ADDED or facts_of(layer).work is not None:
+        return False
+    return class_kind(kind) in ("Conv", "ConvTranspose", "Dense", "Linear") and any(
+        role not in ("weight", "bias")
+        and sum(n > 1 for n in shape) > 1
+        and shape != shapes.get("weight")  # works number by number
+        for role, shape in shapes.items()
     )
-
-
-def _children(net: Any) -> dict[str, Any]:
-    """The direct children of a Block or Module, by name."""
-    return dict(getattr(net, "_children", None) or getattr(net, "_modules", {}))
 
 
 def _leaves(
@@ -658,38 +454,58 @@ def _leaves(
     """(path, layer) of every layer with a rule or without children, in registration
     order.
 
-    A layer that is registered twice is listed once, under its first path. A block that
-    computes something besides what its layers do is listed, too.
+    A layer that is registered twice is listed once, under its first path. A block with
+    a rule for what it computes itself is listed beside its children.
     """
     found = {} if found is None else found
-    children = {k: v for k, v in _children(net).items() if v is not None}
-    kind, work = _rule_of(net)
-    if work is not None:
-        # Gluon's `activation=` makes a child; PyTorch's parametrizations are one.
+    children, known = children_of(net), _rule_of(net)
+    if known is not None:
+        # Gluon's `activation=` and PyTorch's parametrizations are children, too; what
+        # they do is part of the layer.
         children = {
             name: child
             for name, child in children.items()
-            if kind
-            and kind not in _WHOLE
+            if not known[1].whole
             and name != "parametrizations"
             and child is not getattr(net, "act", None)
         }
-    if work is not None or not children or bare_kind(net) in _COMPOSITE:
+    if known is not None or not children:
         found.setdefault(id(net), (path, net))
     for name, child in children.items():
         _leaves(child, f"{path}.{name}" if path else str(name), found)
     return found
 
 
-def _arrays(arrays: Any) -> list[Any]:
-    """The arrays in nested tuples and lists, one after the other."""
-    if isinstance(arrays, (tuple, list)):
-        return [one for array in arrays for one in _arrays(array)]
-    return [arrays] if hasattr(arrays, "shape") else []
-
-
 def _shapes(arrays: Any) -> list[tuple[int, ...]]:
-    return [tuple(array.shape) for array in _arrays(arrays)]
+    return [tuple(array.shape) for array in arrays_in(arrays)]
+
+
+@contextmanager
+def _hooked(net: Net, make: Callable[[str, Any], Callable[..., Any]]) -> Iterator[None]:
+    """A forward hook on every layer inside; none afterwards."""
+    if net.framework == "gluon":
+        net.net.hybridize(False)  # hooks inside a cached graph do not run
+
+    def named(hook: Callable[..., Any]) -> Callable[..., Any]:
+        def with_names(layer: Any, inputs: Any, names: Any, output: Any) -> Any:
+            if names:  # in the order in which the layer declares them
+                bound = inspect.signature(layer.forward).bind(*inputs, **names)
+                inputs = tuple(bound.arguments.values())
+            return hook(layer, inputs, output)
+
+        return with_names
+
+    hooks = []
+    for path, layer in _leaves(net.net).values():
+        hook = make(path, layer)
+        if net.framework == "gluon":
+            hooks.append(layer.register_forward_hook(hook))
+        else:
+            hooks.append(layer.register_forward_hook(named(hook), with_kwargs=True))
+    try:
+        yield
+    finally:
+        remove(hooks)
 
 
 class _UnknownWorkError(Exception):
@@ -699,10 +515,11 @@ class _UnknownWorkError(Exception):
 class _Recorder:
     """Makes an entry of each call that a layer's forward hook reports."""
 
-    def __init__(self, net: Net, leaves: dict[int, tuple[str, Any]]) -> None:
+    def __init__(self, net: Net) -> None:
         self.net = net
         self.entries: list[Entry] = []
-        paths = sorted((path for path, _ in leaves.values()), key=len, reverse=True)
+        leaves = _leaves(net.net).values()
+        paths = sorted((path for path, _ in leaves), key=len, reverse=True)
         # The tensors of each layer, those of its parametrizations included, by name.
         self.tensors: dict[str, dict[str, Any]] = {}
         self.kinds: dict[str, str] = {}
@@ -725,7 +542,7 @@ class _Recorder:
         parameter does not make it one."""
         if role not in ("weight", "bias") and weight is not None:
             alike = self.net.shape(tensor) == self.net.shape(weight)
-            if alike and not _gets_gradient(tensor):
+            if alike and not self.net.gets_gradient(tensor):
                 return True
         constant = type(tensor).__name__ == "Constant"
         return constant or not getattr(tensor, "_differentiable", True)
@@ -745,38 +562,37 @@ class _Recorder:
                 kind = "buffers" if name in STATISTICS else kind
                 size = prod(self.net.shape(tensor))
                 sizes[kind] += size
-                if kind != "buffers" and not _gets_gradient(tensor):
+                if kind != "buffers" and not self.net.gets_gradient(tensor):
                     self.frozen += size
         return sizes
 
+    def _work(self, path: str, layer: Any, inputs: Any, output: tuple[int, ...]) -> int:
+        """The multiply-adds of a call."""
+        shapes, known = self._shapes(path), _rule_of(layer)
+        if known is None or _adds_matrices(known[0], layer, shapes):
+            if shapes:
+                raise self._unknown(path, type(layer).__name__)
+            return 0
+        work = known[1].work
+        assert work is not None
+        count = work(layer, _shapes(inputs), output)
+        if not isinstance(count, (int, np.integer)) or count < 0:
+            raise _UnknownWorkError(
+                f"the rule for {path or 'the net'} ({type(layer).__name__}) must "
+                f"return an integer from 0 on, got {count!r}"
+            )
+        return int(count)
+
     def hook(self, path: str, layer: Any) -> Callable[..., None]:
         """A forward hook for the layer at a path."""
-        kind, work = _rule_of(layer)
 
         def record(_layer: Any, inputs: Any, output: Any) -> None:
-            shapes = self._shapes(path)
-            produced = next(iter(_shapes(output)), ())
-            if work is not None and not _adds_matrices(kind, layer, shapes):
-                count = work(layer, _shapes(inputs), produced)
-            elif shapes:
-                raise self._unknown(path, type(layer).__name__)
-            else:
-                count = 0
-            if not isinstance(count, (int, np.integer)) or count < 0:
-                raise _UnknownWorkError(
-                    f"the rule for {path or 'the net'} ({type(layer).__name__}) must "
-                    f"return an integer from 0 on, got {count!r}"
-                )
+            shape = next(iter(_shapes(output)), ())
+            count = self._work(path, layer, inputs, shape)
+            kind = type(layer).__name__.lstrip("_")
+            sizes = self._sizes(path)
+            self.entries.append(Entry(path, kind, shape, multiply_adds=count, **sizes))
             self.seen.add(path)
-            self.entries.append(
-                Entry(
-                    path,
-                    type(layer).__name__.lstrip("_"),
-                    produced,
-                    multiply_adds=int(count),
-                    **self._sizes(path),
-                )
-            )
 
         return record
 
@@ -794,36 +610,116 @@ class _Recorder:
                 raise self._unknown(path, self.kinds[path], more)
 
 
-def _gets_gradient(tensor: Any) -> bool:
-    if isinstance(tensor, tuple):  # a module and the name of its parameter
-        return bool(getattr(*tensor).requires_grad)
-    return bool(tensor.grad_req != "null")
+# Gluon's operations that keep nothing, also as functions between layers: they join and
+# cut, add, and multiply by a number. NumPy's sums keep both of their terms.
+_KEEP_NOTHING = {
+    *("Flatten", "Reshape", "SliceChannel", "SwapAxis", "_copy", "expand_dims"),
+    *("slice", "slice_axis", "squeeze", "stack", "transpose", "mean"),
+    *("add_n", "broadcast_add", "broadcast_sub", "elemwise_add", "elemwise_sub"),
+    *("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar"),
+    *("_np_reshape", "_np_transpose", "_npi_concatenate", "_npi_mean", "_split_v2"),
+    *("_npi_add_scalar", "_npi_subtract_scalar", "_npi_rsubtract_scalar"),
+    *("_npi_multiply_scalar", "_npi_true_divide_scalar"),
+}
+_READERS = ("BatchNorm", "Convolution", "Deconvolution", "FullyConnected", "Pooling")
 
 
 class _Keeper:
     """Finds out which memory the layers of a net make training keep."""
 
-    def __init__(self, adapter: Net) -> None:
-        self.adapter = adapter
-        self.framework = "gluon" if isinstance(adapter, GluonNet) else "pytorch"
+    def __init__(self, net: Any) -> None:
+        self.net = net
+        # Dropout is off while the net runs.
+        self.rates = {
+            path: getattr(layer, "p", getattr(layer, "_rate", None))
+            for path, layer in _leaves(net.net).values()
+            if layer_kind(layer) == "Dropout"
+        }
         self.paths: list[str] = []
-        self.own: list[dict[str, int]] = []  # bytes besides tensors, for each call
+        self.own: list[dict[str, Any]] = []  # bytes besides tensors, for each call
         self.producers: dict[Hashable, int] = {}
         self.kept: dict[Hashable, int] = {}
-        self.alive: list[Any] = []  # or their memory could be used again
+        self.alive: list[Any] = []  # or their memory could be reused
         self.missing = ""
         self.inside: set[str] = set()  # Gluon's operations, by their nodes' names
+
+    def hook(self, path: str, layer: Any) -> Callable[..., Any]:
+        """A forward hook for the layer at a path."""
+
+        def record(_layer: Any, inputs: Any, output: Any) -> Any:
+            keeps = facts_of(layer).keeps(self.net.framework, layer)
+            replaced = None
+            if keeps is not None and keeps.mask:
+                rate = self.rates.get(path)
+                # One that is frozen in evaluation mode drops nothing.
+                if rate == 1:
+                    keeps = None  # all zeros, without a mask
+                elif not rate or not getattr(layer, "training", True):
+                    keeps = Keeps()
+                elif hasattr(output, "clone"):
+                    # PyTorch's dropout, switched off here, returned its very input.
+                    output = replaced = output.clone()
+            self._add_call(path, layer, inputs, output)
+            if any(map(self.net.is_recorded, arrays_in(output))):
+                single = all(hasattr(a, "shape") for a in (inputs[0], output))
+                if keeps is not None and single:
+                    self._add_bytes(layer, keeps, inputs[0], output)
+                elif not self.missing:
+                    kind = type(layer).__name__.lstrip("_")
+                    self.missing = (
+                        "no rule for what training keeps of "
+                        f"{path or 'the net'} ({kind})"
+                    )
+            return replaced
+
+        return record
+
+    def _add_call(self, path: str, layer: Any, inputs: Any, output: Any) -> None:
+        outputs = arrays_in(output)
+        self.alive += [*inputs, output]
+        for array in outputs:
+            self.producers.setdefault(self.net.storage_of(array)[0], len(self.paths))
+        self.paths.append(path)
+        self.own.append({})
+        if self.net.framework == "gluon":
+            plain = type(layer).__module__.startswith("mxnet.")
+            if plain and not getattr(layer, "act", None):
+                self.inside |= {self.net.operation(a) for a in outputs}
+            else:  # several operations
+                after, before = map(self._operations, (outputs, inputs))
+                self.inside |= after.keys() - before.keys()
+
+    def _add_bytes(self, layer: Any, keeps: Keeps, given: Any, output: Any) -> None:
+        """What the last call added keeps."""
+        if keeps.input:
+            read, size = self.net.storage_of(given)
+            self.kept[read] = size
+        if keeps.output:
+            made, size = self.net.storage_of(output)
+            self.kept[made] = size
+            self.producers[made] = len(self.paths) - 1  # also in place
+        numbers, item = prod(output.shape), _itemsize(output)
+        on_gpu = bool(getattr(output, "is_cuda", False))
+        axis = getattr(layer, "_kwargs", {}).get("axis", 1)
+        channels = output.shape[axis] if keeps.statistics else 0
+        self.own[-1] = {
+            "activations": int(item * numbers * keeps.inside),
+            "indices": keeps.indices * numbers,
+            "masks": (1 if on_gpu else item) * numbers * keeps.mask,
+            "statistics": item * keeps.statistics * channels,
+        }
 
     def _operations(self, arrays: Any) -> dict[str, tuple[str, list[str]]]:
         """Gluon's recorded operations on the way to the arrays."""
         found: dict[str, tuple[str, list[str]]] = {}
-        if isinstance(self.adapter, GluonNet):
-            for array in _arrays(arrays):
-                found |= self.adapter.operations(array)
+        for array in arrays_in(arrays):
+            found |= self.net.operations(array)
         return found
 
     def between(self, outputs: list[Any]) -> list[str]:
         """Kinds of Gluon's operations outside layers that may keep something."""
+        if self.net.framework != "gluon":
+            return []
         found = self._operations(outputs)
         outside = {name: kind for name, (kind, _) in found.items()}
         # A ReLU keeps its output, which is counted where a layer keeps its input.
@@ -838,85 +734,52 @@ class _Keeper:
             for name, kind in outside.items()
             if kind not in ("relu", "_npx_relu") or name not in counted
         }
-        return sorted(kinds - _FREE)
+        return sorted(kinds - _KEEP_NOTHING)
 
-    def hook(self, path: str, layer: Any, rate: float | None) -> Callable[..., Any]:
-        """A forward hook for the layer at a path; `rate` is a dropout's."""
+    def halve(self) -> None:
+        """Bytes of a float32 pass, from those of one in float64."""
+        self.kept = {key: size // 2 for key, size in self.kept.items()}
+        for own in self.own:
+            own |= {name: n // 2 for name, n in own.items() if name != "indices"}
 
-        def record(_layer: Any, inputs: Any, output: Any) -> Any:
-            keeps = _keeps(self.framework, layer)
-            replaced = None
-            # One that is frozen in evaluation mode drops nothing.
-            drops = rate and getattr(layer, "training", True)
-            if keeps is not None and keeps.mask:
-                if rate == 1:
-                    keeps = None  # all zeros, without a mask
-                elif not drops:
-                    keeps = _NOTHING
-                elif hasattr(output, "clone"):
-                    # PyTorch's dropout, switched off here, returned its very input.
-                    output = replaced = output.clone()
-            outputs = _arrays(output)
-            self.alive += [*inputs, output]
-            index = len(self.paths)
-            self.paths.append(path)
-            self.own.append({})
-            for array in outputs:
-                self.producers.setdefault(self.adapter.block_of(array)[0], index)
-            if isinstance(self.adapter, GluonNet):
-                own = type(layer).__module__.startswith("mxnet.")
-                if own and not getattr(layer, "act", None):
-                    self.inside |= {self.adapter.operation(a) for a in outputs}
-                else:  # several operations
-                    after, before = map(self._operations, (outputs, inputs))
-                    self.inside |= after.keys() - before.keys()
-            if not any(map(self.adapter.is_recorded, outputs)):
-                return replaced  # nothing before it is trained
-            if keeps is None or not all(
-                hasattr(a, "shape") for a in (inputs[0], output)
-            ):
-                kind = type(layer).__name__.lstrip("_")
-                self.missing = self.missing or (
-                    f"no rule for what training keeps of {path or 'the net'} ({kind})"
-                )
-                return None
-            if keeps.input:
-                read, size = self.adapter.block_of(inputs[0])
-                self.kept[read] = size
-            if keeps.output:
-                made, size = self.adapter.block_of(output)
-                self.kept[made] = size
-                self.producers[made] = index  # also in place
-            numbers, item = prod(output.shape), _itemsize(output)
-            on_gpu = bool(getattr(output, "is_cuda", False))
-            axis = getattr(layer, "_kwargs", {}).get("axis", 1)
-            channels = output.shape[axis] if keeps.statistics else 0
-            self.own[index] = {
-                "activations": _copies(self.framework, layer, output),
-                "indices": keeps.indices * numbers,
-                "masks": (1 if on_gpu else item) * numbers * keeps.mask,
-                "statistics": item * keeps.statistics * channels,
-            }
-            return replaced
+    def why_unknown(
+        self, entries: list[Entry], between: list[str], saved: int | None
+    ) -> str:
+        """Why the bytes found cannot be right; empty if nothing speaks against them."""
+        if self.missing:
+            return self.missing
+        if self.paths != [entry.path for entry in entries]:
+            return "other layers run in training than in inference"
+        if between:
+            return (
+                f"no rule for what {', '.join(between)} between the layers makes "
+                "training keep; gluon.memory.kept_bytes measures it"
+            )
+        # A dropout is off here and its mask missing, on both sides.
+        found = sum(self.kept.values()) + sum(
+            count for own in self.own for kind, count in own.items() if kind != "masks"
+        )
+        if saved is not None and saved != found:
+            return (
+                f"the rules for the layers say {found:,} bytes, but PyTorch saves "
+                f"{saved:,}: something besides whole layers, such as a functional call "
+                "or a padding mode, changes what training keeps"
+            )
+        return ""
 
-        return record
-
-
-def _copies_input(layer: Any) -> bool:
-    """Whether a curve in place keeps a copy of what it overwrites."""
-    return bare_kind(layer) in (*_HARD, "SiLU") and getattr(layer, "inplace", False)
-
-
-def _copies(framework: str, layer: Any, output: Any) -> int:
-    """Bytes of tensors inside a layer that its backward pass gets."""
-    if _copies_input(layer):
-        return _itemsize(output) * prod(output.shape)
-    if framework == "pytorch" or not _pads(layer):
-        return 0
-    # What is padded, reshaped into a copy, all zeros, and one channel of them; what a
-    # stride leaves besides, for its shape.
-    channels = layer.channels + 1 + layer.in_channels * (np.max(layer.stride) > 1)
-    return _itemsize(output) * prod(output.shape) // layer.channels * channels
+    def enter(self, result: Ledger, inputs: list[Any]) -> None:
+        """Write the bytes into the ledger."""
+        given = {self.net.storage_of(x)[0] for x in inputs}
+        for key, size in self.kept.items():
+            if key in given:
+                result.input += size
+            elif key in self.producers:
+                own = self.own[self.producers[key]]
+                own["activations"] = own.get("activations", 0) + size
+            else:
+                result.between += size
+        pairs = zip(result.entries, self.own, strict=True)
+        result.entries = [replace(entry, **own) for entry, own in pairs]
 
 
 def _itemsize(array: Any) -> int:
@@ -925,127 +788,48 @@ def _itemsize(array: Any) -> int:
     return np.dtype(array.dtype).itemsize
 
 
-@contextmanager
-def _hooked(adapter: Net, net: Any, make: Callable[..., Any]) -> Iterator[None]:
-    """A forward hook on every layer inside; none afterwards."""
-    if isinstance(adapter, GluonNet):
-        adapter.hybridize(False)  # hooks inside a cached graph do not run
-
-    def named(hook: Callable[..., Any]) -> Callable[..., Any]:
-        def with_names(layer: Any, inputs: Any, names: Any, output: Any) -> Any:
-            if names:  # in the order in which the layer declares them
-                bound = inspect.signature(layer.forward).bind(*inputs, **names)
-                inputs = tuple(bound.arguments.values())
-            return hook(layer, inputs, output)
-
-        return with_names
-
-    hooks = []
-    for path, layer in _leaves(net).values():
-        hook = make(path, layer)
-        if isinstance(adapter, GluonNet):
-            hooks.append(layer.register_forward_hook(hook))
-        else:
-            hooks.append(layer.register_forward_hook(named(hook), with_kwargs=True))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.detach() if isinstance(adapter, GluonNet) else hook.remove()
-
-
-def _dangerous(result: Ledger, adapter: Net) -> bool:
+def _may_crash(result: Ledger, net: Net) -> bool:
     """Whether oneDNN may end the process in a recorded float32 pass of a Gluon net:
-    joining and cutting maps did so. In float64 it has no part."""
-    if result.dtype != "float32" or not isinstance(adapter, GluonNet):
+    joining and cutting maps did so. float64 does not use oneDNN."""
+    if result.dtype != "float32" or net.framework != "gluon":
         return False
     names = [o.name for o in result.lifetimes.operations] if result.lifetimes else []
     return any(re.search("concat|slice|split", name) for name in names)
 
 
-def _training(result: Ledger, adapter: Net, net: Any, zeros: list[np.ndarray]) -> None:
+def _add_training(result: Ledger, net: Net, zeros: list[np.ndarray]) -> None:
     """Fill in what training keeps, or why that is not known."""
-    keeper = _Keeper(adapter)
-    rates = {
-        path: getattr(layer, "p", getattr(layer, "_rate", None))
-        for path, layer in _leaves(net).values()
-        if bare_kind(layer) == "Dropout"
-    }
-
-    def make(path: str, layer: Any) -> Callable[..., Any]:
-        return keeper.hook(path, layer, rates.get(path))
-
-    double = _dangerous(result, adapter)
+    keeper = _Keeper(net)
+    double = _may_crash(result, net)
     try:
-        with adapter.undisturbed(), _hooked(adapter, net, make):
-            if double and isinstance(adapter, GluonNet):
-                adapter.cast("float64")
-            inputs, outputs, saved = adapter.train(zeros)
+        with net.undisturbed(), _hooked(net, keeper.hook):
+            if double:
+                net.cast("float64")
+            inputs, outputs, saved = net.recorded_pass(zeros)
             between = keeper.between(outputs)
     except Exception as error:
         result.unknown["kept"] = f"the net fails in training: {checks.reason(error)}"
         return
-    if keeper.missing:
-        result.unknown["kept"] = keeper.missing
-        return
-    if keeper.paths != [entry.path for entry in result.entries]:
-        result.unknown["kept"] = "other layers run in training than in inference"
-        return
-    if between:
-        result.unknown["kept"] = (
-            f"no rule for what {', '.join(between)} between the layers makes training "
-            "keep; gluon.memory.kept_bytes measures it"
-        )
-        return
     if double:
-        keeper.kept = {key: size // 2 for key, size in keeper.kept.items()}
-        for own in keeper.own:
-            own |= {name: n // 2 for name, n in own.items() if name != "indices"}
-    found = sum(keeper.kept.values()) + sum(
-        count for own in keeper.own for kind, count in own.items() if kind != "masks"
-    )
-    if saved is not None and saved != found:
-        # A dropout is off here and its mask missing, on both sides.
-        result.unknown["kept"] = (
-            f"the rules for the layers say {found:,} bytes, but PyTorch saves "
-            f"{saved:,}: something besides whole layers, such as a functional call or "
-            "a padding mode, changes what training keeps"
-        )
-        return
-    given = {adapter.block_of(x)[0] for x in inputs}
-    activations = [0] * len(result.entries)
-    for key, size in keeper.kept.items():
-        if key in given:
-            result.input += size
-        elif key in keeper.producers:
-            activations[keeper.producers[key]] += size
-        else:
-            result.between += size
-    result.entries = [
-        replace(
-            entry,
-            activations=count + own.get("activations", 0),
-            indices=own.get("indices", 0),
-            masks=own.get("masks", 0),
-            statistics=own.get("statistics", 0),
-        )
-        for entry, count, own in zip(
-            result.entries, activations, keeper.own, strict=True
-        )
-    ]
+        keeper.halve()
+    why = keeper.why_unknown(result.entries, between, saved)
+    if why:
+        result.unknown["kept"] = why
+    else:
+        keeper.enter(result, inputs)
 
 
 def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
     """Run a net on zeros and write down what each layer did.
 
-    What is done outside layers, such as a sum, is seen only through the layers that
-    read it. In PyTorch on a CPU the bytes that training keeps are held against what
-    autograd really saves, and refused if they differ; so is a Gluon net with functions
-    between its layers that may keep more (`gluon.memory.kept_bytes` measures it). The
-    multiply-adds of a function are not seen, such as a product with the weight of a
-    layer that also ran. The rules are those of a CPU, but for PyTorch's dropout mask.
-    Branches that stochastic depth might drop are all there. The net gets one input:
-    zeros of its own dtype, or whole numbers where its first layer is an embedding.
+    What a net computes outside layers, such as a sum, is seen only through the layers
+    that read it. In PyTorch on a CPU the bytes that training keeps are compared with
+    those that autograd saves, and refused if they differ; so is a Gluon net with
+    functions between its layers that may keep more (`gluon.memory.kept_bytes` measures
+    it). The multiply-adds of a function are not seen, such as a product with the weight
+    of a layer that also ran. The rules are those of a CPU, except for PyTorch's dropout
+    mask. Stochastic depth drops no branch. The net gets one input: zeros of its own
+    dtype, or whole numbers where its first layer is an embedding.
 
     The work of a layer follows from what it was made with and the shapes of its input
     and output, wherever its weights are stored. A class of one's own counts by the
@@ -1067,37 +851,47 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
         TypeError: `net` belongs to neither framework, a size is no integer.
         ValueError: a size below 1, a layer with parameters whose work is not known,
             or a forward pass that fails (the message has the shape).
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.ReLU())
+    >>> book = ledger(net, (1, 3, 9, 9))
+    >>> book.entries[0].output, book.parameters, book.multiply_adds
+    ((1, 8, 4, 4), 224, 3456)
     """
     owner = "ledger"
     shape = checks.shape_of(owner, "input_shape", input_shape)
-    adapter = net_of(owner, "net", net)
-    leaves = _leaves(net)
+    adapter = adapter_of(owner, "net", net)
     zeros = [adapter.example(shape)]
-    entries: list[Entry] = []
-    try:
-        adapter.settle(zeros)
-        recorder = _Recorder(adapter, leaves)
-        entries = recorder.entries
-        with adapter.undisturbed(), _hooked(adapter, net, recorder.hook):
-            adapter.evaluate(zeros)
-        recorder.complete()
-    except _UnknownWorkError as error:
-        raise ValueError(f"{owner}: {error}") from None
-    except Exception as error:
-        after = (
-            f" after layer {entries[-1].path} {entries[-1].output}" if entries else ""
-        )
-        raise ValueError(
-            f"{owner}: the net fails on input_shape={shape}{after}: "
-            f"{checks.reason(error)}"
-        ) from error
-    result = Ledger(entries, shape, adapter.dtype(), frozen=recorder.frozen)
-    half = "gluon" if isinstance(adapter, GluonNet) else "pytorch"
-    memory = importlib.import_module(f"d2lutils.{half}.memory")
+    recorder = _recorded(adapter, shape, zeros)
+    result = Ledger(recorder.entries, shape, adapter.dtype(), frozen=recorder.frozen)
+    memory = importlib.import_module(f"d2lutils.{adapter.framework}.memory")
     try:
         result.lifetimes = memory.lifetimes(net, shape)
         result.live = result.lifetimes.largest()
     except ValueError as error:
         result.unknown["live"] = str(error).removeprefix("lifetimes: ")
-    _training(result, adapter, net, zeros)
+    _add_training(result, adapter, zeros)
     return result
+
+
+def _recorded(net: Net, shape: Sequence[int], zeros: list[np.ndarray]) -> _Recorder:
+    """The calls of one pass in evaluation mode; ValueError in words if it fails."""
+    entries: list[Entry] = []
+    try:
+        net.infer_shapes(zeros)
+        recorder = _Recorder(net)
+        entries = recorder.entries
+        with net.undisturbed(), _hooked(net, recorder.hook):
+            net.evaluate(zeros)
+        recorder.complete()
+    except _UnknownWorkError as error:
+        raise ValueError(f"{net.owner}: {error}") from None
+    except Exception as error:
+        after = (
+            f" after layer {entries[-1].path} {entries[-1].output}" if entries else ""
+        )
+        raise ValueError(
+            f"{net.owner}: the net fails on input_shape={shape}{after}: "
+            f"{checks.reason(error)}"
+        ) from error
+    return recorder

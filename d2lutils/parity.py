@@ -8,29 +8,30 @@ two correct programs drift apart within five steps of a net with batch norm, so
 float32 is only reported, for one pass, beside how far each framework is from its
 own float64 result (its noise floor).
 
-Nothing here imports a framework before it is handed one of its nets.
+No framework is imported before one of its nets is at hand.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import pickle
 import re
-import signal
-import tempfile
-import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from d2lutils import checks
-from d2lutils.nets import STATISTICS, GluonNet, Layer, Net, TorchNet, net_of, source_of
+from d2lutils._adapters import STATISTICS, Layer, Net, Parameters, adapter_of
+from d2lutils._adapters.child import in_child
+from d2lutils._adapters.files import source_of
+from d2lutils._adapters.matching import (
+    match_layers,
+    resized,
+    shape_in,
+    shared_constants,
+)
 
 __all__ = ["Noise", "Report", "Row", "compare", "copy_parameters"]
 
@@ -43,131 +44,7 @@ FLOOR = 1e-3
 _TINY = 1e-300
 
 
-def _describe(net: Net, layer: Layer) -> str:
-    tensors = [f"{role} {net.shape(t)}" for role, t in layer.tensors.items()]
-    tensors += [f"{r} fixed" for r in layer.fixed if r not in layer.tensors]
-    return f"{layer.path or 'the net itself'} ({layer.kind}: {', '.join(tensors)})"
-
-
-def _compatible(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
-    """Equal shapes, where 0 stands for a size that is not known yet."""
-    if (0,) in (one, two):
-        return True
-    return len(one) == len(two) and all(
-        a == b or a == 0 or b == 0 for a, b in zip(one, two, strict=True)
-    )
-
-
-def _roles(layer: Layer) -> list[str]:
-    """What the layer computes with, stored or not."""
-    stored = [role for role in layer.tensors if role not in layer.parts]
-    return list(dict.fromkeys([*stored, *layer.computed, *layer.fixed]))
-
-
-def _tensor(layer: Layer, role: str) -> Any:
-    """A parameter, or a constant that the other framework has as a parameter."""
-    every = {**layer.constants, **layer.computed, **layer.tensors}
-    return every.get(role)
-
-
-def _fixed(net: Net, layer: Layer, role: str) -> np.ndarray | None:
-    """What a layer computes with if training never changes it; None otherwise."""
-    if role in layer.constants and role not in layer.tensors:
-        return net.get(layer.constants[role])
-    return layer.fixed.get(role)
-
-
-def _shape(net: Net, layer: Layer, role: str) -> tuple[int, ...]:
-    tensor = _tensor(layer, role)
-    return layer.fixed[role].shape if tensor is None else net.shape(tensor)
-
-
-def _fit(one: Net, a: Layer, two: Net, b: Layer) -> bool:
-    """Whether two layers can hold the same numbers."""
-    roles = {*_roles(a), *_roles(b)}
-    if any(
-        role not in layer.fixed and _tensor(layer, role) is None
-        for role in roles
-        for layer in (a, b)
-    ):
-        return False
-    shapes = [(_shape(one, a, role), _shape(two, b, role)) for role in roles]
-    # Gluon's GroupNorm has one gamma for a group, PyTorch's one for a channel.
-    groups = a.kind == b.kind == "GroupNorm"
-    return all(
-        _compatible(s, t) or (groups and not max(*s, *t) % min(*s, *t))
-        for s, t in shapes
-    )
-
-
-def _match(
-    owner: str, one: Net, two: Net, labels: tuple[str, str]
-) -> list[tuple[Layer, Layer]]:
-    """Pairs of layers; ValueError at the first in which two nets are built differently.
-
-    A layer that stores nothing to be trained (only constants, or a norm without scale
-    and shift) is passed over if the other net has no partner for it.
-    """
-    pairs = []
-    i = j = 0
-    ours, theirs = ([x for x in net.every if not x.is_part] for net in (one, two))
-    while i < len(ours) or j < len(theirs):
-        a = ours[i] if i < len(ours) else None
-        b = theirs[j] if j < len(theirs) else None
-        if a and b and _fit(one, a, two, b):
-            pairs.append((a, b))
-            i, j = i + 1, j + 1
-        elif a and not a.tensors and not a.computed:
-            i += 1
-        elif b and not b.tensors and not b.computed:
-            j += 1
-        elif a and b:
-            number = sum(bool(c.tensors or d.tensors) for c, d in pairs)
-            raise ValueError(
-                f"{owner}: layer {number} differs: {labels[0]} {_describe(one, a)}, "
-                f"{labels[1]} {_describe(two, b)}"
-            )
-        else:
-            longer, layer, label = (one, a, 0) if a else (two, b, 1)
-            assert layer is not None
-            raise ValueError(
-                f"{owner}: {labels[0]} has {len(one.layers)} layers with parameters, "
-                f"{labels[1]} has {len(two.layers)}; the first without a partner is "
-                f"{labels[label]} {_describe(longer, layer)}"
-            )
-    return pairs
-
-
-def _constants(one: Net, two: Net) -> list[tuple[str, Any, Any]]:
-    """(name, tensor, tensor) of constants that both nets have under one name.
-
-    What only one of them has is no parameter and no difference.
-    """
-    found: list[dict[str, list[tuple[str, Any]]]] = [{}, {}]
-    for net, roles in zip((one, two), found, strict=True):
-        for layer in net.every:
-            for role, tensor in layer.constants.items():
-                roles.setdefault(role, []).append((layer.name(role), tensor))
-    return [
-        (name, a, b)
-        for role in found[0]
-        if len(found[0][role]) == len(found[1].get(role, []))
-        for (_, a), (name, b) in zip(found[0][role], found[1][role], strict=True)
-        if one.shape(a) == two.shape(b)
-    ]
-
-
-def _resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Values in another shape: of one number for all, or one for each group of
-    channels; None if channels of a group differ."""
-    if 0 in shape or values.shape == shape:
-        return values
-    if values.ndim == 0:
-        return np.full(shape, values)
-    if shape[0] > len(values):
-        return np.repeat(values, shape[0] // len(values))
-    groups = values.reshape(shape[0], -1)
-    return groups[:, 0] if (groups == groups[:, :1]).all() else None
+# -- copying ---------------------------------------------------------------------------
 
 
 def copy_parameters(source: Any, target: Any) -> None:
@@ -201,21 +78,20 @@ def copy_parameters(source: Any, target: Any) -> None:
             a weight that is computed from others.
     """
     owner = "copy_parameters"
-    one, two = source_of(owner, "source", source), net_of(owner, "target", target)
+    one, two = source_of(owner, "source", source), adapter_of(owner, "target", target)
     copies: list[tuple[Any, np.ndarray | None]] = []
-    for a, b in _match(owner, one, two, ("source", "target")):
-        for role in dict.fromkeys([*_roles(a), *_roles(b)]):
+    for a, b in match_layers(owner, one, two, ("source", "target")):
+        for role in dict.fromkeys([*a.roles, *b.roles]):
             copies.append(_copied(owner, one, a, two, b, role))
-    for _, tensor, other in _constants(one, two):
+    for _, tensor, other in shared_constants(one, two):
         copies.append((other, one.get(tensor)))
     for tensor, values in copies:
         if tensor is not None and values is not None:
             two.set(tensor, values)
-    if isinstance(two, GluonNet):
-        two.initialize_constants()
+    two.initialize_constants()
 
 
-def _settable(owner: str, name: str, layer: Layer, role: str) -> None:
+def _require_settable(owner: str, name: str, layer: Layer, role: str) -> None:
     """ValueError for what is computed from other tensors before each pass."""
     if role in layer.computed:
         raise ValueError(
@@ -226,38 +102,41 @@ def _settable(owner: str, name: str, layer: Layer, role: str) -> None:
 
 
 def _copied(
-    owner: str, one: Net, a: Layer, two: Net, b: Layer, role: str
+    owner: str, one: Parameters, a: Layer, two: Net, b: Layer, role: str
 ) -> tuple[Any, np.ndarray]:
     """The target's tensor, None where it stores nothing, and the values for it."""
-    given, tensor = _tensor(a, role), _tensor(b, role)
-    _settable(owner, "target", b, role)
+    given, tensor = a.tensor(role), b.tensor(role)
+    target = f"{owner}: target {b.name(role)}"
+    _require_settable(owner, "target", b, role)
     values = a.fixed[role] if role in a.fixed else one.get(given)
     if values is None:
-        raise ValueError(f"{owner}: source {a.name(role)} {one.missing(given)}")
-    if tensor is not None and isinstance(two, TorchNet):
+        raise ValueError(f"{owner}: source {a.name(role)} {one.why_missing(given)}")
+    # A Gluon target without values is initialised with those of the source.
+    if tensor is not None and two.framework == "pytorch":
         if two.shape(tensor) == (0,):
-            raise ValueError(
-                f"{owner}: target {b.name(role)} is lazy: run one forward pass"
-            )
+            raise ValueError(f"{target} is lazy: run one forward pass")
         if two.get(tensor) is None:
-            raise ValueError(f"{owner}: target {b.name(role)} {two.missing(tensor)}")
-    shape = _shape(two, b, role)
+            raise ValueError(f"{target} {two.why_missing(tensor)}")
+    shape = shape_in(two, b, role)
     if 0 in shape and given is not None:
         shape = one.shape(given)
-    fitting = _resized(values, shape)
+    fitting = resized(values, shape)
     if fitting is None:
         raise ValueError(
-            f"{owner}: target {b.name(role)} has one number for a group of channels, "
+            f"{target} has one number for a group of channels, "
             f"and source {a.name(role)} differs within a group"
         )
     if role in b.fixed and not (fitting == b.fixed[role]).all():
         number = b.fixed[role].flat[0]
         why = "scale=False" if tensor is not None else f"it has no {role}"
         raise ValueError(
-            f"{owner}: target {b.name(role)} is always {number:g} in this {b.kind} "
+            f"{target} is always {number:g} in this {b.kind} "
             f"({why}), and source {a.name(role)} is not"
         )
     return tensor, fitting
+
+
+# -- the report ------------------------------------------------------------------------
 
 
 def _power(bound: float) -> str:
@@ -274,8 +153,8 @@ def _about(difference: float) -> str:
 class Row:
     """One comparison: the largest difference found and the bound it must keep.
 
-    `failed` says why there is nothing to compare, if a framework gave up or a net does
-    not agree with itself.
+    `failed` says why there is nothing to compare: a framework failed, or two runs of
+    one net differ.
     """
 
     quantity: str
@@ -328,9 +207,9 @@ class Noise:
 class Report:
     """The result of `compare`: rows in float64, and float32 beside them.
 
-    In float32 nothing has a bound: the numbers of `.float32` say how far apart the
-    frameworks are, and the most that one of them is from its own float64 result.
-    `notes` are lines below the table: where two nets part, what was switched off.
+    float32 has no bound: `.float32` says how far apart the frameworks are, and how far
+    one of them is at most from its own float64 result. `notes` are lines below the
+    table: where two nets part, what was switched off.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -376,15 +255,11 @@ class Report:
         )
 
     def __repr__(self) -> str:
+        from d2lutils import show
+
         headers, lines = self._table()
-        widths = [max(map(len, column)) for column in zip(headers, *lines, strict=True)]
-        text = [
-            "  ".join(
-                cell.ljust(w) for cell, w in zip(row, widths, strict=True)
-            ).rstrip()
-            for row in [headers, ["-" * w for w in widths], *lines]
-        ]
-        return "\n".join([*text, self._summary(), *self.notes])
+        table = show.table(lines, headers, align=["left"] * len(headers))
+        return "\n".join([repr(table), self._summary(), *self.notes])
 
     def _repr_html_(self) -> str:
         from d2lutils import show
@@ -393,6 +268,9 @@ class Report:
         words = "; ".join([self._summary(), *self.notes])
         table = show.table(lines, headers, caption=f"Parity: {words}")
         return table._repr_html_()
+
+
+# -- the comparison --------------------------------------------------------------------
 
 
 def _difference(a: np.ndarray, b: np.ndarray, floor: float = _TINY) -> float:
@@ -432,6 +310,13 @@ def _largest(arrays: Any) -> float:
     return max((float(np.abs(a).max()) for a in arrays if a.size), default=0.0)
 
 
+def _fixed(net: Net, layer: Layer, role: str) -> np.ndarray | None:
+    """What a layer computes with if training never changes it; None otherwise."""
+    if role in layer.constants and role not in layer.tensors:
+        return net.get(layer.constants[role])
+    return layer.fixed.get(role)
+
+
 @dataclass(frozen=True)
 class _Slot:
     """One parameter or statistic of both nets: its names there, empty where it is not
@@ -443,6 +328,14 @@ class _Slot:
     fixed: tuple[np.ndarray | None, np.ndarray | None]
     trained: bool
     options: dict[str, Any]
+
+    @classmethod
+    def of(cls, one: Net, a: Layer, two: Net, b: Layer, role: str) -> _Slot:
+        """That of a role in a pair of layers."""
+        gluon, torch = (x.name(role) if role in x.tensors else "" for x in (a, b))
+        fixed = _fixed(one, a, role), _fixed(two, b, role)
+        trained = role in a.trained or role in b.trained
+        return cls(role, gluon, torch, fixed, trained, a.options)
 
     @property
     def name(self) -> str:
@@ -457,14 +350,14 @@ class _Slot:
             )
         )
         if a.size < b.size:
-            a = _resized(a, b.shape)
+            a = resized(a, b.shape)
         elif b.size < a.size:
-            b = _resized(b, a.shape)
+            b = resized(b, a.shape)
         return a, b
 
 
 class _FrameworkError(Exception):
-    """A framework gave up; the message says which and why."""
+    """A framework failed; the message says which and why."""
 
 
 class _Comparison:
@@ -472,43 +365,35 @@ class _Comparison:
 
     def __init__(
         self,
-        gluon: GluonNet,
-        torch: TorchNet,
+        gluon: Any,
+        torch: Any,
         pairs: list[tuple[Layer, Layer]],
         inputs: list[np.ndarray],
         seed: int,
     ) -> None:
         self.gluon, self.torch, self.inputs, self.seed = gluon, torch, inputs, seed
+        self.nets: dict[str, Any] = {"Gluon": gluon, "PyTorch": torch}
         self.pairs = pairs
         self.slots = [
-            _Slot(
-                role,
-                a.name(role) if role in a.tensors else "",
-                b.name(role) if role in b.tensors else "",
-                (_fixed(gluon, a, role), _fixed(torch, b, role)),
-                role in a.trained or role in b.trained,
-                a.options,
-            )
+            _Slot.of(gluon, a, torch, b, role)
             for a, b in pairs
-            for role in dict.fromkeys([*_roles(a), *_roles(b)])
+            for role in dict.fromkeys([*a.roles, *b.roles])
         ]
         self.constants: dict[str, Any] = {
             name: (gluon.get(a), torch.get(b))
-            for name, a, b in _constants(gluon, torch)
+            for name, a, b in shared_constants(gluon, torch)
         }
+        self.quantity = ""  # the one at work
         self.hybridized = False  # and it ran imperatively
         self.start = gluon.state(), torch.state()
 
-    def guard(
-        self, net: GluonNet | TorchNet, call: Callable[..., Any], *args: Any
-    ) -> Any:
-        """What a call returns; `_FrameworkError` says which framework gave up, why."""
+    def guard(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+        """What a call returns; `_FrameworkError` if it fails, with the reason."""
         try:
             return call(*args)
         except Exception as error:
-            name = "Gluon" if net is self.gluon else "PyTorch"
             words = f"{name} fails: {_short(error)}"
-            if net is self.gluon and self.hybridized:
+            if name == "Gluon" and self.hybridized:
                 words = f"cannot be hybridized: {_short(error)}"
             raise _FrameworkError(words) from error
 
@@ -550,19 +435,20 @@ class _Comparison:
     def evaluation(self, quantity: str) -> tuple[str, tuple[float, str]]:
         """The difference of the outputs in evaluation."""
         self.quantity = quantity
-        one = self.guard(self.gluon, self.gluon.evaluate, self.inputs)
-        two = self.guard(self.torch, self.torch.evaluate, self.inputs)
+        one, two = (
+            self.guard(name, net.evaluate, self.inputs)
+            for name, net in self.nets.items()
+        )
         return quantity, _worst(_numbered("output", one, two))
 
     def one_pass(self) -> Iterator[tuple[str, tuple[float, str]]]:
-        """(quantity, difference) of one evaluation, one forward and one backward pass;
-        `quantity` is the one at work."""
+        """(quantity, difference) of an evaluation, a forward and a backward pass."""
         yield self.evaluation("output, evaluation")
         self.quantity = "output, training"
         before = self.gluon.state()
         one, two = (
-            self.guard(net, net.forward_backward, self.inputs, self.head)
-            for net in (self.gluon, self.torch)
+            self.guard(name, net.forward_backward, self.inputs, self.head)
+            for name, net in self.nets.items()
         )
         outputs = _numbered("output", one["outputs"], two["outputs"])
         yield "output, training", _worst(outputs)
@@ -587,12 +473,11 @@ class _Comparison:
         after, found = self.gluon.state(), self.torch.state()
         pairs = {}
         for slot in self.slots:
-            if slot.role not in STATISTICS or slot.gluon is None or slot.torch is None:
+            if slot.role not in STATISTICS or not (slot.gluon and slot.torch):
                 continue
             old = before[slot.gluon]
             predicted = after[slot.gluon]
-            # A layer of somebody else's may keep its momentum where it likes; then
-            # the statistics must be equal as they are.
+            # Where a layer's momentum is not known, the statistics must be equal.
             if "momentum" in slot.options and not slot.options.get("use_global_stats"):
                 # Gluon's momentum is the share it keeps, and MXNet holds it in
                 # float32: 0.9 is 0.89999998 there. PyTorch's is the share that is
@@ -602,10 +487,10 @@ class _Comparison:
                 batch = (predicted - keeps * old) / (1.0 - keeps)
                 n = sizes.get(slot.torch.rpartition(".")[0], 0)
                 if slot.role == "running_var" and n > 1:
-                    batch = batch * (n / (n - 1))  # biased there, unbiased here
+                    batch = batch * (n / (n - 1))  # biased in Gluon, not in PyTorch
                 predicted = (1.0 - takes) * old + takes * batch
             pairs[slot.name] = predicted, found[slot.torch]
-        # A mean that is truly zero, as of a sum of batch norms, is rounding.
+        # A mean whose true value is zero, as of a sum of batch norms, is rounding.
         return _worst(pairs, FLOOR * _largest(a for a, _ in pairs.values()) + _TINY)
 
     def train(
@@ -613,12 +498,14 @@ class _Comparison:
     ) -> Iterator[tuple[str, tuple[float, str]]]:
         """Differences after some steps of each framework's own SGD."""
         self.quantity = f"parameters after {steps} steps"
-        one = self.gluon.optimizer(rate, momentum, decay)
-        two = self.torch.optimizer(rate, momentum, decay)
+        updates = {
+            name: net.optimizer(rate, momentum, decay)
+            for name, net in self.nets.items()
+        }
         for _ in range(steps):
-            for net, step in ((self.gluon, one), (self.torch, two)):
-                self.guard(net, net.forward_backward, self.inputs, self.head)
-                self.guard(net, step)
+            for name, net in self.nets.items():
+                self.guard(name, net.forward_backward, self.inputs, self.head)
+                self.guard(name, updates[name])
         a, b = self.gluon.state(), self.torch.state()
         trained = {slot.name for slot in self.slots if slot.trained}
         pairs = {n: p for n, p in self.paired(a, b).items() if n in trained}
@@ -631,10 +518,10 @@ class _Comparison:
         self.torch.load(b)
         yield self.evaluation(f"evaluation after {steps} steps")
 
-    def passes(self, net: GluonNet | TorchNet) -> Iterator[tuple[str, Any]]:
+    def passes(self, framework: str) -> Iterator[tuple[str, Any]]:
         """What one pass computes in one framework, for the float32 column: (quantity,
         arrays by name), or (quantity, why there are none)."""
-        quantity = "output, evaluation"
+        net, quantity = self.nets[framework], "output, evaluation"
         try:
             evaluated = net.evaluate(self.inputs)
             yield quantity, {f"output {i}": o for i, o in enumerate(evaluated)}
@@ -650,8 +537,7 @@ class _Comparison:
                 }
             yield "parameter gradients", gradients
         except Exception as error:
-            name = "Gluon" if net is self.gluon else "PyTorch"
-            yield quantity, f"{name} fails: {_short(error)}"
+            yield quantity, f"{framework} fails: {_short(error)}"
 
     def parting(self, failing: list[Row]) -> str:
         """Where two nets part first, in the order in which their layers are called."""
@@ -661,7 +547,7 @@ class _Comparison:
                 place = self.first_call(kind == "training")
                 return f"first parts {place}, in {kind}" if place else ""
         if "parameter gradients" in quantities and self.apart:
-            # The backward pass comes from the last layer.
+            # A backward pass starts at the last layer.
             return f"first parts in the backward pass at {self.apart[-1]}"
         return ""
 
@@ -670,7 +556,7 @@ class _Comparison:
         if no layer can be looked at."""
         self.reset()
         one, two = (
-            net.calls(self.inputs, training) for net in (self.gluon, self.torch)
+            net.recorded_calls(self.inputs, training) for net in self.nets.values()
         )
         self.reset()
         partner = {id(b): a for a, b in self.pairs}
@@ -701,7 +587,7 @@ class _Comparison:
         """The kinds of pass that are not the same in a second run of the same net,
         with the words for it."""
         words: dict[str, str] = {}
-        for name, net in (("Gluon", self.gluon), ("PyTorch", self.torch)):
+        for name, net in self.nets.items():
             for kind in ("evaluation", "training"):
                 runs = []
                 for _ in range(2):
@@ -781,39 +667,24 @@ def compare(
             numbers of outputs.
     """
     owner = "compare"
-    gluon = net_of(owner, "gluon_net", gluon_net)
-    torch = net_of(owner, "torch_net", torch_net)
-    if not isinstance(gluon, GluonNet) or not isinstance(torch, TorchNet):
+    gluon = adapter_of(owner, "gluon_net", gluon_net)
+    torch = adapter_of(owner, "torch_net", torch_net)
+    if (gluon.framework, torch.framework) != ("gluon", "pytorch"):
         raise TypeError(f"{owner}: gluon_net comes first, torch_net second")
     steps = checks.non_negative(owner, "steps", steps)
     checks.number(owner, "learning_rate", learning_rate, 0, 0.05)
     checks.number(owner, "momentum", momentum, 0, 1)
     checks.number(owner, "weight_decay", weight_decay, 0)
-    arrays = [_plain(owner, i, x) for i, x in enumerate(inputs)]
-    if not arrays:
-        raise ValueError(f"{owner}: give at least one input")
-    for i, array in enumerate(arrays):
-        if array.size == 0:
-            raise ValueError(f"{owner}: input {i} of shape {array.shape} is empty")
+    arrays = _checked_inputs(owner, inputs)
     seed = checks.non_negative(owner, "seed", seed)
-    if not gluon.layers or not torch.layers:
-        raise ValueError(f"{owner}: the nets have no parameters to compare")
-    _runs("gluon_net", gluon, arrays, gluon.settle)
-    _runs("torch_net", torch, arrays, torch.settle)
-    pairs = _match(owner, gluon, torch, ("Gluon's", "PyTorch's"))
-    for _, layer in pairs:
-        for role in layer.computed:
-            _settable(owner, "torch_net", layer, role)
-    run = _Comparison(gluon, torch, pairs, arrays, seed)
+    run = _Comparison(gluon, torch, _checked_pairs(gluon, torch, arrays), arrays, seed)
     report = Report(layers=len(gluon.layers), steps=steps)
     report.numbers = sum(p.size for p in run.start[0].values())
-    with ExitStack() as stack:
-        stack.enter_context(gluon.undisturbed())
-        stack.enter_context(torch.undisturbed())
+    with gluon.undisturbed(), torch.undisturbed():
         off = [
             f"{n} {kind} in {name}"
-            for name, net in (("Gluon", gluon), ("PyTorch", torch))
-            for kind, n in net.off.items()
+            for name, net in run.nets.items()
+            for kind, n in net.switched_off.items()
         ]
         if off:
             report.notes.append(f"switched off meanwhile: {', '.join(off)}")
@@ -823,6 +694,7 @@ def compare(
             report.rows = [Row("parameters before", "imperative", 0.0, *same)]
             return report
         _to_float64(run)
+        rates = (learning_rate, momentum, weight_decay)
         for mode in ("imperative", "hybridized"):
             gluon.hybridize(mode == "hybridized")
             run.hybridized = mode == "hybridized" and not any(
@@ -832,13 +704,51 @@ def compare(
             run.reset()
             stages = [(ONE_PASS, run.one_pass())]
             if steps:
-                rates = learning_rate, momentum, weight_decay
                 stages.append((TRAINING, run.train(steps, *rates)))
             report.rows += _rows(run, mode, stages)
         gluon.hybridize(False)
         report.float32 = _float32(run)
         _explain(run, report)
     return report
+
+
+def _checked_inputs(owner: str, inputs: tuple[Any, ...]) -> list[np.ndarray]:
+    arrays = [_plain(owner, i, x) for i, x in enumerate(inputs)]
+    if not arrays:
+        raise ValueError(f"{owner}: give at least one input")
+    for i, array in enumerate(arrays):
+        if array.size == 0:
+            raise ValueError(f"{owner}: input {i} of shape {array.shape} is empty")
+    return arrays
+
+
+def _plain(owner: str, i: int, x: Any) -> np.ndarray:
+    """An input of any kind as a NumPy array."""
+    if hasattr(x, "asnumpy"):
+        return x.asnumpy()
+    if hasattr(x, "detach"):
+        return x.detach().cpu().numpy()
+    if not isinstance(x, np.ndarray):
+        raise TypeError(
+            f"{owner}: input {i} must be an array or tensor, got {type(x).__name__}"
+        )
+    return x
+
+
+def _checked_pairs(
+    gluon: Net, torch: Net, arrays: list[np.ndarray]
+) -> list[tuple[Layer, Layer]]:
+    """The pairs of layers, once both nets know their shapes."""
+    owner = gluon.owner
+    if not gluon.layers or not torch.layers:
+        raise ValueError(f"{owner}: the nets have no parameters to compare")
+    _runs("gluon_net", gluon, arrays, gluon.infer_shapes)
+    _runs("torch_net", torch, arrays, torch.infer_shapes)
+    pairs = match_layers(owner, gluon, torch, ("Gluon's", "PyTorch's"))
+    for _, layer in pairs:
+        for role in layer.computed:
+            _require_settable(owner, "torch_net", layer, role)
+    return pairs
 
 
 def _rows(
@@ -865,7 +775,7 @@ def _explain(run: _Comparison, report: Report) -> None:
     if not failing:
         return
     run.gluon.hybridize(False)
-    for net in (run.gluon, run.torch):
+    for net in run.nets.values():
         net.cast("float64")
     try:
         random = run.unlike_itself()
@@ -936,126 +846,69 @@ def _runs(name: str, net: Net, arrays: list[np.ndarray], function: Any) -> None:
 # What cures oneDNN's faults in float32, and how long a child may take.
 _CURE = "MXNET_MKLDNN_ENABLED=0, set before MXNet is imported, cures it"
 _PATIENCE = 60.0
+_PASSES = ("output, evaluation", "output, training", "parameter gradients")
 
 
 def _float32(run: _Comparison) -> list[Noise]:
     """One pass in float32: how far apart, and how far each from its own float64."""
     results: dict[tuple[str, str], dict[str, Any]] = {}
+    taken = 0.0
     for dtype in ("float64", "float32"):
-        for net in (run.gluon, run.torch):
+        for net in run.nets.values():
             net.cast(dtype)
         run.reset()
         start = time.monotonic()
-        for name, net in (("gluon", run.gluon), ("torch", run.torch)):
-            deadly = name == "gluon" and dtype == "float32" and _may_die(run.gluon)
-            passes = run.passes(net)
-            if deadly:
-                taken = time.monotonic() - start
-                passes = _in_child(passes, _PATIENCE + 20 * taken)
+        for name in run.nets:
+            passes = run.passes(name)
+            if name == "Gluon" and dtype == "float32" and _may_crash(run.gluon):
+                passes = _survived(passes, _PATIENCE + 20 * taken)
             results[name, dtype] = dict(passes)
+        taken = time.monotonic() - start
     rows: list[Noise] = []
-    for quantity in ("output, evaluation", "output, training", "parameter gradients"):
-        column: dict[Any, Any] = {k: r.get(quantity) for k, r in results.items()}
-        failed = [text for text in column.values() if isinstance(text, str)]
-        if failed:
-            ours = column["gluon", "float32"] in failed
-            exact = column["gluon", "float64"]
-            cure = f"; {_CURE}" if ours and isinstance(exact, dict) else ""
-            rows.append(Noise(quantity, np.nan, np.nan, f"{failed[0]}{cure}"))
-        if failed or None in column.values():
+    for quantity in _PASSES:
+        row = _noise(quantity, {key: r.get(quantity) for key, r in results.items()})
+        if row is not None:
+            rows.append(row)
+        if row is None or row.failed:
             break
-        floor = _floor(quantity, column["torch", "float64"])
-
-        def apart(one: tuple[str, str], two: tuple[str, str]) -> float:
-            a, b = column[one], column[two]  # noqa: B023
-            pairs = {n: (a[n], b[n]) for n in b if n in a and a[n].shape == b[n].shape}
-            return _worst(pairs, floor)[0]  # noqa: B023
-
-        between = apart(("gluon", "float32"), ("torch", "float32"))
-        noise = max(
-            apart((name, "float32"), (name, "float64")) for name in ("gluon", "torch")
-        )
-        rows.append(Noise(quantity, between, noise))
     return rows
 
 
-def _floor(quantity: str, reference: Any) -> float:
-    return FLOOR * _largest(reference.values()) + _TINY if "grad" in quantity else _TINY
+def _noise(quantity: str, column: dict[tuple[str, str], Any]) -> Noise | None:
+    """One quantity of both nets in both types; None where it was not reached."""
+    failed = [text for text in column.values() if isinstance(text, str)]
+    if failed:
+        ours = column["Gluon", "float32"] in failed
+        exact = column["Gluon", "float64"]
+        cure = f"; {_CURE}" if ours and isinstance(exact, dict) else ""
+        return Noise(quantity, np.nan, np.nan, f"{failed[0]}{cure}")
+    if None in column.values():
+        return None
+    floor = _TINY
+    if "grad" in quantity:
+        floor += FLOOR * _largest(column["PyTorch", "float64"].values())
+
+    def apart(one: tuple[str, str], two: tuple[str, str]) -> float:
+        a, b = column[one], column[two]
+        pairs = {n: (a[n], b[n]) for n in b if n in a and a[n].shape == b[n].shape}
+        return _worst(pairs, floor)[0]
+
+    between = apart(("Gluon", "float32"), ("PyTorch", "float32"))
+    own = (apart((n, "float32"), (n, "float64")) for n in ("Gluon", "PyTorch"))
+    return Noise(quantity, between, max(own))
 
 
-def _may_die(net: GluonNet) -> bool:
+def _may_crash(net: Any) -> bool:
     """Whether oneDNN may end the process in the net's float32 backward pass."""
     on = os.environ.get("MXNET_MKLDNN_ENABLED", "1") not in ("0", "false")
-    first = net.first()
+    first = net.first_parameter()
     on_cpu = first is not None and first.list_ctx()[0].device_type == "cpu"
-    return bool(net.deadly) and on and on_cpu and hasattr(os, "fork")
+    return bool(net.may_crash) and on and on_cpu and hasattr(os, "fork")
 
 
-def _in_child(results: Iterator[tuple[str, Any]], limit: float) -> Iterator[Any]:
-    """The results of a generator that runs in a child of this process, which may die.
-
-    The child is forked, since a net is arbitrary Python; MXNet stops its threads
-    before a fork and starts them after it. What the child had finished is kept.
-    """
-    with tempfile.TemporaryFile() as file:
-        with warnings.catch_warnings():  # of a fork beside other threads
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if child == 0:
-            try:
-                # MXNet's own handlers search their stack trace for seconds.
-                for name in ("SIGFPE", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL"):
-                    signal.signal(getattr(signal, name), signal.SIG_DFL)
-                resource = importlib.import_module("resource")  # not on Windows
-                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-                quiet = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(quiet, 1)
-                os.dup2(quiet, 2)
-
-                def keep() -> None:
-                    for result in results:
-                        pickle.dump(result, file)
-                        file.flush()
-
-                # OpenMP's threads of the forking thread are gone; a new one has its
-                # own.
-                thread = threading.Thread(target=keep)
-                thread.start()
-                thread.join()
-            finally:
-                os._exit(0)
-        deadline = time.monotonic() + limit
-        done, status = 0, None
-        while not done and time.monotonic() < deadline:
-            done, status = os.waitpid(child, os.WNOHANG)
-            time.sleep(0.002)
-        if not done:
-            status = None
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        file.seek(0)
-        found = []
-        with suppress(EOFError, pickle.UnpicklingError):  # the last may be cut off
-            while True:
-                found.append(pickle.load(file))  # noqa: S301 (written by our child)
+def _survived(passes: Iterator[tuple[str, Any]], limit: float) -> Iterator[Any]:
+    """The passes of Gluon's net in a child process, and how that died if it did."""
+    found, end = in_child(passes, limit)
     yield from found
-    if status != 0:
-        quantities = ("output, evaluation", "output, training")
-        how = "did not end" if status is None else "died"
-        if status and os.WIFSIGNALED(status):
-            how = f"died of {signal.Signals(os.WTERMSIG(status)).name}"
-        quantity = quantities[len(found)] if len(found) < 2 else "parameter gradients"
-        yield quantity, f"Gluon's process {how} in oneDNN"
-
-
-def _plain(owner: str, i: int, x: Any) -> np.ndarray:
-    """An input of any kind as a NumPy array."""
-    if hasattr(x, "asnumpy"):
-        return x.asnumpy()
-    if hasattr(x, "detach"):
-        return x.detach().cpu().numpy()
-    if not isinstance(x, np.ndarray):
-        raise TypeError(
-            f"{owner}: input {i} must be an array or tensor, got {type(x).__name__}"
-        )
-    return x
+    if end:
+        yield _PASSES[len(found)], f"Gluon's process {end} in oneDNN"

@@ -47,7 +47,7 @@ def last_pixels_worse_padding(n: int, kernel_size: int, stride: int) -> list[int
     ("a chain", 99),
 )
 def last_pixels_never_read(answer: Any, kind: str, n: int) -> None:
-    from d2lutils.nets import chain_of
+    from d2lutils.ledger import chain_of
 
     torch = framework("pytorch")
     nn = torch.nn

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from d2lutils._lifetimes import Operation, largest_live_set
 from d2lutils.exercises import (
     by_property,
     by_reference,
@@ -14,7 +15,6 @@ from d2lutils.exercises import (
     require,
     require_kind,
 )
-from d2lutils.lifetimes import Operation, largest_live_set
 
 
 @by_reference(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from d2lutils import checks
+from d2lutils._adapters.layers import LAYERS, declare
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import check_input, operators
 from d2lutils.shapes import check_fits, resolve_padding
@@ -49,6 +50,10 @@ class _Conv1D(nn.Conv1D):
             weight = weight * 1
         return super().hybrid_forward(F, x, weight, bias)
 
+
+# They compute and keep what the layers that they derive from do.
+declare(_BatchNorm1D, LAYERS["BatchNorm"])
+declare(_Conv1D, LAYERS["Conv"])
 
 _CONV = {1: _Conv1D, 2: nn.Conv2D}
 _NORM = {1: _BatchNorm1D, 2: nn.BatchNorm}

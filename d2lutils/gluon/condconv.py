@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from d2lutils import checks
+from d2lutils._adapters.layers import Facts, Shape, declare
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import (
     any_size,
@@ -572,3 +573,13 @@ def _padded(F: Any, x: Any, sides: Any, mode: str = "zeros") -> Any:
         return x
     width = (0, 0, 0, 0, *(n for pair in sides for n in pair))
     return F.pad(x, mode=_MODES[mode], pad_width=width)
+
+
+def _mixing_work(layer: Any, inputs: list[Shape], output: Shape) -> int:
+    """Multiply-adds: a kernel for each example is mixed, then used."""
+    kernel = math.prod(layer.weight.shape[2:])
+    mixed = output[0] * math.prod(layer.weight.shape)
+    return mixed + math.prod(output) * kernel
+
+
+declare(Experts2d, Facts(work=_mixing_work))

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from d2lutils import checks
+from d2lutils._adapters import adapter_of
+from d2lutils._adapters.gluon import GluonNet
+from d2lutils._lifetimes import Lifetimes, Operation
 from d2lutils.compat import mx
-from d2lutils.lifetimes import Lifetimes, Operation
-from d2lutils.nets import GluonNet, net_of
 
 __all__ = [
     "kept_bytes",
@@ -45,7 +46,7 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
     Args:
         net: a Block, initialised; hybridized or not, but measured
             without static allocation, which happens once and for all.
-            It is run on zeros and left as it was, but a profile in
+            It is run on zeros and left as it was; a profile in
             progress ends.
         input_shape: (N, C, L) or (N, C, H, W).
 
@@ -62,8 +63,8 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
     def record() -> Any:
         given = x.copy()
         with autograd.record():
-            # A ReLU keeps what it makes, not what it gets: the net's
-            # own output counts only if the net keeps it.
+            # A ReLU keeps its output, not its input: so the net's own
+            # output counts only if the net keeps it.
             out = _first(_run(owner, net, given))
             np_mode = mx.util.is_np_array()
             return (mx.npx if np_mode else mx.nd).relu(out)
@@ -83,7 +84,7 @@ def live_bytes(net: Any, input_shape: Sequence[int]) -> tuple[int, str]:
 
     From the list of operations of one pass: the largest set of tensors
     that are needed at once, the input and the output included, and the
-    operation that needs them. See `lifetimes.largest_live_set`.
+    operation that needs them. See `_lifetimes.largest_live_set`.
 
     Args, Raises: as `kept_bytes`; a net that cannot be traced.
     """
@@ -192,12 +193,7 @@ def _prepared(
     owner: str, net: Any, input_shape: Sequence[int]
 ) -> tuple[GluonNet, Any]:
     """The net's adapter and zeros of its dtype, on its device."""
-    adapter = net_of(owner, "net", net)
-    if not isinstance(adapter, GluonNet):
-        raise TypeError(
-            f"{owner}: net must be a Gluon Block, got "
-            f"{type(net).__name__}"
-        )
+    adapter = adapter_of(owner, "net", net, "gluon")
     shape = checks.shape_of(owner, "input_shape", input_shape)
     return adapter, adapter.zeros(shape)
 
@@ -236,7 +232,7 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
     """Bytes allocated, less those freed, after each change; the result
     of `function` still exists at the last."""
     gc.collect()  # what is freed later would be subtracted here
-    _settle()
+    _wait_for_frees()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "profile.json"
         mx.profiler.set_config(
@@ -249,22 +245,22 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
         )
         mx.profiler.set_state("run")
         try:
-            # The counter speaks only when something changes.
+            # The profiler writes the counter only when it changes.
             mark = mx.nd.zeros(1, dtype="uint8")
             mark.wait_to_read()
             result = function()
-            _settle()
-            # The counter tells of what was freed only when something
-            # else is allocated. These bytes stay, and are subtracted.
+            _wait_for_frees()
+            # What was freed is only reported at the next allocation.
+            # These bytes stay, and are subtracted.
             last = [mx.nd.ones(1, dtype="uint8") for _ in range(_FLUSH)]
-            # One more, when all is told of.
-            _settle()
+            # One more, after all has been reported.
+            _wait_for_frees()
             last.append(mx.nd.ones(1, dtype="uint8"))
             mx.nd.waitall()
         finally:
             mx.profiler.set_state("stop")
         mx.profiler.dump(finished=False)
-        # The file has one thread after the other; the times have all.
+        # The file lists the events of one thread after the other's.
         events = _COUNTER.findall(path.read_text())
         events.sort(key=lambda event: int(event[0]))
         points = [int(n) for _, n in events]
@@ -274,11 +270,11 @@ def _allocated(function: Callable[[], Any]) -> list[int]:
     return [point - points[0] for point in (*points[:-added], final)]
 
 
-def _settle() -> None:
-    """Wait until MXNet has freed what nobody holds any more.
+def _wait_for_frees() -> None:
+    """Wait until MXNet has freed what is not referred to any more.
 
-    `waitall` returns once the last operation has run; its thread frees
-    what that operation held a moment later.
+    `waitall` returns once the last operation has run; the thread that
+    ran it frees what it held a moment later.
     """
     mx.nd.waitall()
     time.sleep(0.02)
@@ -301,7 +297,7 @@ def _traced(owner: str, net: Any) -> Any:
         ) from error
 
 
-# Operations that hand on the memory that they get.
+# Operations whose output is the memory of their input.
 _VIEWS = {"Reshape", "Flatten", "expand_dims", "squeeze", "identity"}
 _VIEWS |= {"_copy", "Dropout"}  # which does nothing in inference
 

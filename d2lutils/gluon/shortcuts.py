@@ -6,9 +6,11 @@ is in `padded_sums`.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from d2lutils import checks
+from d2lutils._adapters.layers import Facts, Keeps, declare
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import (
     check_input,
@@ -216,3 +218,21 @@ class ZeroPadShortcut(nn.HybridBlock):
         x = x if self.pool is None else self.pool(x)
         extra = self.channels - self.in_channels
         return _append_zeros(F, x, extra) if extra else x
+
+
+def _padding_keeps(layer: Any) -> Keeps:
+    """What training keeps of `_append_zeros`, where it has to append.
+
+    Inside: what is padded, reshaped into a copy, all zeros, and one
+    channel of them; with a stride also what that leaves, for its shape.
+    """
+    if layer.channels == layer.in_channels:
+        return Keeps()
+    strided = max(layer.stride) > 1
+    channels = layer.channels + 1 + layer.in_channels * strided
+    inside = Fraction(channels, layer.channels)
+    return Keeps(input=not strided, inside=inside)
+
+
+declare(SubsampleZeroPad, Facts(gluon=_padding_keeps))
+declare(ZeroPadShortcut, Facts(gluon=_padding_keeps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from d2lutils import checks
+from d2lutils._adapters.layers import Facts, declare
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import check_input, operators
 
@@ -55,3 +56,8 @@ class SqueezeExcite(nn.HybridBlock):
         F = operators(x)
         gate = F.reshape(self.gate(x), (0, 0, 1, 1))
         return F.broadcast_mul(x, gate)
+
+
+# The gate's layers have entries of their own. Scaling is no
+# multiply-add; what it makes training keep has no rule.
+declare(SqueezeExcite, Facts(work=lambda layer, inputs, output: 0))

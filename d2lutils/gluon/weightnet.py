@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from d2lutils import checks
+from d2lutils._adapters.layers import Facts, Shape, declare
 from d2lutils.compat import mx
 from d2lutils.gluon.condconv import (
     Size,
@@ -181,3 +182,14 @@ class WeightNet2d(nn.HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return self.generated(x, self.alpha(x))
+
+
+def _convolving_work(
+    layer: Any, inputs: list[Shape], output: Shape
+) -> int:
+    """Multiply-adds of the convolution; the linear layer that makes its
+    kernel has an entry of its own."""
+    return math.prod(output) * math.prod(layer.shape[1:])
+
+
+declare(GeneratedConv2d, Facts(work=_convolving_work))

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from d2lutils import checks
+from d2lutils._adapters.layers import Facts, Shape, declare
 from d2lutils.pytorch.inputs import (
     any_size,
     check_input,
@@ -482,3 +483,13 @@ class CondConv2d(nn.Module):
             check_input("CondConv2d", x, *sizes, self.routing)
             routing_weights = self.routing(x)
         return self.experts(x, routing_weights)
+
+
+def _mixing_work(layer: Any, inputs: list[Shape], output: Shape) -> int:
+    """Multiply-adds: a kernel for each example is mixed, then used."""
+    kernel = math.prod(layer.weight.shape[2:])
+    mixed = output[0] * math.prod(layer.weight.shape)
+    return mixed + math.prod(output) * kernel
+
+
+declare(Experts2d, Facts(work=_mixing_work))

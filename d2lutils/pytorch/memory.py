@@ -11,8 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from d2lutils import checks
-from d2lutils.lifetimes import Lifetimes, Operation, Trace
-from d2lutils.nets import TorchNet, net_of
+from d2lutils._adapters import adapter_of
+from d2lutils._adapters.pytorch import TorchNet
+from d2lutils._lifetimes import Lifetimes, Operation, Trace
 
 __all__ = [
     "kept_bytes",
@@ -55,7 +56,7 @@ def live_bytes(net: Any, input_shape: Sequence[int]) -> tuple[int, str]:
 
     From the list of operations of one pass: the largest set of tensors
     that are needed at once, the input and the output included, and the
-    operation that needs them. See `lifetimes.largest_live_set`.
+    operation that needs them. See `_lifetimes.largest_live_set`.
 
     Args, Raises: as `kept_bytes`.
     """
@@ -203,12 +204,7 @@ def _prepared(
     owner: str, net: Any, input_shape: Sequence[int]
 ) -> tuple[TorchNet, torch.Tensor]:
     """The net's adapter and zeros of its dtype, on its device."""
-    adapter = net_of(owner, "net", net)
-    if not isinstance(adapter, TorchNet):
-        raise TypeError(
-            f"{owner}: net must be a PyTorch Module, got "
-            f"{type(net).__name__}"
-        )
+    adapter = adapter_of(owner, "net", net, "pytorch")
     shape = checks.shape_of(owner, "input_shape", input_shape)
     return adapter, adapter.zeros(shape)
 

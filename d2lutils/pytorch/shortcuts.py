@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from d2lutils import checks
+from d2lutils._adapters.layers import Facts, Keeps, declare
 from d2lutils.pytorch.inputs import check_input, check_pair, traced
 
 __all__ = [
@@ -193,3 +194,8 @@ class ZeroPadShortcut(nn.Module):
         x = x if self.pool is None else self.pool(x)
         extra = self.channels - self.in_channels
         return _append_zeros(x, extra, self.rank) if extra else x
+
+
+# Their backward passes move numbers about, and need no values.
+declare(SubsampleZeroPad, Facts(pytorch=Keeps()))
+declare(ZeroPadShortcut, Facts(pytorch=Keeps()))

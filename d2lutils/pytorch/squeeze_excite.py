@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from d2lutils import checks
+from d2lutils._adapters.layers import Facts, declare
 from d2lutils.pytorch.inputs import check_input
 
 __all__ = ["SqueezeExcite"]
@@ -47,3 +48,8 @@ class SqueezeExcite(nn.Module):
         """(N, channels, H, W) → (N, channels, H, W)."""
         check_input("SqueezeExcite", x, 2, self.channels, self.gate)
         return x * self.gate(x)[:, :, None, None]
+
+
+# The gate's layers have entries of their own. Scaling is no
+# multiply-add; what it makes training keep has no rule.
+declare(SqueezeExcite, Facts(work=lambda layer, inputs, output: 0))

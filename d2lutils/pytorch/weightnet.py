@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from d2lutils import checks
+from d2lutils._adapters.layers import Facts, Shape, declare
 from d2lutils.pytorch.condconv import Size, convolve_each, unfold_each
 from d2lutils.pytorch.inputs import (
     any_size,
@@ -170,3 +172,14 @@ class WeightNet2d(nn.Module):
             check_input("WeightNet2d", x, *sizes, self.alpha)
             alpha = self.alpha(x)
         return self.generated(x, alpha)
+
+
+def _convolving_work(
+    layer: Any, inputs: list[Shape], output: Shape
+) -> int:
+    """Multiply-adds of the convolution; the linear layer that makes its
+    kernel has an entry of its own."""
+    return math.prod(output) * math.prod(layer.shape[1:])
+
+
+declare(GeneratedConv2d, Facts(work=_convolving_work))

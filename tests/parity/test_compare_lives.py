@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from own_layers import own_block, own_module
 from pairs import failing, gnn, nn, noise, pair, sequence
 
 from d2lutils import parity
@@ -106,29 +107,19 @@ def test_a_child_that_dies_or_hangs() -> None:
         (os.abort, "Gluon's process died of SIGABRT in oneDNN"),
         (hang, "Gluon's process did not end in oneDNN"),
     ):
-        first, second = parity._in_child(results(end), 0.5)
+        first, second = parity._survived(results(end), 0.5)
         assert np.array_equal(first[1]["output 0"], np.ones(2))
         assert second == ("output, training", words)
 
 
-class GluonAround(gnn.HybridBlock):
+def gluon_around(function: Any) -> Any:
     """A function of a dense layer's output."""
-
-    def __init__(self, function: Any, units: int = 2) -> None:
-        super().__init__()
-        self.dense, self.function = gnn.Dense(units, in_units=3), function
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return self.function(self.dense(x))
+    dense = gnn.Dense(2, in_units=3)
+    return own_block(lambda net, x: function(net.dense(x)), dense=dense)
 
 
-class TorchAround(nn.Module):
-    def __init__(self, function: Any, units: int = 2) -> None:
-        super().__init__()
-        self.dense, self.function = nn.Linear(3, units), function
-
-    def forward(self, x: Any) -> Any:
-        return self.function(self.dense(x))
+def torch_around(function: Any) -> Any:
+    return own_module(lambda net, x: function(net.dense(x)), dense=nn.Linear(3, 2))
 
 
 def same(x: Any) -> Any:
@@ -136,7 +127,7 @@ def same(x: Any) -> Any:
 
 
 def around(gluon: Any = same, pytorch: Any = same, **options: Any) -> parity.Report:
-    nets = pair(GluonAround(gluon), TorchAround(pytorch))
+    nets = pair(gluon_around(gluon), torch_around(pytorch))
     return parity.compare(*nets, noise(5, 3), **options)
 
 
@@ -201,13 +192,12 @@ class TestOutputs:
                 self.dense = gnn.Dense(2, in_units=3)
 
             def forward(self, x: Any) -> Any:
-                y = self.dense(x)
-                return {"a": y, "b": [2 * y, None, (y, y.argmax(1))]}
+                return many(self.dense(x))
 
         def many(y: Any) -> Any:
             return {"b": [2 * y, None, (y, y.argmax(1))], "a": y}
 
-        report = parity.compare(*pair(Block(), TorchAround(many)), noise(5, 3))
+        report = parity.compare(*pair(Block(), torch_around(many)), noise(5, 3))
         assert report.ok, report
 
     def test_without_gradients_in_both(self) -> None:
@@ -251,28 +241,30 @@ class TestRandom:
 
 def deep(**options: Any) -> tuple[Any, Any]:
     """The pair, with its layers under different paths."""
-    one = sequence(
-        sequence(
-            gnn.Conv2D(4, 3, padding=1, in_channels=2),
-            gnn.BatchNorm(in_channels=4),
-            gnn.Activation("relu"),
-        ),
-        gnn.Dense(3, in_units=144),
+    chunk = sequence(
+        *(gnn.Conv2D(4, 3, padding=1, in_channels=2), gnn.BatchNorm(in_channels=4)),
+        gnn.Activation("relu"),
     )
+    one = sequence(chunk, gnn.Dense(3, in_units=144))
     two = nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1),
-        nn.BatchNorm2d(4, **options),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(144, 3),
+        *(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4, **options), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(144, 3)),
     )
     return pair(one, two)
 
 
 def swapped(at: int, layer: Any) -> tuple[Any, Any]:
     one, two = deep()
+    layer.load_state_dict(two[at].state_dict())
     two[at] = layer
     return one, two
+
+
+def between(*layers: Any) -> tuple[Any, Any]:
+    """The pair, with PyTorch's net as the one None among the layers."""
+    one, two = deep()
+    flat = [x for layer in layers for x in (two if layer is None else [layer])]
+    return one, nn.Sequential(*flat)
 
 
 class Drift(nn.BatchNorm2d):
@@ -297,14 +289,6 @@ class Backward(nn.ReLU):
         return Leaky.apply(super().forward(x))
 
 
-def with_drift() -> tuple[Any, Any]:
-    one, two = deep()
-    drift = Drift(4)
-    drift.load_state_dict(two[1].state_dict())
-    two[1] = drift
-    return one, two
-
-
 PARTS = {
     "eps": (
         lambda: deep(eps=1.001e-5),
@@ -315,24 +299,18 @@ PARTS = {
         r"between 1 \(Gluon's 0.1\) and 4 \(Gluon's 1\): by \de-[89], in evaluation",
     ),
     "input": (
-        lambda: tuple(
-            nn.Sequential(nn.Hardtanh(), *net) if isinstance(net, nn.Module) else net
-            for net in deep()
-        ),
+        lambda: between(nn.Hardtanh(), None),
         r"before 1 \(Gluon's 0.0\): by 2, in evaluation",
     ),
     "output": (
-        lambda: tuple(
-            nn.Sequential(*net, nn.ReLU()) if isinstance(net, nn.Module) else net
-            for net in deep()
-        ),
+        lambda: between(None, nn.ReLU()),
         r"after 4 \(Gluon's 1\), in evaluation",
     ),
-    "training": (with_drift, r"at 1 \(Gluon's 0.1\): by 2e-8, in training"),
-    "backward": (
-        lambda: swapped(2, Backward()),
-        r"in the backward pass at 1.bias",
+    "training": (
+        lambda: swapped(1, Drift(4)),
+        r"at 1 \(Gluon's 0.1\): by 2e-8, in training",
     ),
+    "backward": (lambda: swapped(2, Backward()), "in the backward pass at 1.bias"),
 }
 
 
@@ -378,16 +356,12 @@ class TestSwitchedOff:
         assert (one._dropout, two.dropout) == (0.5, 0.25)
 
     def test_branches_of_anybody(self) -> None:
-        class DropPath(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.drop_prob = 0.5
+        def forward(net: Any, x: Any) -> Any:
+            return functional.dropout(x, net.drop_prob, net.training)
 
-            def forward(self, x: Any) -> Any:
-                return functional.dropout(x, self.drop_prob, self.training)
-
+        drop = own_module(forward, "DropPath", drop_prob=0.5)
         one = sequence(gnn.Dense(4, in_units=3))
-        two = nn.Sequential(nn.Linear(3, 4), DropPath())
+        two = nn.Sequential(nn.Linear(3, 4), drop)
         report = parity.compare(*pair(one, two), noise(5, 3), steps=1)
         assert report.ok, report
         assert report.notes == ["switched off meanwhile: 1 DropPath in PyTorch"]

@@ -17,7 +17,7 @@ from pairs import MODULES
 from pairs import halves as both
 
 from d2lutils import parity
-from d2lutils.nets import TorchNet
+from d2lutils._adapters.pytorch import TorchNet
 from d2lutils.porting import Row, halves, judges, own_blocks
 from d2lutils.porting.halves import find, subject
 from d2lutils.porting.rows import Found

@@ -18,8 +18,6 @@ from d2lutils import (
     checks,
     data,
     ledger,
-    lifetimes,
-    nets,
     parity,
     shapes,
     timing,
@@ -128,7 +126,7 @@ def test_hints_and_docstrings(module: str, name: str) -> None:
             assert undocumented(function, path) == []
 
 
-CORE = (checks, _training, data, ledger, lifetimes, nets, parity, shapes)
+CORE = (checks, _training, data, ledger, parity, shapes)
 CORE += (timing,)
 
 

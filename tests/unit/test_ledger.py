@@ -21,7 +21,7 @@ from d2lutils.gluon import weightnet as gluon_weightnet
 from d2lutils.gluon.memory import kept_bytes
 from d2lutils.gluon.nin import nin_small as gluon_nin_small
 from d2lutils.gluon.residual import ResidualChunks as GluonChunks
-from d2lutils.ledger import DTYPES, OPTIMIZERS, Entry, Ledger, ledger, rule
+from d2lutils.ledger import DTYPES, Entry, Ledger, ledger, rule
 from d2lutils.pytorch import condconv as torch_condconv
 from d2lutils.pytorch import resnet as torch_resnet
 from d2lutils.pytorch import weightnet as torch_weightnet
@@ -40,23 +40,25 @@ def gluon_sequence(*layers: Any, initialize: bool = True) -> Any:
     return net
 
 
+def own(forward: Any, name: str = "Own", **parts: Any) -> Any:
+    """A Module of one's own: `forward` is called with it and the input."""
+    module = type(name, (nn.Module,), {"forward": forward})()
+    for key, part in parts.items():
+        setattr(module, key, part)
+    return module
+
+
 def conv_nets(bias: bool = True, groups: int = 1) -> tuple[Any, Any]:
     """conv 4→6, 3x3, stride 2 · batch norm · ReLU · average · dense 6→5."""
     gluon = gluon_sequence(
         gnn.Conv2D(6, 3, strides=2, groups=groups, use_bias=bias, in_channels=4),
-        gnn.BatchNorm(in_channels=6),
-        gnn.Activation("relu"),
-        gnn.GlobalAvgPool2D(),
-        gnn.Flatten(),
-        gnn.Dense(5, in_units=6),
+        *(gnn.BatchNorm(in_channels=6), gnn.Activation("relu")),
+        *(gnn.GlobalAvgPool2D(), gnn.Flatten(), gnn.Dense(5, in_units=6)),
     )
     pytorch = nn.Sequential(
         nn.Conv2d(4, 6, 3, stride=2, groups=groups, bias=bias),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(6, 5),
+        *(nn.BatchNorm2d(6), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)),
     )
     return gluon, pytorch
 
@@ -88,30 +90,19 @@ def totals(result: Ledger) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("shortcut", ["auto", "zeros"])
-@pytest.mark.parametrize(("rank", "size"), [(1, (64,)), (2, (9, 7))])
+@pytest.mark.parametrize(
+    ("rank", "size", "shortcut"), [(1, (64,), "zeros"), (2, (9, 7), "auto")]
+)
 def test_halves_agree(rank: int, size: tuple[int, ...], shortcut: str) -> None:
     arguments = {"stride": 2, "chain_length": 3, "shortcut": shortcut, "rank": rank}
     gluon = GluonChunks(3, 10, 3, **arguments)
     gluon.initialize()
-    shape = (2, 3, *size)
-    one, two = (
-        ledger(net, shape) for net in (gluon, TorchChunks(3, 10, 3, **arguments))
-    )
+    pytorch = TorchChunks(3, 10, 3, **arguments)
+    one, two = (ledger(net, (2, 3, *size)) for net in (gluon, pytorch))
     assert totals(one) == totals(two)
     assert [e.path for e in one.entries] == [e.path for e in two.entries]
-    assert one.parameters == one.entries[0].weights + sum(
-        e.parameters for e in one.entries[1:]
-    )
     lengths = [shapes.output_size(n, 3, 2, 1) for n in size]
     assert one.entries[0].output == (2, 10, *lengths)
-
-
-def test_dense_on_more_axes() -> None:
-    gluon = gluon_sequence(gnn.Dense(5, in_units=4, flatten=False))
-    for net in (gluon, nn.Linear(4, 5)):
-        (entry,) = ledger(net, (2, 3, 4)).entries
-        assert (entry.output, entry.multiply_adds) == ((2, 3, 5), 2 * 3 * 5 * 4)
 
 
 def test_a_layer_called_twice_counts_once() -> None:
@@ -125,21 +116,8 @@ def test_a_layer_called_twice_counts_once() -> None:
 
 
 def test_several_outputs() -> None:
-    class Two(nn.Module):
-        def forward(self, x: Any) -> Any:
-            return x, x[:1]
-
-    assert ledger(nn.Sequential(Two()), (2, 3)).entries[0].output == (2, 3)
-
-
-def test_table() -> None:
-    text = repr(ledger(conv_nets()[1], (1, 4, 9, 9)))
-    assert "6x4x4" in text
-    assert "3,456" in text
-    assert "total" in text.splitlines()[-1]
-    html = ledger(nn.Linear(4, 5), (1, 4))._repr_html_()
-    assert "(net)" in html
-    assert "Linear" in html
+    net = nn.Sequential(own(lambda net, x: (x, x[:1])))
+    assert ledger(net, (2, 3)).entries[0].output == (2, 3)
 
 
 class TestUnknownWork:
@@ -153,15 +131,9 @@ class TestUnknownWork:
             def hybrid_forward(self, F: Any, x: Any, scale: Any) -> Any:
                 return F.broadcast_mul(x, scale)
 
-        class Torch(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.scale = nn.Parameter(torch.ones(4, 1, 1))
-
-            def forward(self, x: Any) -> Any:
-                return x * self.scale
-
-        net = (gluon_sequence(Gluon()), nn.Sequential(Torch()))[half]
+        scale = nn.Parameter(torch.ones(4, 1, 1))
+        pytorch = own(lambda net, x: x * net.scale, "Torch", scale=scale)
+        net = nn.Sequential(pytorch) if half else gluon_sequence(Gluon())
         with pytest.raises(ValueError, match="no rule") as caught:
             ledger(net, (1, 4, 5, 5))
         assert str(caught.value) == (
@@ -169,37 +141,18 @@ class TestUnknownWork:
             "has parameters {'scale': (4, 1, 1)}; d2lutils.ledger.rule adds one"
         )
 
-    def test_parameters_beside_children_are_not_forgotten(self) -> None:
-        class Scaled(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.scale = nn.Parameter(torch.ones(3))
-                self.linear = nn.Linear(3, 3)
-
-            def forward(self, x: Any) -> Any:
-                return self.linear(x) * self.scale
-
-        with pytest.raises(ValueError, match=r"work of the net .Scaled.*'scale': .3,."):
-            ledger(Scaled(), (1, 3))
-
-    def test_layers_that_did_not_run_are_not_forgotten(self) -> None:
-        class Bypassed(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.linear = nn.Linear(3, 3)
-
-            def forward(self, x: Any) -> Any:
-                return x @ self.linear.weight
-
+    def test_no_parameters_are_forgotten(self) -> None:
+        """Those beside children, and those of layers that did not run."""
+        parts = {"linear": nn.Linear(3, 3), "scale": nn.Parameter(torch.ones(3))}
+        net = own(lambda net, x: net.linear(x) * net.scale, **parts)
+        with pytest.raises(ValueError, match=r"work of the net .Own.*'scale': .3,."):
+            ledger(net, (1, 3))
+        net = own(lambda net, x: x @ net.linear.weight, linear=nn.Linear(3, 3))
         with pytest.raises(ValueError, match=r"work of linear \(Linear\)"):
-            ledger(Bypassed(), (1, 3))
+            ledger(net, (1, 3))
 
     def test_own_layers_without_parameters_are_free(self) -> None:
-        class Twice(nn.Module):
-            def forward(self, x: Any) -> Any:
-                return 2 * x
-
-        assert ledger(Twice(), (1, 3)).multiply_adds == 0
+        assert ledger(own(lambda net, x: 2 * x), (1, 3)).multiply_adds == 0
 
 
 class TestFailures:
@@ -216,21 +169,14 @@ class TestFailures:
         assert text.startswith(begin)
         assert len(text) > len(begin)
         assert "\n" not in text
-        assert "Traceback" not in text
         mx.nd.waitall()
 
-    def test_first_layer(self) -> None:
-        with pytest.raises(ValueError, match=r"input_shape=\(7, 3\): .*mat1 and mat2"):
-            ledger(nn.Linear(2, 3), (7, 3))
-
     def test_error_without_words(self) -> None:
-        class Asserts(nn.Module):
-            def forward(self, x: Any) -> Any:
-                assert x.ndim == 3  # no message on purpose
-                return x
+        def forward(net: Any, x: Any) -> Any:
+            assert x.ndim == 3  # no message on purpose
 
         with pytest.raises(ValueError, match=r"input_shape=\(1, 3\): "):
-            ledger(Asserts(), (1, 3))
+            ledger(own(forward), (1, 3))
 
     def test_not_initialised(self) -> None:
         net = gluon_sequence(gnn.Dense(3, in_units=2), initialize=False)
@@ -238,98 +184,30 @@ class TestFailures:
             ledger(net, (1, 2))
 
     @pytest.mark.parametrize(
-        ("net", "shape", "error", "text"),
+        ("net", "shape", "text"),
         [
-            (3, (1, 2), TypeError, "net must be a Gluon Block or a PyTorch Module"),
-            (nn.Linear(2, 2), 2, TypeError, "input_shape must be a tuple of sizes"),
-            (nn.Linear(2, 2), (0, 2), ValueError, r"input_shape\[0\] must be at least"),
-            (nn.Linear(2, 2), (1.0, 2), TypeError, r"input_shape\[0\] must be an int"),
+            (3, (1, 2), "net must be a Gluon Block or a PyTorch Module"),
+            (nn.Linear(2, 2), 2, "input_shape must be a tuple of sizes"),
         ],
     )
-    def test_refused(self, net: Any, shape: Any, error: Any, text: str) -> None:
-        with pytest.raises(error, match=f"^ledger: {text}"):
+    def test_refused(self, net: Any, shape: Any, text: str) -> None:
+        with pytest.raises(TypeError, match=f"^ledger: {text}"):
             ledger(net, shape)
 
 
-class TestLeftAsItWas:
-    def test_gluon(self) -> None:
-        net = conv_nets()[0]
-        net.cast("float64")
-        x = mx.nd.random.normal(shape=(2, 4, 9, 9)).astype("float64")
-        with mx.autograd.record():
-            net(x).sum().backward()
-        before = {n: p.data().asnumpy() for n, p in net.collect_params().items()}
-        gradient = net[0].weight.grad().asnumpy()
-        ledger(net, (2, 4, 9, 9))
-        for name, parameter in net.collect_params().items():
-            assert np.dtype(parameter.dtype) == np.float64
-            assert np.array_equal(parameter.data().asnumpy(), before[name])
-        assert np.array_equal(net[0].weight.grad().asnumpy(), gradient)
-        assert not any(block._forward_hooks for block in net._children.values())
-
-    def test_hybridized(self) -> None:
-        net = conv_nets()[0]
-        plain = totals(ledger(net, (2, 4, 9, 9)))
-        net.hybridize(static_alloc=True)
-        x = mx.nd.ones((2, 4, 9, 9))
-        expected = net(x).asnumpy()
-        assert totals(ledger(net, (2, 4, 9, 9))) == plain
-        assert net._active
-        assert dict(net._flags)["static_alloc"] is True
-        assert all(child._active for child in net._children.values())
-        assert np.array_equal(net(x).asnumpy(), expected)
-        assert net._cached_graph, "the net is not traced any more"
-
-    def test_torch(self) -> None:
-        net = conv_nets()[1].double()
-        net[1].eval()
-        net(torch.ones(2, 4, 9, 9, dtype=torch.float64)).sum().backward()
-        before = {n: t.clone() for n, t in net.state_dict().items()}
-        gradients = [p.grad.clone() for p in net.parameters()]
-        ledger(net, (2, 4, 9, 9))
-        for name, tensor in net.state_dict().items():
-            assert tensor.dtype == before[name].dtype
-            assert torch.equal(tensor, before[name])
-        assert all(
-            torch.equal(p.grad, g)
-            for p, g in zip(net.parameters(), gradients, strict=True)
-        )
-        assert net.training
-        assert not net[1].training
-        assert not any(m._forward_hooks for m in net.modules())
-
-    def test_after_a_failure(self) -> None:
-        net = nn.Sequential(nn.Linear(2, 3), nn.Linear(5, 4))
-        with pytest.raises(ValueError, match="fails"):
-            ledger(net, (1, 2))
-        assert net.training
-        assert not any(m._forward_hooks for m in net.modules())
-
-
-class TestShapesThatWait:
-    def test_gluon(self) -> None:
-        net = gluon_sequence(gnn.Conv1D(4, 3), gnn.Dense(5))
+def test_shapes_that_wait() -> None:
+    gluon = gluon_sequence(gnn.Conv1D(4, 3), gnn.Dense(5))
+    pytorch = nn.Sequential(nn.LazyConv1d(4, 3), nn.Flatten(), nn.LazyLinear(5))
+    for net in (gluon, pytorch):
         assert ledger(net, (2, 3, 8)).parameters == 4 * 9 + 4 + 5 * 24 + 5
-
-    def test_torch(self) -> None:
-        net = nn.Sequential(nn.LazyConv1d(4, 3), nn.Flatten(), nn.LazyLinear(5))
-        assert ledger(net, (2, 3, 8)).parameters == 4 * 9 + 4 + 5 * 24 + 5
-        assert net.training
-
-
-def test_half_precision() -> None:
-    net = nn.Linear(3, 2).bfloat16()
-    assert ledger(net, (1, 3)).multiply_adds == 6
-    assert net.weight.dtype == torch.bfloat16
+    assert pytorch.training
 
 
 def half_net(half: str) -> Any:
     """nin_small with batch norms in front: statistics, places, masks."""
     if half == "gluon":
         small = gluon_nin_small()
-        net = gluon_sequence(gnn.BatchNorm(in_channels=1), small, initialize=False)
-        net.initialize()
-        return net
+        return gluon_sequence(gnn.BatchNorm(in_channels=1), small)
     return nn.Sequential(nn.BatchNorm2d(1), nin_small())
 
 
@@ -393,33 +271,21 @@ class TestBytesByHand:
         assert book.kept == 4 * 3 * 10 + sum(e.kept for e in book.entries)
 
     def test_sums_between_layers(self) -> None:
-        """A sum that a layer reads is nobody's output."""
-
-        class Twice(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.one, self.two = nn.Linear(3, 3), nn.Linear(3, 3)
-
-            def forward(self, x: Any) -> Any:
-                return self.two(x + self.one(x))
-
-        book = ledger(Twice(), (2, 3))
+        """A sum that a layer reads is no layer's output."""
+        layers = {"one": nn.Linear(3, 3), "two": nn.Linear(3, 3)}
+        net = own(lambda net, x: net.two(x + net.one(x)), **layers)
+        book = ledger(net, (2, 3))
         assert (book.input, book.between, book.kept) == (24, 24, 48)
         assert [e.kept for e in book.entries] == [0, 0]
         assert repr(book).splitlines()[-2].split()[0] == "between"
 
     def test_a_tensor_that_two_layers_keep_counts_once(self) -> None:
-        class Fork(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.first, self.left = nn.Linear(3, 4), nn.Linear(4, 2)
-                self.right = nn.Linear(4, 2)
+        def forward(net: Any, x: Any) -> Any:
+            x = net.first(x)
+            return net.left(x) + net.right(x)
 
-            def forward(self, x: Any) -> Any:
-                x = self.first(x)
-                return self.left(x) + self.right(x)
-
-        book = ledger(Fork(), (5, 3))
+        layers = {"left": nn.Linear(4, 2), "right": nn.Linear(4, 2)}
+        book = ledger(own(forward, first=nn.Linear(3, 4), **layers), (5, 3))
         assert [e.activations for e in book.entries] == [4 * 5 * 4, 0, 0]
         assert book.kept == 4 * 5 * (3 + 4)
 
@@ -428,11 +294,8 @@ class TestMemory:
     def test_defaults_are_those_of_the_run(self, half: str) -> None:
         book = ledger(half_net(half), SHAPE)
         memory = book.memory()
-        assert (memory.batch_size, memory.dtype, memory.optimizer) == (
-            2,
-            "float32",
-            "sgd",
-        )
+        run = (memory.batch_size, memory.dtype, memory.optimizer)
+        assert run == (2, "float32", "sgd")
         assert memory.kept == book.kept
         assert memory.live == (book.live or (0,))[0]
         for kind in KINDS[1:]:
@@ -449,7 +312,7 @@ class TestMemory:
         assert memory.training == 8 * count + 4 + memory.kept
         assert memory.inference == 2 * count + 4 + memory.live
 
-    @pytest.mark.parametrize("batch", [1, 3, 8])
+    @pytest.mark.parametrize("batch", [1, 8])
     def test_another_batch(self, half: str, batch: int) -> None:
         net = half_net(half)
         fresh = ledger(net, (batch, *SHAPE[1:])).memory()
@@ -477,33 +340,32 @@ class TestMemory:
         assert single.memory(dtype="float64") == double.memory()
 
     @pytest.mark.parametrize(
-        ("arguments", "error", "text"),
+        ("arguments", "text"),
         [
-            ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-            ({"batch_size": 1.5}, TypeError, "batch_size must be an integer, got 1.5"),
+            ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
             (
                 {"dtype": "int8"},
-                ValueError,
                 "dtype must be one of 'float16', 'bfloat16', 'float32', 'float64', "
                 "got 'int8'",
             ),
             (
                 {"optimizer": "rms"},
-                ValueError,
                 "optimizer must be one of 'sgd', 'momentum', 'adam', got 'rms'",
             ),
         ],
         ids=str,
     )
-    def test_refused(self, arguments: Any, error: Any, text: str) -> None:
-        with pytest.raises(error) as caught:
+    def test_refused(self, arguments: Any, text: str) -> None:
+        with pytest.raises(ValueError, match="must be") as caught:
             ledger(nn.Linear(2, 3), (1, 2)).memory(**arguments)
         assert str(caught.value) == f"memory: {text}"
 
 
 class TestCrossover:
-    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    @pytest.mark.parametrize(
+        ("optimizer", "dtype"),
+        [("sgd", "float64"), ("momentum", "float16"), ("adam", "float32")],
+    )
     def test_brute_force(self, half: str, optimizer: str, dtype: str) -> None:
         book = ledger(half_net(half), SHAPE)
         for batch in itertools.count(1):
@@ -577,9 +439,16 @@ class TestCSVAndFigure:
 
     def test_table(self, half: str) -> None:
         book = ledger(half_net(half), SHAPE)
-        text = repr(book)
-        assert text.splitlines()[0].rstrip().endswith("kept bytes")
-        assert text.splitlines()[-1].split()[-1] == f"{book.kept:,}"
+        first, *rows = repr(book).splitlines()
+        assert first.rstrip().endswith("kept bytes")
+        assert rows[-1].split() == [
+            *("total", f"{book.parameters:,}", f"{book.multiply_adds:,}"),
+            f"{book.kept:,}",
+        ]
+        assert "24x15x17" in repr(book)
+        html = ledger(nn.Linear(4, 5), (1, 4))._repr_html_()
+        assert "(net)" in html
+        assert "Linear" in html
 
 
 def test_in_place_relu_may_lower_what_inference_needs() -> None:
@@ -624,15 +493,8 @@ class TestWhatNoLayerShows:
     """In PyTorch the rules are held against what autograd really saves."""
 
     def functional(self, function: Any) -> Any:
-        class Net(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.first, self.last = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3)
-
-            def forward(self, x: Any) -> Any:
-                return self.last(function(self.first(x)))
-
-        return Net()
+        layers = {"first": nn.Conv2d(1, 4, 3), "last": nn.Conv2d(4, 2, 3)}
+        return own(lambda net, x: net.last(function(net.first(x))), **layers)
 
     @pytest.mark.parametrize(
         "function",
@@ -739,24 +601,10 @@ class TestKernelsOfEachExample:
             _ = gated.kept
 
 
-class First(nn.Module):
-    """A recurrent layer or cell without its states."""
-
-    def __init__(self, layer: Any) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Any) -> Any:
-        out = self.layer(x)
-        return out[0] if isinstance(out, tuple) else out
-
-
-def cell_net(half: int, kind: str) -> Any:
+def gluon_cell(kind: str) -> Any:
     """A recurrent cell, called once with its first states."""
-    if half:
-        return First(getattr(nn, kind)(3, 5))
 
-    class Gluon(mx.gluon.Block):
+    class Cell(mx.gluon.Block):
         def __init__(self) -> None:
             super().__init__()
             self.cell = getattr(mx.gluon.rnn, kind)(5)
@@ -764,117 +612,208 @@ def cell_net(half: int, kind: str) -> Any:
         def forward(self, x: Any) -> Any:
             return self.cell(x, self.cell.begin_state(x.shape[0]))[0]
 
-    net = Gluon()
-    net.initialize()
-    return net
+    return Cell()
+
+
+def first(layer: Any) -> Any:
+    """A recurrent layer or cell without its states."""
+
+    def forward(net: Any, x: Any) -> Any:
+        out = net.layer(x)
+        return out[0] if isinstance(out, tuple) else out
+
+    return own(forward, layer=layer)
+
+
+def attention(batch_first: bool) -> Any:
+    layer = nn.MultiheadAttention(6, 2, batch_first=batch_first)
+    return own(lambda net, x: net.layer(value=x, query=x, key=x)[0], layer=layer)
+
+
+class LowRank(nn.Linear):
+    """Layers that it calls have entries of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 5)
+        self.down, self.up = nn.Linear(4, 2), nn.Linear(2, 5)
+
+    def forward(self, x: Any) -> Any:
+        return super().forward(x) + self.up(self.down(x))
+
+
+class Masked(nn.Conv2d):
+    """Random connections: the mask is stored among the parameters."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 6, 3)
+        mask = torch.ones_like(self.weight)
+        self.mask = nn.Parameter(mask, requires_grad=False)
+
+    def forward(self, x: Any) -> Any:
+        return self._conv_forward(x, self.weight * self.mask, self.bias)
+
+
+def bilinear() -> Any:
+    return own(lambda net, x: net.layer(x, x), layer=nn.Bilinear(3, 3, 2))
+
+
+def linear_of_a_buffer() -> Any:
+    linear = nn.Linear(4, 5)
+    weight = linear.weight.detach()
+    del linear.weight
+    linear.register_buffer("weight", weight)
+    return linear
+
+
+def quantized() -> Any:
+    net = nn.Sequential(nn.Linear(4, 5), nn.ReLU())
+    return torch.ao.quantization.quantize_dynamic(net, {nn.Linear})
+
+
+def conv_made_by(change: Any) -> Any:
+    """The work follows from what a layer was made with, wherever its weight is."""
+    conv = nn.Conv2d(3, 8, 3)
+    change(conv)
+    return nn.Sequential(conv, nn.ReLU())
+
+
+utils, rnn = nn.utils, mx.gluon.rnn
+MADE = {
+    "pruned": (lambda c: prune.l1_unstructured(c, "weight", 0.5), 0),
+    "pruned bias": (lambda c: prune.random_unstructured(c, "bias", 0.5), 0),
+    "weight norm": (utils.parametrizations.weight_norm, 8),
+    "old weight norm": (utils.weight_norm, 8),
+    "spectral norm": (utils.parametrizations.spectral_norm, 0),
+    "orthogonal": (utils.parametrizations.orthogonal, 0),
+}
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+# Each of the 4 x 5 x 7 input numbers meets a kernel of 6 / groups maps.
+KERNELS = {groups: 4 * 6 // groups * 6 for groups in (1, 2)}
+# Two layers, two directions: matrices for the input and for the state.
+MATRICES = {name: 2 * n * 5 * ((3 + 5) + (10 + 5)) for name, n in GATES.items()}
+PROJECTED = 4 * 5 * (3 + 2) + 5 * 2
+
+# (Gluon's net, PyTorch's, the input's shape, parameters, multiply-adds)
+Make = Any
+COUNTS: dict[str, tuple[Make, Make, tuple[int, ...], int, int]] = {
+    "dense on more axes": (
+        lambda: gnn.Dense(5, in_units=4, flatten=False),
+        lambda: nn.Linear(4, 5),
+        *((2, 3, 4), 25, 2 * 3 * 5 * 4),
+    ),
+    "bfloat16": (None, lambda: nn.Linear(3, 2).bfloat16(), (1, 3), 8, 6),
+    "bilinear": (
+        *(None, bilinear, (4, 3), 2 * 9 + 2),
+        4 * 2 * 3 * (3 + 1),
+    ),
+    **{
+        f"transposed, {groups} groups": (
+            lambda g=groups: gnn.Conv2DTranspose(6, (3, 2), 2, groups=g, in_channels=4),
+            lambda g=groups: nn.ConvTranspose2d(4, 6, (3, 2), 2, groups=g),
+            *((2, 4, 5, 7), kernels + 6, 2 * 5 * 7 * kernels),
+        )
+        for groups, kernels in KERNELS.items()
+    },
+    "sizes of each axis": (
+        lambda: gnn.Conv2D(6, (3, 1), (2, 1), (0, 1), (1, 2), groups=2, in_channels=4),
+        lambda: nn.Conv2d(4, 6, (3, 1), (2, 1), (0, 1), (1, 2), groups=2),
+        *((2, 4, 9, 7), 6 * 2 * 3 + 6, 2 * 6 * 4 * 9 * 2 * 3),
+    ),
+    **{
+        kind: (
+            lambda k=kind: getattr(rnn, k)(5, 2, bidirectional=True, input_size=3),
+            lambda k=kind: first(getattr(nn, k)(3, 5, 2, bidirectional=True)),
+            *((7, 2, 3), matrices + 2 * 2 * 2 * GATES[kind] * 5, 7 * 2 * matrices),
+        )
+        for kind, matrices in MATRICES.items()
+    },
+    "projected": (
+        lambda: rnn.LSTM(5, input_size=3, projection_size=2),
+        lambda: first(nn.LSTM(3, 5, proj_size=2)),
+        *((7, 2, 3), PROJECTED + 2 * 4 * 5, 7 * 2 * PROJECTED),
+    ),
+    **{
+        f"{kind} cell": (
+            lambda k=kind: gluon_cell(f"{k}Cell"),
+            lambda k=kind: first(getattr(nn, f"{k}Cell")(3, 5)),
+            *((2, 3), gates * 5 * (3 + 5 + 2), 2 * gates * 5 * (3 + 5)),
+        )
+        for kind, gates in GATES.items()
+    },
+    # Projections of 4 queries and 4 keys, 4 x 4 scores with 6 numbers each, twice.
+    **{
+        f"attention, batch first {batch_first}": (
+            *(None, lambda b=batch_first: attention(b), shape, 4 * 36 + 4 * 6),
+            3 * (4 * 4 * 6 * 6 + 2 * 4 * 4 * 6),
+        )
+        for batch_first, shape in ((False, (4, 3, 6)), (True, (3, 4, 6)))
+    },
+    # Norms and curves are not counted; Gluon's group norm has a gamma a group.
+    "free": (
+        lambda: gluon_sequence(
+            *(gnn.LayerNorm(), gnn.InstanceNorm(), gnn.PReLU(), gnn.Swish()),
+            initialize=False,
+        ),
+        lambda: nn.Sequential(
+            *(nn.LayerNorm(6), nn.InstanceNorm1d(4, 0, 0.1, True), nn.PReLU()),
+            nn.Upsample(None, 2),
+        ),
+        *((2, 4, 6), 12 + 8 + 1, 0),
+    ),
+    **{
+        name: (
+            *(None, lambda c=change: conv_made_by(c), (1, 3, 8, 8)),
+            *(216 + 8 + more, 36 * 8 * 27),
+        )
+        for name, (change, more) in MADE.items()
+    },
+    "weight in a buffer": (None, linear_of_a_buffer, (3, 4), 5, 60),
+    "quantized": (None, quantized, (3, 4), 0, 60),
+    "layers beside it": (None, LowRank, (3, 4), 25 + 10 + 15, 3 * (20 + 8 + 10)),
+    "mask": (None, Masked, (2, 4, 9, 9), 222, 2 * 49 * 216),
+    # He et al., 2016: the zoo's first norm has neither scale nor shift.
+    "ResNet v2": (
+        mx.gluon.model_zoo.vision.resnet18_v2,
+        *(None, (1, 3, 32, 32), 11_687_848, 37_523_456),
+    ),
+}
+
+
+COUNTED = [
+    pytest.param(half, name, id=f"{name}-{('gluon', 'pytorch')[half]}")
+    for name, row in COUNTS.items()
+    for half in (0, 1)
+    if row[half] is not None
+]
+
+
+@pytest.mark.parametrize(("half", "name"), COUNTED)
+def test_counted_by_hand(half: int, name: str) -> None:
+    make, (shape, parameters, work) = COUNTS[name][half], COUNTS[name][2:]
+    with warnings.catch_warnings():  # of what PyTorch will move or fuse
+        warnings.simplefilter("ignore")
+        net = make()
+        if half == 0:
+            net.initialize()
+        result = ledger(net, shape)
+    assert (result.parameters, result.multiply_adds) == (parameters, work)
 
 
 @pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
-class TestRules:
-    """Multiply-adds and parameters by hand."""
-
-    def count(self, half: int, layers: tuple[Any, Any], shape: Any) -> list[int]:
-        net = nn.Sequential(layers[1]) if half else gluon_sequence(layers[0])
-        result = ledger(net, shape)
-        return [result.parameters, result.multiply_adds]
-
-    @pytest.mark.parametrize("groups", [1, 2])
-    def test_transposed(self, half: int, groups: int) -> None:
-        """Each of the 4 x 5 x 7 input numbers meets a kernel of 6 / groups maps."""
-        options = {"groups": groups}
-        one = gnn.Conv2DTranspose(6, (3, 2), 2, in_channels=4, **options)
-        two = nn.ConvTranspose2d(4, 6, (3, 2), 2, **options)
-        kernels = 4 * 6 // groups * 6
-        expected = [kernels + 6, 2 * 5 * 7 * kernels]
-        assert self.count(half, (one, two), (2, 4, 5, 7)) == expected
-
-    def test_sizes_of_each_axis(self, half: int) -> None:
-        one = gnn.Conv2D(6, (3, 1), (2, 1), (0, 1), (1, 2), groups=2, in_channels=4)
-        two = nn.Conv2d(4, 6, (3, 1), (2, 1), (0, 1), (1, 2), groups=2)
-        expected = [6 * 2 * 3 + 6, 2 * 6 * 4 * 9 * 2 * 3]
-        assert self.count(half, (one, two), (2, 4, 9, 7)) == expected
-
-    @pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
-    def test_recurrent(self, half: int, kind: str, gates: int) -> None:
-        one = getattr(mx.gluon.rnn, kind)(5, 2, bidirectional=True, input_size=3)
-        two = First(getattr(nn, kind)(3, 5, 2, bidirectional=True))
-        matrices = 2 * gates * 5 * ((3 + 5) + (10 + 5))
-        expected = [matrices + 2 * 2 * 2 * gates * 5, 7 * 2 * matrices]
-        assert self.count(half, (one, two), (7, 2, 3)) == expected
-
-    @pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
-    def test_projected(self, half: int) -> None:
-        one = mx.gluon.rnn.LSTM(5, input_size=3, projection_size=2)
-        two = First(nn.LSTM(3, 5, proj_size=2))
-        matrices = 4 * 5 * (3 + 2) + 5 * 2
-        expected = [matrices + 2 * 4 * 5, 7 * 2 * matrices]
-        assert self.count(half, (one, two), (7, 2, 3)) == expected
-
-    @pytest.mark.parametrize(
-        ("kind", "gates"), [("RNNCell", 1), ("GRUCell", 3), ("LSTMCell", 4)]
-    )
-    def test_cells(self, half: int, kind: str, gates: int) -> None:
-        result = ledger(cell_net(half, kind), (2, 3))
-        assert result.multiply_adds == 2 * gates * 5 * (3 + 5)
-        assert result.parameters == gates * 5 * (3 + 5 + 2)
-
-    def test_looked_up(self, half: int) -> None:
-        """An embedding in front gets whole numbers; its table is tied to the end."""
-        if half:
-            net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9))
-            net[1].weight = net[0].weight
-        else:
-            table = gnn.Embedding(9, 4)
-            net = gluon_sequence(
-                table, gnn.Dense(9, flatten=False, in_units=4, params=table.params)
-            )
-            shared = net.collect_params().values()
-            assert len(shared) == 2
-        result = ledger(net, (2, 3))
-        assert [e.output for e in result.entries] == [(2, 3, 4), (2, 3, 9)]
-        assert [e.parameters for e in result.entries] == [36, 9]
-        assert result.multiply_adds == 6 * 36
-
-    def test_free(self, half: int) -> None:
-        """Norms and curves with parameters, by both frameworks' names."""
-        norms = ("GroupNorm", "LayerNorm", "InstanceNorm")
-        if half:
-            make = (
-                nn.GroupNorm(2, 4),
-                nn.LayerNorm(6),
-                nn.InstanceNorm1d(4, 0, 0.1, 1),
-            )
-            net = nn.Sequential(*make, nn.PReLU(), nn.Upsample(None, 2))
-        else:
-            layers = [gnn.GroupNorm(2), gnn.LayerNorm(), gnn.InstanceNorm()]
-            net = gluon_sequence(*layers, gnn.PReLU(), gnn.Swish())
-        result = ledger(net, (2, 4, 6))
-        kinds = [e.kind.rstrip("1d") for e in result.entries[:3]]
-        assert kinds == list(norms)
-        assert result.multiply_adds == 0
-        assert [e.parameters for e in result.entries[1:]] == [12, 8, 1, 0]
-
-
-def test_attention() -> None:
-    """Projections of 4 queries and 4 keys, 4 x 4 scores with 6 numbers each, twice."""
-
-    class Net(nn.Module):
-        def __init__(self, **options: Any) -> None:
-            super().__init__()
-            self.inner = nn.MultiheadAttention(6, 2, **options)
-
-        def forward(self, x: Any) -> Any:
-            return self.inner(value=x, query=x, key=x)[0]
-
-    expected = 3 * (4 * 4 * 6 * 6 + 2 * 4 * 4 * 6)
-    for first, shape in ((False, (4, 3, 6)), (True, (3, 4, 6))):
-        result = ledger(Net(batch_first=first), shape)
-        (entry,) = result.entries
-        assert (entry.multiply_adds, entry.weights, entry.biases) == (
-            expected,
-            4 * 36,
-            4 * 6,
-        )
+def test_looked_up(half: int) -> None:
+    """An embedding in front gets whole numbers; its table is tied to the end."""
+    if half:
+        net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9))
+        net[1].weight = net[0].weight
+    else:
+        table = gnn.Embedding(9, 4)
+        dense = gnn.Dense(9, flatten=False, in_units=4, params=table.params)
+        net = gluon_sequence(table, dense)
+        assert len(net.collect_params().values()) == 2
+    result = ledger(net, (2, 3))
+    assert [e.output for e in result.entries] == [(2, 3, 4), (2, 3, 9)]
+    assert [e.parameters for e in result.entries] == [36, 9]
+    assert result.multiply_adds == 6 * 36
 
 
 class TestDerived:
@@ -925,7 +864,7 @@ class TestDerived:
                 _ = result.kept
 
     def test_more_matrices_are_more_work(self) -> None:
-        class LowRank(nn.Linear):
+        class OwnLowRank(nn.Linear):
             def __init__(self) -> None:
                 super().__init__(4, 5)
                 self.down = nn.Parameter(torch.ones(2, 4))
@@ -935,68 +874,7 @@ class TestDerived:
                 return super().forward(x) + x @ self.down.T @ self.up.T
 
         with pytest.raises(ValueError, match=r"no rule .*LowRank.*'down': \(2, 4\)"):
-            ledger(LowRank(), (3, 4))
-
-    def test_layers_beside_it(self) -> None:
-        """What it calls as layers has entries of its own."""
-
-        class LowRank(nn.Linear):
-            def __init__(self) -> None:
-                super().__init__(4, 5)
-                self.down, self.up = nn.Linear(4, 2), nn.Linear(2, 5)
-
-            def forward(self, x: Any) -> Any:
-                return super().forward(x) + self.up(self.down(x))
-
-        result = ledger(LowRank(), (3, 4))
-        assert result.parameters == 25 + 10 + 15
-        assert result.multiply_adds == 3 * (20 + 8 + 10)
-
-
-class TestWeightsThatAreMade:
-    """The work follows from what the layer was made with, wherever its weight is."""
-
-    @pytest.mark.parametrize(
-        ("change", "parameters"),
-        [
-            (lambda c: prune.l1_unstructured(c, "weight", 0.5), 0),
-            (lambda c: prune.random_unstructured(c, "bias", 0.5), 0),
-            (torch.nn.utils.parametrizations.weight_norm, 8),
-            (torch.nn.utils.parametrizations.spectral_norm, 0),
-            (torch.nn.utils.parametrizations.orthogonal, 0),
-        ],
-        ids=["pruned", "pruned bias", "weight norm", "spectral norm", "orthogonal"],
-    )
-    def test_convolution(self, change: Any, parameters: int) -> None:
-        conv = nn.Conv2d(3, 8, 3)
-        change(conv)
-        for net in (conv, nn.Sequential(conv, nn.ReLU())):
-            result = ledger(net, (1, 3, 8, 8))
-            assert result.multiply_adds == 36 * 8 * 27 == 7776
-            entry = result.entries[0]
-            assert (entry.weights, entry.biases) == (216 + parameters, 8)
-
-    def test_old_weight_norm(self) -> None:
-        with pytest.warns(FutureWarning, match="weight_norm"):
-            conv = torch.nn.utils.weight_norm(nn.Conv2d(3, 8, 3))
-        result = ledger(conv, (1, 3, 8, 8))
-        assert (result.multiply_adds, result.parameters) == (7776, 216 + 8 + 8)
-
-    def test_a_buffer(self) -> None:
-        linear = nn.Linear(4, 5)
-        weight = linear.weight.detach()
-        del linear.weight
-        linear.register_buffer("weight", weight)
-        result = ledger(linear, (3, 4))
-        assert (result.multiply_adds, result.parameters) == (60, 5)
-
-    def test_quantised(self) -> None:
-        net = nn.Sequential(nn.Linear(4, 5), nn.ReLU())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # says that it will move
-            net = torch.ao.quantization.quantize_dynamic(net, {nn.Linear})
-            result = ledger(net, (3, 4))
-        assert (result.multiply_adds, result.parameters) == (60, 0)
+            ledger(OwnLowRank(), (3, 4))
 
 
 class TestConstants:
@@ -1011,30 +889,10 @@ class TestConstants:
         result = ledger(net, (2, 4, 3, 3))
         assert (result.parameters, result.frozen, result.buffers) == (24, 24, 12)
 
-    def test_resnet_v2(self) -> None:
-        """He et al., 2016: the zoo's first norm has neither scale nor shift."""
-        net = mx.gluon.model_zoo.vision.resnet18_v2()
-        net.initialize()
-        assert ledger(net, (1, 3, 32, 32)).parameters == 11_687_848
-
     def test_mask(self) -> None:
-        """A net of random connections keeps its mask among its parameters."""
-
-        class Masked(nn.Conv2d):
-            def __init__(self) -> None:
-                super().__init__(4, 6, 3)
-                mask = torch.ones_like(self.weight)
-                self.mask = nn.Parameter(mask, requires_grad=False)
-
-            def forward(self, x: Any) -> Any:
-                return self._conv_forward(x, self.weight * self.mask, self.bias)
-
-        for train in (True, False):
-            net = nn.Sequential(Masked()).requires_grad_(train)
-            net[0].mask.requires_grad_(False)
-            result = ledger(net, (2, 4, 9, 9))
-            assert (result.parameters, result.frozen) == (222, 0 if train else 222)
-            assert result.multiply_adds == 2 * 49 * 216
+        net = nn.Sequential(Masked()).requires_grad_(False)
+        result = ledger(net, (2, 4, 9, 9))
+        assert (result.parameters, result.frozen) == (222, 222)
 
     def test_constant(self) -> None:
         class Shifted(gnn.HybridBlock):
@@ -1076,30 +934,16 @@ def some_layers(half: str) -> Any:
     """A net whose layers 0, 1, 5, 6, 8 and 10 have parameters."""
     if half == "gluon":
         return gluon_sequence(
-            gnn.Conv2D(4, 3, in_channels=3),
-            gnn.BatchNorm(in_channels=4),
-            gnn.Activation("relu"),
-            gnn.MaxPool2D(2),
-            gnn.Dropout(0.5),
+            *(gnn.Conv2D(4, 3, in_channels=3), gnn.BatchNorm(in_channels=4)),
+            *(gnn.Activation("relu"), gnn.MaxPool2D(2), gnn.Dropout(0.5)),
             gnn.Conv2D(4, 1, in_channels=4, activation="relu"),
-            gnn.PReLU(),
-            gnn.Flatten(),
-            gnn.Dense(5, in_units=36),
-            gnn.Activation("sigmoid"),
-            gnn.Dense(2, in_units=5),
+            *(gnn.PReLU(), gnn.Flatten(), gnn.Dense(5, in_units=36)),
+            *(gnn.Activation("sigmoid"), gnn.Dense(2, in_units=5)),
         )
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Dropout(0.5),
-        nn.Conv2d(4, 4, 1),
-        nn.PReLU(),
-        nn.Flatten(),
-        nn.Linear(36, 5),
-        nn.Sigmoid(),
-        nn.Linear(5, 2),
+        *(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Dropout(0.5), nn.Conv2d(4, 4, 1), nn.PReLU(), nn.Flatten()),
+        *(nn.Linear(36, 5), nn.Sigmoid(), nn.Linear(5, 2)),
     )
 
 
@@ -1129,15 +973,15 @@ class TestFrozen:
         assert kept == measured(net, self.SHAPE)
         return kept
 
-    @pytest.mark.parametrize("first", [1, 2, 6, 9, 11])
-    def test_from_the_front(self, half: str, first: int) -> None:
+    @pytest.mark.parametrize("count", [1, 2, 6, 9, 11])
+    def test_from_the_front(self, half: str, count: int) -> None:
         net = some_layers(half)
         before = self.check(half, net)
-        for layer in list(net)[:first]:
+        for layer in list(net)[:count]:
             freeze(layer)
         kept = self.check(half, net)
         assert kept < before
-        assert (kept == 0) == (first == 11)
+        assert (kept == 0) == (count == 11)
 
     @pytest.mark.parametrize("role", ["", "weight", "bias"])
     def test_one_layer(self, half: str, role: str) -> None:
@@ -1147,7 +991,7 @@ class TestFrozen:
             self.check(half, net)
 
     def test_all_but_one(self, half: str) -> None:
-        for index in WITH_PARAMETERS if half == "pytorch" else {1, 8}:
+        for index in (1, 6, 8) if half == "pytorch" else (1, 8):
             net = some_layers(half)
             for other in WITH_PARAMETERS - {index}:
                 freeze(net[other])
@@ -1236,8 +1080,7 @@ class TestAddedRule:
         class Torch(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.scale = nn.Parameter(torch.ones(1, 3))
-                self.dense = nn.Linear(3, 3)
+                self.scale, self.dense = nn.Parameter(torch.ones(1, 3)), nn.Linear(3, 3)
 
             def forward(self, x: Any) -> Any:
                 return self.dense(x) * self.scale

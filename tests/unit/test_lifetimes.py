@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lutils.lifetimes import Lifetimes, Operation, Trace, largest_live_set
+from d2lutils._lifetimes import Lifetimes, Operation, Trace, largest_live_set
 
 KEYS = "abcdef"
 

@@ -1,7 +1,7 @@
 """How many bytes of tensors must exist at the same time, from a list of operations.
 
-Each half turns a net into a list of `Operation`; what follows from it is the same
-arithmetic for both. Parameters are not tensors here: they exist all the time.
+`gluon.memory` and `pytorch.memory` turn a net into a list of `Operation`; the rest is
+the same arithmetic for both. Parameters are left out: they exist all the time.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def largest_live_set(
 ) -> tuple[int, str]:
     """The largest number of bytes that some operation needs to exist while it runs.
 
-    Needed are what it reads and writes, and what was written before it and is read
-    after it. Not counted is what is kept alive for no reason.
+    It needs what it reads and writes, and what was written before it and is read after
+    it. Tensors that nothing reads any more are not counted.
 
     Args:
         operations: in the order in which they run.

@@ -1,0 +1,177 @@
+"""Parameters by name, from a dict or a file, and the names that MXNet gives them."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from d2lutils._adapters import STATISTICS, Layer, Parameters, adapter_of
+
+# Gluon's and the symbols' names of what PyTorch calls weight, bias and so on.
+_ROLES = {
+    **{"gamma": "weight", "beta": "bias", "alpha": "weight"},
+    **{"moving_mean": "running_mean", "moving_var": "running_var"},
+}
+# l0_i2h_weight of a recurrent layer, i2h_weight of a cell. Both frameworks have the
+# gates in the same order: i, f, g, o of an LSTM and r, z, n of a GRU.
+_RECURRENT = re.compile(r"(?:([lr])(\d+)_)?([ih])2([hr])_(weight|bias)")
+# What a parameter's full name ends in, where the layer is not known otherwise.
+_ENDING = re.compile(
+    rf"(?:^|_)({_RECURRENT.pattern}|(?:running|moving)_(?:mean|var)"
+    r"|weight|bias|gamma|beta|alpha)$"
+)
+_MXNET_FILE = b"\x12\x01\0\0\0\0\0\0"
+
+
+def torch_role(name: str) -> str:
+    """PyTorch's name of a parameter that Gluon may call otherwise."""
+    found = _RECURRENT.fullmatch(name)
+    if not found:
+        return _ROLES.get(name, name)
+    direction, layer, one, two, kind = found.groups()
+    place = f"_l{layer}" if layer else ""
+    return f"{kind}_{one}{two}{place}{'_reverse' if direction == 'r' else ''}"
+
+
+def fixed_gamma(options: dict[str, Any]) -> dict[str, np.ndarray]:
+    """MXNet computes with ones, whatever gamma holds, if `fix_gamma` is set."""
+    return {"weight": np.ones(())} if options.get("fix_gamma") is True else {}
+
+
+def norm_options(graph: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of the batch norms in a symbol's JSON, by their inputs' names."""
+    nodes, found = graph["nodes"], {}
+    for node in nodes:
+        if node["op"] in ("BatchNorm", "BatchNorm_v1", "_contrib_SyncBatchNorm"):
+            given = node.get("attrs", {})
+            options = {
+                "momentum": float(given.get("momentum", 0.9)),
+                "fix_gamma": given.get("fix_gamma", "True") in ("True", "1"),
+                "use_global_stats": given.get("use_global_stats") in ("True", "1"),
+            }
+            for index, *_ in node["inputs"][1:]:
+                found[nodes[index]["name"]] = options
+    return found
+
+
+def layers_by_name(
+    arrays: Mapping[str, Any], norms: Mapping[str, dict[str, Any]]
+) -> list[Layer]:
+    """Layers from the names of their parameters, in the order of the first of each."""
+    layers: dict[str, Layer] = {}
+    for name, array in arrays.items():
+        own = name.removeprefix("arg:").removeprefix("aux:")
+        path, _, role = own.rpartition(".")
+        ending = _ENDING.search(own)
+        if not path and ending:
+            path, role = own[: ending.start()], ending[1]
+        if role == "num_batches_tracked":
+            continue
+        role = torch_role(role)
+        if path not in layers:
+            options = norms.get(own, {})
+            layers[path] = Layer(
+                *(path, "by name", {}, set()),
+                fixed=fixed_gamma(options),
+                options=options,
+            )
+        layers[path].tensors[role] = array
+        if role not in STATISTICS:
+            layers[path].trained.add(role)
+    return list(layers.values())
+
+
+class Arrays(Parameters):
+    """Arrays by name, to copy from."""
+
+    def __init__(
+        self,
+        owner: str,
+        arrays: Mapping[str, Any],
+        norms: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.owner = owner
+        plain = {}
+        for name, array in arrays.items():
+            if not isinstance(name, str):
+                raise TypeError(f"{owner}: source has a key that is no name: {name!r}")
+            plain[name] = _to_numpy(array)
+            if plain[name].dtype.kind not in "biufc":
+                raise TypeError(
+                    f"{owner}: source[{name!r}] must be an array, "
+                    f"got {type(array).__name__}"
+                )
+        if not plain:
+            raise ValueError(f"{owner}: source holds no arrays")
+        self.layers = self.all_layers = layers_by_name(plain, norms or {})
+
+    def get(self, tensor: Any) -> np.ndarray | None:
+        return tensor
+
+    def shape(self, tensor: Any) -> tuple[int, ...]:
+        return tensor.shape
+
+
+def _to_numpy(array: Any) -> np.ndarray:
+    """An array of any kind; bfloat16, which NumPy lacks, as float32."""
+    if hasattr(array, "list_data"):  # a Parameter of Gluon's
+        array = array.list_data()[0]
+    if hasattr(array, "detach") and hasattr(array, "cpu"):
+        array = array.detach().cpu()
+        return (array.float() if "bfloat16" in str(array.dtype) else array).numpy()
+    if hasattr(array, "asnumpy"):
+        if np.dtype(array.dtype).kind == "V":
+            array = array.astype("float32")
+        return array.asnumpy()
+    return np.asarray(array)
+
+
+def _read(owner: str, path: Path) -> Arrays:
+    """The arrays of a file that MXNet, PyTorch or NumPy has written."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{owner}: source names no file: {path.name}")
+    norms = None
+    with path.open("rb") as file:
+        start = file.read(len(_MXNET_FILE))
+    if start == _MXNET_FILE:
+        from d2lutils.compat import mx
+
+        arrays = mx.nd.load(str(path))
+        # export writes net-symbol.json beside net-0000.params; only that file says
+        # which gammas are fixed.
+        graph = path.with_name(re.sub(r"-\d+$", "", path.stem) + "-symbol.json")
+        if graph.is_file():
+            norms = norm_options(json.loads(graph.read_text(encoding="utf-8")))
+    elif zipfile.is_zipfile(path) and any(
+        name.endswith(".npy") for name in zipfile.ZipFile(path).namelist()
+    ):
+        arrays = dict(np.load(path))
+    else:
+        import torch
+
+        try:
+            arrays = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                f"{owner}: source {path.name} is not what save_parameters, export, "
+                "torch.save(net.state_dict(), …) or numpy.savez writes"
+            ) from error
+    if not isinstance(arrays, Mapping):
+        raise ValueError(f"{owner}: source {path.name} holds arrays without names")
+    return Arrays(owner, arrays, norms)
+
+
+def source_of(owner: str, name: str, source: Any) -> Parameters:
+    """The parameters of a net, a dict of arrays or a file, to copy from."""
+    if isinstance(source, (str, Path)):
+        return _read(owner, Path(source))
+    # What collect_params returns is no Mapping.
+    if isinstance(source, Mapping) or hasattr(source, "get_constant"):
+        return Arrays(owner, dict(source.items()))
+    return adapter_of(owner, name, source, other=" (nor a file, nor arrays by name)")

@@ -1,0 +1,119 @@
+"""Which layers of two nets hold the same numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from d2lutils._adapters import Layer, Parameters
+
+
+def _describe(net: Parameters, layer: Layer) -> str:
+    tensors = [f"{role} {net.shape(t)}" for role, t in layer.tensors.items()]
+    tensors += [f"{r} fixed" for r in layer.fixed if r not in layer.tensors]
+    return f"{layer.path or 'the net itself'} ({layer.kind}: {', '.join(tensors)})"
+
+
+def _compatible(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
+    """Equal shapes, where 0 stands for a size that is not known yet."""
+    if (0,) in (one, two):
+        return True
+    return len(one) == len(two) and all(
+        a == b or a == 0 or b == 0 for a, b in zip(one, two, strict=True)
+    )
+
+
+def shape_in(net: Parameters, layer: Layer, role: str) -> tuple[int, ...]:
+    tensor = layer.tensor(role)
+    return layer.fixed[role].shape if tensor is None else net.shape(tensor)
+
+
+def _fit(one: Parameters, a: Layer, two: Parameters, b: Layer) -> bool:
+    """Whether two layers can hold the same numbers."""
+    roles = {*a.roles, *b.roles}
+    if any(
+        role not in layer.fixed and layer.tensor(role) is None
+        for role in roles
+        for layer in (a, b)
+    ):
+        return False
+    shapes = [(shape_in(one, a, role), shape_in(two, b, role)) for role in roles]
+    # Gluon's GroupNorm has one gamma for a group, PyTorch's one for a channel.
+    groups = a.kind == b.kind == "GroupNorm"
+    return all(
+        _compatible(s, t) or (groups and not max(*s, *t) % min(*s, *t))
+        for s, t in shapes
+    )
+
+
+def match_layers(
+    owner: str, one: Parameters, two: Parameters, labels: tuple[str, str]
+) -> list[tuple[Layer, Layer]]:
+    """Pairs of layers; ValueError at the first in which two nets are built differently.
+
+    A layer that stores nothing to be trained (only constants, or a norm without scale
+    and shift) is passed over if the other net has no partner for it.
+    """
+    pairs = []
+    ours, theirs = ([x for x in net.all_layers if not x.is_part] for net in (one, two))
+    ours.reverse()
+    theirs.reverse()
+    while ours or theirs:
+        a, b = ours[-1] if ours else None, theirs[-1] if theirs else None
+        if a and b and _fit(one, a, two, b):
+            pairs.append((ours.pop(), theirs.pop()))
+        elif a and not a.tensors and not a.computed:
+            ours.pop()
+        elif b and not b.tensors and not b.computed:
+            theirs.pop()
+        elif a and b:
+            number = sum(bool(c.tensors or d.tensors) for c, d in pairs)
+            raise ValueError(
+                f"{owner}: layer {number} differs: {labels[0]} {_describe(one, a)}, "
+                f"{labels[1]} {_describe(two, b)}"
+            )
+        else:
+            lone = (
+                f"{labels[0]} {_describe(one, a)}"
+                if a
+                else f"{labels[1]} {_describe(two, theirs[-1])}"
+            )
+            raise ValueError(
+                f"{owner}: {labels[0]} has {len(one.layers)} layers with parameters, "
+                f"{labels[1]} has {len(two.layers)}; the first without a partner is "
+                f"{lone}"
+            )
+    return pairs
+
+
+def shared_constants(one: Parameters, two: Parameters) -> list[tuple[str, Any, Any]]:
+    """(name, tensor, tensor) of constants that both nets have under one name.
+
+    What only one of them has is no parameter and no difference.
+    """
+    found: list[dict[str, list[tuple[str, Any]]]] = [{}, {}]
+    for net, roles in zip((one, two), found, strict=True):
+        for layer in net.all_layers:
+            for role, tensor in layer.constants.items():
+                roles.setdefault(role, []).append((layer.name(role), tensor))
+    return [
+        (name, a, b)
+        for role in found[0]
+        if len(found[0][role]) == len(found[1].get(role, []))
+        for (_, a), (name, b) in zip(found[0][role], found[1][role], strict=True)
+        if one.shape(a) == two.shape(b)
+    ]
+
+
+def resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Values in another shape: of one number for all, or one for each group of
+    channels; None if channels of a group differ."""
+    if 0 in shape or values.shape == shape:
+        return values
+    if values.ndim == 0:
+        return np.full(shape, values)
+    if shape[0] > len(values):
+        return np.repeat(values, shape[0] // len(values))
+    groups = values.reshape(shape[0], -1)
+    return groups[:, 0] if (groups == groups[:, :1]).all() else None

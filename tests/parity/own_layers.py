@@ -1,0 +1,29 @@
+"""Layers of a reader's own, from the function that their forward pass is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pairs import gnn, nn
+
+
+def own_block(forward: Callable[..., Any], **parts: Any) -> Any:
+    """A HybridBlock with children or values by name; `forward(block, *inputs)`."""
+
+    class Own(gnn.HybridBlock):
+        def hybrid_forward(self, F: Any, *inputs: Any) -> Any:
+            return forward(self, *inputs)
+
+    return _with(Own(), parts)
+
+
+def own_module(forward: Callable[..., Any], name: str = "Own", **parts: Any) -> Any:
+    """A Module of that name, likewise."""
+    return _with(type(name, (nn.Module,), {"forward": forward})(), parts)
+
+
+def _with(layer: Any, parts: dict[str, Any]) -> Any:
+    for name, part in parts.items():
+        setattr(layer, name, part)
+    return layer
