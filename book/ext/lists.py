@@ -50,11 +50,17 @@ def load(path: Path) -> Any:
     return yaml.load(path.read_text("utf-8"), LOADER)  # noqa: S506 - a safe one
 
 
+def pages(root: Path = ROOT) -> list[str]:
+    """The pages of the book as ``_toc.yml`` names them, in its order."""
+    contents = load(root / "_toc.yml")
+    files = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
+    return [contents["root"], *files]
+
+
 def chapters(root: Path = ROOT) -> list[Path]:
     """The chapters' notebooks, in order."""
-    parts = load(root / "_toc.yml")["parts"]
-    files = [entry["file"] for part in parts for entry in part["chapters"]]
-    return [root / f"{f}.ipynb" for f in files if f.startswith("chapters/")]
+    names = [name for name in pages(root) if name.startswith("chapters/")]
+    return [root / f"{name}.ipynb" for name in names]
 
 
 def title(path: Path) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).parent / "fixture"
@@ -150,7 +150,10 @@ def visit(browser: Browser) -> Iterator[Visit]:
         context.close()
 
 
-@pytest.fixture
-def page(visit: Visit) -> Page:
-    """An empty page of a fresh context."""
-    return visit().page
+def released(page: Page, held: list[Route]) -> None:
+    """Wait until a request has come that a route holds back, and let it pass."""
+    for _ in range(500):
+        if held:
+            break
+        page.wait_for_timeout(10)
+    held.pop().continue_()
