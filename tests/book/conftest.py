@@ -6,6 +6,7 @@ is rendered once, with warnings as errors, into a temporary folder.
 
 from __future__ import annotations
 
+import http.server
 import os
 import shutil
 import sys
@@ -28,8 +29,11 @@ from tools import browser as browser_tool  # noqa: E402
 from tools import build, serve  # noqa: E402
 
 
-def fixture_tree(target: Path, repository: str = "") -> Path:
-    """The fixture book as a tree of its own, with the real settings and extensions."""
+def fixture_tree(target: Path, **settings: str) -> Path:
+    """The fixture book as a tree of its own, with the real extensions.
+
+    Its settings are the real ones, except for those that are given.
+    """
     book = ROOT / "book"
     shutil.copytree(book / "ext", target / "book" / "ext")
     shutil.copytree(book / "assets", target / "book" / "assets")
@@ -37,10 +41,11 @@ def fixture_tree(target: Path, repository: str = "") -> Path:
         shutil.copy(book / name, target / "book")
     shutil.copytree(FIXTURE, target, dirs_exist_ok=True)
     fixture_notebook.write(target / "chapters" / "pairs.ipynb")
-    settings = (ROOT / "_config.yml").read_text("utf-8")
-    assert '\n  url: ""\n' in settings or not repository
-    settings = settings.replace('\n  url: ""\n', f'\n  url: "{repository}"\n')
-    (target / "_config.yml").write_text(settings, "utf-8")
+    text = (ROOT / "_config.yml").read_text("utf-8")
+    for name, value in settings.items():
+        assert f'\n  {name}: ""\n' in text
+        text = text.replace(f'\n  {name}: ""\n', f'\n  {name}: "{value}"\n')
+    (target / "_config.yml").write_text(text, "utf-8")
     return target
 
 
@@ -72,14 +77,19 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
+def running(server: http.server.ThreadingHTTPServer) -> Iterator[str]:
+    """Run a server in a thread; gives the address without a slash at its end."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+
+
 def serving(folder: Path) -> Iterator[str]:
-    """Serve a folder in a thread; gives the address without a slash at its end."""
+    """Serve a folder."""
     with serve.server(folder) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        yield from running(server)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ SEEN = {
 }
 REACHED = {
     "<style>article a:focus-visible { outline: 0 !important }</style>": "does not show",
-    "<p style='position: fixed; inset: 0; z-index: 9999'>over</p>": "focus below p over",
+    "<p style='position: fixed; inset: 0; z-index: 9999'>over</p>": "below p over",
     "<p inert><a href='#'>out of reach</a></p>": "Tab misses <a",
 }
 PLANT = """addEventListener("DOMContentLoaded", () => document.querySelector("article")

@@ -45,8 +45,8 @@ MOVING = """() => [...document.querySelectorAll("*")].filter(e => {
     return s.scrollBehavior === "smooth" || e.getAnimations().length
         || named && times.some(time => parseFloat(time) > 0.001);
 }).map(e => e.outerHTML.slice(0, 80))"""
-# An element for each look of a text. axe needs seconds for the contrast of a whole page,
-# where a few dozen looks repeat. What is positioned may lie on something else.
+# One element for each look of text: axe needs seconds to judge the contrast of a whole
+# page, on which a few dozen looks repeat. What is positioned may lie on something else.
 LOOKS = """() => {
     const behind = new Map([[null, ""]]);
     const back = (e) => {
