@@ -70,11 +70,11 @@ def browser() -> Iterator[Browser]:
     """One headless Chromium for all tests."""
     path = browser_tool.chromium()
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
+        launched = playwright.chromium.launch(
             executable_path=path, args=browser_tool.FLAGS
         )
-        yield running
-        running.close()
+        yield launched
+        launched.close()
 
 
 def running(server: http.server.ThreadingHTTPServer) -> Iterator[str]:
