@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -95,29 +94,18 @@ def test_missing_npm_package_is_one_line_with_the_cure(
         offline_math.npm_package("katex", "0.16.22")
 
 
-def test_style_and_fonts_of_katex_are_the_renderers_version_and_nothing_else(
-    fixture_site: Path,
-) -> None:
-    package = offline_math.npm_package("katex", offline_math.katex.katex_version)
-    stated = json.loads((package / "package.json").read_text("utf-8"))["version"]
-    assert stated == offline_math.katex.katex_version
+def test_only_the_style_and_fonts_of_katex_are_copied(fixture_site: Path) -> None:
     copied = fixture_site / "_static" / "katex"
     kinds = {path.suffix for path in copied.rglob("*") if path.is_file()}
     assert kinds == {".css", ".woff2"}
-    css = (copied / "katex.min.css").read_text("utf-8")
-    fonts = re.findall(r"url\(([^)]*)\)", css)
+    fonts = re.findall(r"url\(([^)]*)\)", (copied / "katex.min.css").read_text("utf-8"))
     assert fonts
     assert all((copied / font).exists() for font in fonts)
 
 
-def test_browser_is_named_or_the_cure_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_browser_that_is_named_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
     with pytest.raises(RuntimeError, match="CHROMIUM=/nowhere/chromium"):
-        browser.chromium()
-    monkeypatch.delenv("CHROMIUM")
-    monkeypatch.setattr(browser, "found", lambda: None)
-    monkeypatch.setattr(browser, "install", lambda: None)
-    with pytest.raises(RuntimeError, match="install Chromium or Chrome"):
         browser.chromium()
 
 

@@ -1,15 +1,16 @@
 """The explorers in a real JupyterLab: run, operated by keyboard, stored, not trusted.
 
-`test_explorers_in_browser` imitates JupyterLab and says where a script goes wrong. Here
-the real one inserts the outputs, in its own style sheet, beside its own keyboard
-shortcuts, and cleans what it does not trust. The server runs on localhost, with all its
-folders in a temporary one, and without asking for news.
+`test_explorers_in_browser` plays JupyterLab's part itself and says where a script goes
+wrong. Here the real one inserts the outputs, in its own style sheet, beside its own
+keyboard shortcuts, and cleans what it does not trust. A server of its own runs on
+localhost, with all its folders in a temporary one, and asks nobody for news.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -19,13 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import explorer_harness as harness
 import nbformat
 import pytest
 from conftest import ROOT, Tab
-from explorer_harness import CASES, CONTRAST, live_root
+from explorer_harness import CASES, live_root
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Locator, Page
 from playwright.sync_api import TimeoutError as Late
+from test_keyboard_and_colours import presses
 
 pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: the test extra")
 # One server and one visit for all, in this order.
@@ -154,6 +157,19 @@ def tab(browser: Browser, lab: Lab) -> Iterator[Tab]:
     context.close()
 
 
+@pytest.fixture(scope="module", params=["Light", "Dark"])
+def themed(tab: Tab, request: pytest.FixtureRequest) -> tuple[Page, bool]:
+    """The notebook in one of JupyterLab's themes."""
+    dark = request.param == "Dark"
+    command(tab.page, "apputils:change-theme", theme=f"JupyterLab {request.param}")
+    tab.page.wait_for_function(
+        """light => document.body.dataset.jpThemeLight === light
+            && !document.querySelector("#jupyterlab-splash")""",
+        arg=str(not dark).lower(),
+    )
+    return tab.page, dark
+
+
 def reveal(page: Page, name: str) -> Locator:
     """Scroll to an explorer: JupyterLab draws a cell when it is needed."""
     page.evaluate(
@@ -165,44 +181,40 @@ def reveal(page: Page, name: str) -> Locator:
     return root
 
 
-def all_are_live(page: Page) -> None:
-    """Each explorer computes as Python does."""
-    for name in NAMES:
-        root = reveal(page, name)
-        assert root.evaluate("r => r.compute({})") == CASES[name].compute(), name
-
-
-def test_keys_reach_the_explorer_and_never_the_notebook(tab: Tab) -> None:
-    all_are_live(tab.page)
-    for name in NAMES:
-        root = reveal(tab.page, name)
-        control = root.locator("input[type=range]").first
-        before = control.input_value()
-        control.focus()
+@pytest.mark.parametrize("name", NAMES)
+def test_live_and_operated_by_keyboard(themed: tuple[Page, bool], name: str) -> None:
+    """Computes as Python does; keys reach the explorer and never JupyterLab."""
+    page, dark = themed
+    explorer, root = CASES[name].make(), reveal(page, name)
+    assert root.evaluate("r => r.compute({})") == CASES[name].compute()
+    verdict, again = root.locator(".x-verdict"), root.locator("button")
+    for control, key, times, settings in presses(explorer):
+        root.locator(f'[name="{control}"]').focus()
         # In a cell that has not been entered, each of these edits the notebook.
-        for key in ("d", "d", "x", "z", "ArrowLeft"):
-            tab.page.keyboard.press(key)
-        moved = control.input_value() != before
-        assert moved or before == control.get_attribute("min"), name
-        root.locator("button").press("Enter")
-        assert control.input_value() == before, name
-        # As many cells as before, the focused one active, and not entered.
-        state = [len(NAMES), NAMES.index(name), "command"]
-        assert tab.page.evaluate(NOTEBOOK) == state, name
-
-
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_can_be_read_in_both_themes(tab: Tab, theme: str) -> None:
-    """On one explorer: they all share one style sheet."""
-    command(tab.page, "apputils:change-theme", theme=f"JupyterLab {theme}")
-    tab.page.wait_for_function(
-        """light => document.body.dataset.jpThemeLight === light
-            && !document.querySelector("#jupyterlab-splash")""",
-        arg=str(theme == "Light").lower(),
-    )
-    seen = reveal(tab.page, NAMES[0]).evaluate(CONTRAST)
+        for typed in [*"ddxz", *[key] * times]:
+            page.keyboard.press(typed)
+        assert verdict.inner_text() == explorer.view(**settings).verdict
+        again.press("Enter")
+        assert verdict.inner_text() == explorer.first.verdict
+    parts = root.locator('svg [data-set][tabindex="0"]')
+    if parts.count():
+        hidden = root.locator(f'[name="{parts.get_attribute("data-set")}"]')
+        parts.focus()
+        for typed in ("d", "d", "x", "Home"):
+            page.keyboard.press(typed)
+        wanted = parts.get_attribute("data-to")
+        page.keyboard.press("Enter")
+        assert hidden.input_value() == wanted
+        again.press("Enter")
+        assert verdict.inner_text() == explorer.first.verdict
+    # As many cells as before, the focused one active, and not entered.
+    assert page.evaluate(NOTEBOOK) == [len(NAMES), NAMES.index(name), "command"]
+    paper = root.evaluate("r => getComputedStyle(r).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", paper))) < 3 * 128) is dark
+    seen = root.evaluate(harness.CONTRAST)
     assert len(seen) > 10
     assert [text for text in seen if text["ratio"] < 4.5] == []
+    assert root.evaluate(harness.CLIPPED) == []
 
 
 def test_run_again(tab: Tab) -> None:
@@ -212,16 +224,21 @@ def test_run_again(tab: Tab) -> None:
     assert len(old) == len(NAMES)
     for element in old:
         element.wait_for_element_state("hidden")
-    all_are_live(tab.page)
+    for name in NAMES:
+        assert reveal(tab.page, name).evaluate("r => r.compute({})")
 
 
 def test_stored_output_that_is_trusted_is_live(tab: Tab, lab: Lab) -> None:
     command(tab.page, "docmanager:save")
-    all_are_live(lab.open(tab, "explorers.ipynb"))
+    page = lab.open(tab, "explorers.ipynb")
+    for name in NAMES:
+        root = reveal(page, name)
+        assert root.evaluate("r => r.compute({})") == CASES[name].compute()
 
 
 def test_stored_output_that_is_not_trusted_is_words(tab: Tab, lab: Lab) -> None:
-    """No control that does nothing, and no heap of labels."""
+    """What JupyterLab leaves is said in words: no dead control, no heap of labels."""
+    command(tab.page, "docmanager:save")
     nb = nbformat.read(str(lab.notebooks / "explorers.ipynb"), as_version=4)
     nb.metadata["from"] = "somebody else"  # so the signature no longer fits
     nbformat.write(nb, str(lab.notebooks / "theirs.ipynb"))
@@ -229,14 +246,17 @@ def test_stored_output_that_is_not_trusted_is_words(tab: Tab, lab: Lab) -> None:
     outputs = page.locator(".jp-OutputArea-output")
     for i, name in enumerate(NAMES):
         page.evaluate("i => jupyterapp.shell.currentWidget.content.scrollToItem(i)", i)
-        output = outputs.nth(i)
+        output, explorer = outputs.nth(i), CASES[name].make()
         output.wait_for(state="visible")
-        said = output.inner_text()
-        assert said.startswith(CASES[name].make().title), name
-        assert "Run this cell to use the controls." in said, name
-        assert output.locator("script, svg, style").count() == 0, name
+        said = output.inner_text().split("\n")
+        heading = f"{explorer.title} {explorer.goal}"
+        first, *rest = [line for line in said if line.strip()]
+        assert first == heading
+        assert rest[:2] == [explorer.first.verdict, explorer.first.summary]
+        assert rest[2:] == ["Run this cell to use the controls."]
+        assert output.locator("script, svg, style").count() == 0
         for control in output.locator("input, select, button").all():
-            assert control.is_hidden(), name
+            assert control.is_hidden()
 
 
 def test_nothing_was_fetched_and_nothing_went_wrong(tab: Tab, lab: Lab) -> None:
