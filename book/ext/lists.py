@@ -8,8 +8,6 @@ What a chapter says itself is not written down a second time:
 - ``{asked}``      the questions that the chapters themselves end with
 - ``{terms}``      ``book/glossary.yml``
 - ``{names}``      the package's public names, and the chapters whose code uses them
-
-A page is rendered again when its lists change, not whenever a chapter does.
 """
 
 from __future__ import annotations
@@ -165,8 +163,6 @@ class ListOf(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         lines = "\n".join(self.markdown()).splitlines()
-        said = self.env.metadata[self.env.docname].setdefault("lists", {})
-        said[type(self).__name__] = lines
         box = nodes.container(classes=[f"list-{self.name}"])
         self.state.nested_parse(
             StringList(lines, self.data or self.name),
@@ -347,22 +343,8 @@ class NameQuestions(SphinxTransform):
                     places[name] = (question.line or 0, name, name)
 
 
-def outdated(
-    app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]
-) -> list[str]:
-    """The pages whose lists would say something else now."""
-    kinds = {kind.__name__: kind for kind in ListOf.__subclasses__()}
-    return [
-        page
-        for page in env.found_docs
-        for kind, said in env.metadata[page].get("lists", {}).items()
-        if "\n".join(kinds[kind].markdown()).splitlines() != said
-    ]
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
-    app.connect("env-get-outdated", outdated)
     for directive in (Chapters, Questions, Asked, Terms, Names):
         app.add_directive(directive.__name__.lower(), directive)
     app.add_transform(NameQuestions)

@@ -28,7 +28,6 @@ from PIL import Image
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
-ASSETS = HERE.parent / "assets"
 PAGES = HERE.parent / "pages.yml"
 #: One line for each page.
 descriptions = cache(load)
@@ -163,21 +162,6 @@ def name_downloads(
             ]
 
 
-def outdated(
-    app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]
-) -> list[str]:
-    """All pages, if our extensions, templates, styles or scripts have changed since.
-
-    Sphinx looks at sources only, and copies no style sheet if none of them changed.
-    """
-    stamp = Path(app.outdir, "index.html")
-    if not stamp.exists():
-        return []
-    files = [*HERE.rglob("*.py"), *HERE.rglob("*.html"), *ASSETS.iterdir()]
-    newest = max(file.stat().st_mtime for file in [*files, PAGES])
-    return list(env.found_docs) if newest > stamp.stat().st_mtime else []
-
-
 def redirect(app: Sphinx, exception: Exception | None) -> None:
     """Write ``index.html`` at the top, which leads to the first page and names it."""
     if exception is None and app.builder.format == "html":
@@ -208,7 +192,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.config.sitemap_excludes = ["search.html", "404.html", "genindex.html"]
     app.setup_extension("lighten")
     app.connect("config-inited", configure)
-    app.connect("env-get-outdated", outdated)
     app.connect("html-page-context", prepare, priority=100)
     app.connect("html-page-context", name_downloads, priority=940)
     app.connect("build-finished", redirect)

@@ -7,10 +7,8 @@ import pkgutil
 import re
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urldefrag
 
-import downloads
 import lists
 import pytest
 from bs4 import BeautifulSoup
@@ -112,18 +110,6 @@ def test_index_of_names_points_to_cells_that_use_them(site: Path) -> None:
             assert re.search(rf"\b({words})\b", lists.source_of(cells[anchor])), link
     assert {"ResidualChunks", "zero_pad_channels", "compare", "sources"} <= names
     assert not {"net", "x", "nn", "parity"} & names
-
-
-def test_a_page_is_rendered_again_when_its_lists_change(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    kinds = (lists.Asked, lists.Names, downloads.Downloads)
-    said = {kind.__name__: "\n".join(kind.markdown()).splitlines() for kind in kinds}
-    metadata = {"lists": {"lists": said}, "plain": {}}
-    env = SimpleNamespace(found_docs=set(metadata), metadata=metadata)
-    assert lists.outdated(None, env, set(), set(), set()) == []
-    monkeypatch.setattr(lists, "asked", lambda path: ["Why?"])
-    assert lists.outdated(None, env, set(), set(), set()) == ["lists"]
 
 
 # -- cells -----------------------------------------------------------------------------
