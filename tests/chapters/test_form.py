@@ -142,7 +142,7 @@ BROKEN: list[tuple[str, int, str, str | list[str]]] = [
     ("numbers_in_prose", 7, "predicted", "predicted 97.3 % for"),
     ("section_order", 8, "Questions people ask", "Questions"),
     ("section_order", 9, "Where they differ", "Summary"),
-    ("references", 11, "../book/references.md#he2015deep", "x"),
+    ("section_order", 11, "../book/references.md#he2015deep", "x"),
     ("alt_texts", 7, "You", "![](a.png) You"),
     ("alt_texts", 7, "You", '<img src="a.png"> You'),
     ("parity_report", 5, "parity.compare(mx, torch)", "print('within 1e-10')"),
