@@ -9,24 +9,21 @@ from __future__ import annotations
 import http.server
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fixture_notebook
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from tools import browser as browser_tool
+from tools import build, serve
+
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).parent / "fixture"
-sys.path[:0] = [str(ROOT), str(ROOT / "book" / "ext")]
-
-import fixture_notebook  # noqa: E402
-
-from tools import browser as browser_tool  # noqa: E402
-from tools import build, serve  # noqa: E402
 
 
 def fixture_tree(target: Path, **settings: str) -> Path:

@@ -10,25 +10,20 @@ import ast
 import importlib
 import inspect
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+import form
 import lists
+import prose
 import pytest
+from conftest import ROOT
 from IPython.core.inputtransformer2 import TransformerManager
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "chapters")]
-
-import form  # noqa: E402
-import prose  # noqa: E402
-
-from tools import notebook  # noqa: E402
+from tools import notebook
 
 TERMS = lists.load(ROOT / "book" / "glossary.yml")
 GROUPS = lists.load(ROOT / "book" / "questions.yml")
