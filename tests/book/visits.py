@@ -38,13 +38,16 @@ MARKUP = """() => {
             e.getAttribute("href") ?? e.getAttribute("src"), location).href),
     };
 }"""
-MOVING = """() => [...document.querySelectorAll("*")].filter(e => {
-    const s = getComputedStyle(e);
-    const times = `${s.transitionDuration}, ${s.animationDuration}`.split(", ");
-    const named = s.animationName !== "none" || s.transitionProperty !== "none";
-    return s.scrollBehavior === "smooth" || e.getAnimations().length
-        || named && times.some(time => parseFloat(time) > 0.001);
-}).map(e => e.outerHTML.slice(0, 80))"""
+MOVING = """() => {
+    const running = new Set(document.getAnimations().map(a => a.effect.target));
+    return [...document.querySelectorAll("*")].filter(e => {
+        const s = getComputedStyle(e);
+        const times = `${s.transitionDuration}, ${s.animationDuration}`.split(", ");
+        const named = s.animationName !== "none" || s.transitionProperty !== "none";
+        return s.scrollBehavior === "smooth" || running.has(e)
+            || named && times.some(time => parseFloat(time) > 0.001);
+    }).map(e => e.outerHTML.slice(0, 80));
+}"""
 # One element for each look of text: axe needs seconds to judge the contrast of a whole
 # page, on which a few dozen looks repeat. What is positioned may lie on something else.
 LOOKS = """() => {
