@@ -132,8 +132,9 @@ def test_archive_has_the_chapters_and_a_package_that_works(
     sources = (ROOT / "d2lutils").rglob("*.py")
     assert {path.relative_to(ROOT).as_posix() for path in sources} <= inside
     program = (
-        "from d2lutils import shapes, timing; from d2lutils.explorers import base;"
-        "timing.stored('condconv'); print(shapes.__file__)"
+        "from d2lutils import shapes, timing;"
+        "from d2lutils.explorers.dimensions import dimensions;"
+        "timing.stored('condconv'); dimensions()._repr_html_(); print(shapes.__file__)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program],
