@@ -38,6 +38,7 @@ def address() -> Iterator[str]:
         yield from running(server)
 
 
+@pytest.mark.rare
 def test_pages_and_notebooks_are_asked_about(tmp_path: Path, address: str) -> None:
     tree = fixture_tree(tmp_path)
     page = tree / "book" / "index.md"
