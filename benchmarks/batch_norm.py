@@ -1,17 +1,16 @@
-"""Batch norm on 1-D data: what Gluon's cure of `!is_view` costs, in several ways."""
+"""Batch norm on 1-D data: what working around `!is_view` costs in Gluon."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, gluon_array, gluon_pass, static, torch_array
 from d2lutils.compat import mx
 from d2lutils.gluon import blocks as gluon_blocks
 from d2lutils.pytorch.devices import try_gpu
@@ -21,25 +20,15 @@ BATCH, LENGTH, FINE, FAILS = 32, 256, 60, 64
 nn = mx.gluon.nn
 
 
-def gluon_step(net: Any, shape: tuple[int, ...]) -> Callable[[], None]:
+def gluon_step(net: Any, channels: int) -> Callable[[], None]:
     """Forward and backward of a Gluon net in training."""
     net.initialize()
-    net.hybridize(static_alloc=True, static_shape=True)
-    x = mx.nd.random.normal(shape=shape)
-    x.attach_grad()
-
-    def step() -> None:
-        with mx.autograd.record():
-            out = net(x)
-        out.backward()
-
-    return step
+    return gluon_pass(static(net), [gluon_array(BATCH, channels, LENGTH)])
 
 
-def torch_step(net: torch.nn.Module, shape: tuple[int, ...]) -> Callable[[], None]:
-    """Forward and backward of a PyTorch net in training, on the GPU if there is one."""
-    net = net.to(try_gpu())
-    x = torch.randn(shape, device=try_gpu(), requires_grad=True)
+def torch_step(net: torch.nn.Module, channels: int) -> Callable[[], None]:
+    """Forward and backward of a PyTorch net in training."""
+    net, x = net.to(try_gpu()), torch_array(BATCH, channels, LENGTH)
     return lambda: net(x).sum().backward()
 
 
@@ -60,22 +49,21 @@ def torch_pair(channels: int) -> torch.nn.Module:
 class Elsewhere:
     """A step in a process of its own: MXNet reads its settings when it is loaded."""
 
+    CODE = """
+import sys
+from benchmarks import batch_norm as b
+step = b.gluon_step(b.gluon_pair(b.FAILS, {}), b.FAILS)
+for _ in sys.stdin:
+    step()
+    b.mx.nd.waitall()
+    print("done", flush=True)
+"""
+
     def __init__(self, norm: str, settings: dict[str, str]) -> None:
-        code = f"""
-            import sys
-            from benchmarks import batch_norm as b
-            from d2lutils.gluon import blocks
-            net = b.gluon_pair(b.FAILS, {norm})
-            step = b.gluon_step(net, (b.BATCH, b.FAILS, b.LENGTH))
-            for _ in sys.stdin:
-                step()
-                b.mx.nd.waitall()
-                print("done", flush=True)
-        """
         # Idle threads of one process must not turn beside the other's work.
         settings = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **settings}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code)],
+            [sys.executable, "-c", self.CODE.format(norm)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=settings,
@@ -93,39 +81,36 @@ class Elsewhere:
 
 
 def cases() -> list[Case]:
-    """The cure where the plain layer works, and against the other cure."""
-    cured = gluon_blocks._BatchNorm1D
-    alone, fine, fails = (
-        (BATCH, channels, LENGTH) for channels in (FAILS, FINE, FAILS)
-    )
+    """The workaround where the plain layer works, and against the other one."""
+    cured, plain = gluon_blocks._BatchNorm1D, nn.BatchNorm
 
-    def size(shape: tuple[int, ...]) -> str:
-        return "x".join(map(str, shape)) + ", forward and backward"
+    def size(channels: int) -> str:
+        return f"{BATCH}x{channels}x{LENGTH}, forward and backward"
 
     return [
         Case(
-            f"batch norm alone, {size(alone)}",
+            f"batch norm alone, {size(FAILS)}",
             "Gluon, as it is",
             {
-                "Gluon, as it is": gluon_step(nn.BatchNorm(in_channels=FAILS), alone),
-                "Gluon, cured": gluon_step(cured(in_channels=FAILS), alone),
-                "PyTorch": torch_step(torch.nn.BatchNorm1d(FAILS), alone),
+                "Gluon, as it is": gluon_step(plain(in_channels=FAILS), FAILS),
+                "Gluon, cured": gluon_step(cured(in_channels=FAILS), FAILS),
+                "PyTorch": torch_step(torch.nn.BatchNorm1d(FAILS), FAILS),
             },
         ),
         Case(
-            f"convolution and batch norm, {size(fine)}",
+            f"convolution and batch norm, {size(FINE)}",
             "Gluon, as it is",
             {
-                "Gluon, as it is": gluon_step(gluon_pair(FINE, nn.BatchNorm), fine),
-                "Gluon, cured": gluon_step(gluon_pair(FINE, cured), fine),
-                "PyTorch": torch_step(torch_pair(FINE), fine),
+                "Gluon, as it is": gluon_step(gluon_pair(FINE, plain), FINE),
+                "Gluon, cured": gluon_step(gluon_pair(FINE, cured), FINE),
+                "PyTorch": torch_step(torch_pair(FINE), FINE),
             },
         ),
         Case(
-            f"two cures, each in its own process, {size(fails)}",
+            f"two cures, each in its own process, {size(FAILS)}",
             "Gluon, cured",
             {
-                "Gluon, cured": Elsewhere("blocks._BatchNorm1D", {}),
+                "Gluon, cured": Elsewhere("b.gluon_blocks._BatchNorm1D", {}),
                 "MXNET_MKLDNN_ENABLED=0": Elsewhere(
                     "b.nn.BatchNorm", {"MXNET_MKLDNN_ENABLED": "0"}
                 ),

@@ -7,14 +7,23 @@ import importlib
 import sys
 import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from benchmarks.cases import Case
-from benchmarks.shortcuts import STEP, gluon_step, torch_step
+from benchmarks.cases import (
+    STEP,
+    ZOO,
+    Case,
+    gluon_array,
+    gluon_pass,
+    gluon_step,
+    static,
+    torch_array,
+    torch_pass,
+    torch_step,
+)
 from d2lutils.compat import mx
 from d2lutils.gluon import condconv as gluon_forms
 from d2lutils.gluon import resnet as gluon_resnet
@@ -45,7 +54,7 @@ LAYERS += ((8, 512, 512, 7),)
 
 LOOP, PLAIN = "looped", "plain convolution (for scale)"
 PUBLIC = "timm's CondConv2d"
-ZOO = Path(__file__).parents[1] / ".venv" / "zoo"
+Size = tuple[int, int, int, int]
 
 
 def public_layer() -> Any:
@@ -63,39 +72,33 @@ def public_layer() -> Any:
         return None
 
 
-def torch_candidates(
-    size: tuple[int, int, int, int], dtype: torch.dtype = torch.float32
-) -> dict[str, Any]:
+def routing_weights(size: Size, backward: bool = True, **options: Any) -> Any:
+    """How much each example takes of each expert, in PyTorch."""
+    return torch.rand(
+        size[0], EXPERTS, device=try_gpu(), requires_grad=backward, **options
+    )
+
+
+def torch_candidates(size: Size, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     """PyTorch's forms, forward and backward, on the GPU if there is one."""
     batch, inputs, outputs, space = size
+    x = torch_array(batch, inputs, space, space, dtype=dtype)
+    routing = routing_weights(size, dtype=dtype)
+    experts = torch_array(EXPERTS, outputs, inputs, KERNEL, KERNEL, dtype=dtype)
+    grad = torch_array(batch, outputs, space, space, backward=False, dtype=dtype)
+    candidates = {
+        name: torch_pass(
+            functools.partial(form, padding=PADDING), [x, routing, experts], grad
+        )
+        for name, form in torch_forms.FORMS.items()
+    }
     like = {"device": try_gpu(), "dtype": dtype}
-    x = torch.randn(batch, inputs, space, space, requires_grad=True, **like)
-    routing = torch.rand(batch, EXPERTS, requires_grad=True, **like)
-    shape = (EXPERTS, outputs, inputs, KERNEL, KERNEL)
-    experts = torch.randn(shape, requires_grad=True, **like)
-    grad = torch.randn(batch, outputs, space, space, **like)
-
-    def step(form: Any, *weights: Any) -> Callable[[], Any]:
-        def run() -> None:
-            torch.autograd.grad(form(), (x, *weights), grad)
-
-        return run
-
-    def mixing(form: Any) -> Callable[[], Any]:
-        def run() -> Any:
-            return form(x, routing, experts, padding=PADDING)
-
-        return step(run, routing, experts)
-
-    candidates = {name: mixing(form) for name, form in torch_forms.FORMS.items()}
     plain = nn.Conv2d(inputs, outputs, KERNEL, padding=PADDING, bias=False).to(**like)
-    candidates[PLAIN] = step(lambda: plain(x), plain.weight)
-    public = public_layer()
-    if public is not None:
-        layer = public(
-            inputs, outputs, KERNEL, padding=PADDING, num_experts=EXPERTS
-        ).to(**like)
-        candidates[PUBLIC] = step(lambda: layer(x, routing), routing, layer.weight)
+    candidates[PLAIN] = torch_pass(plain, [x], grad, plain.weight)
+    if public := public_layer():
+        options = {"padding": PADDING, "num_experts": EXPERTS}
+        layer = public(inputs, outputs, KERNEL, **options).to(**like)
+        candidates[PUBLIC] = torch_pass(layer, [x, routing], grad, layer.weight)
     return candidates
 
 
@@ -111,65 +114,47 @@ class GluonMixing(mx.gluon.HybridBlock):
         return self.form(F, x, routing, experts, self.shape, *window)
 
 
-def gluon_candidates(size: tuple[int, int, int, int]) -> dict[str, Any]:
+def gluon_candidates(size: Size) -> dict[str, Any]:
     """Gluon's forms, forward and backward; in a graph, too, where that can be."""
-    batch, inputs, outputs, space = size
-    x = mx.nd.random.normal(shape=(batch, inputs, space, space))
-    routing = mx.nd.random.uniform(shape=(batch, EXPERTS))
+    _, inputs, outputs, _ = size
+    x, routing, grad = gluon_inputs(size)
     shape = (EXPERTS, outputs, inputs, KERNEL, KERNEL)
-    experts = mx.nd.random.normal(shape=shape)
-    weight = mx.nd.random.normal(shape=shape[1:])
-    for array in (x, routing, experts, weight):
-        array.attach_grad()
-    grad = mx.nd.random.normal(shape=(batch, outputs, space, space))
-
-    def step(form: Any, *arrays: Any) -> Callable[[], Any]:
-        def run() -> None:
-            with mx.autograd.record():
-                out = form(*arrays)
-            out.backward(grad)
-
-        return run
-
-    def padded(form: Any) -> Any:
-        return lambda *arrays: form(*arrays, padding=PADDING)
-
+    experts, weight = gluon_array(*shape), gluon_array(*shape[1:])
     candidates = {
-        name: step(padded(form), x, routing, experts)
+        name: gluon_pass(
+            functools.partial(form, padding=PADDING), [x, routing, experts], grad
+        )
         for name, form in gluon_forms.FORMS.items()
     }
     for name in ("unfolded", "mixture"):
-        block = GluonMixing(gluon_forms.WITH_F[name], shape)
-        block.hybridize(static_alloc=True, static_shape=True)
-        candidates[f"{name}, hybridized"] = step(block, x, routing, experts)
+        block = static(GluonMixing(gluon_forms.WITH_F[name], shape))
+        candidates[f"{name}, hybridized"] = gluon_pass(
+            block, [x, routing, experts], grad
+        )
     layer = {"kernel": (KERNEL,) * 2, "pad": (PADDING,) * 2, "num_filter": outputs}
-
-    def plain(x: Any, weight: Any) -> Any:
-        return mx.nd.Convolution(x, weight, no_bias=True, **layer)
-
-    candidates[PLAIN] = step(plain, x, weight)
+    plain = functools.partial(mx.nd.Convolution, no_bias=True, **layer)
+    candidates[PLAIN] = gluon_pass(plain, [x, weight], grad)
     return candidates
 
 
-def torch_layers(size: tuple[int, int, int, int], train: bool) -> dict[str, Any]:
+def gluon_inputs(size: Size) -> tuple[Any, Any, Any]:
+    """Images, routing weights and the output's gradient."""
+    batch, inputs, outputs, space = size
+    routing = mx.nd.random.uniform(shape=(batch, EXPERTS))
+    routing.attach_grad()
+    x = gluon_array(batch, inputs, space, space)
+    return x, routing, gluon_array(batch, outputs, space, space, backward=False)
+
+
+def torch_layers(size: Size, train: bool) -> dict[str, Any]:
     """Layers given their routing weights, with their checks; timm's the same way."""
     batch, inputs, outputs, space = size
-    device = try_gpu()
-    x = torch.randn(batch, inputs, space, space, device=device, requires_grad=train)
-    routing = torch.rand(batch, EXPERTS, device=device, requires_grad=train)
-    grad = torch.randn(batch, outputs, space, space, device=device)
+    x = torch_array(batch, inputs, space, space, backward=train)
+    routing = routing_weights(size, train)
+    grad = torch_array(batch, outputs, space, space, backward=False) if train else None
 
-    def run(layer: nn.Module, *given: torch.Tensor) -> Callable[[], Any]:
-        layer.to(device)
-        wanted = (*given, *layer.parameters())
-
-        def once() -> None:
-            with torch.set_grad_enabled(train):
-                y = layer(*given)
-            if train:
-                torch.autograd.grad(y, wanted, grad)
-
-        return once
+    def run(layer: nn.Module, *given: torch.Tensor) -> Callable[[], None]:
+        return torch_pass(layer, given, grad, *layer.to(try_gpu()).parameters())
 
     options: dict[str, Any] = {"padding": PADDING, "bias": False}
     sizes = (inputs, outputs, KERNEL)
@@ -178,44 +163,28 @@ def torch_layers(size: tuple[int, int, int, int], train: bool) -> dict[str, Any]
     for form in ("auto", "folded", "unfolded"):
         layer = torch_forms.CondConv2d(*sizes, **options, form=form)
         found[form] = run(layer.experts, x, routing)
-    public = public_layer()
-    if public is not None:
+    if public := public_layer():
         found[PUBLIC] = run(public(*sizes, **options), x, routing)
     return found
 
 
-def gluon_layers(size: tuple[int, int, int, int], train: bool) -> dict[str, Any]:
+def gluon_layers(size: Size, train: bool) -> dict[str, Any]:
     """The same in Gluon, and in a graph."""
-    batch, inputs, outputs, space = size
-    x = mx.nd.random.normal(shape=(batch, inputs, space, space))
-    routing = mx.nd.random.uniform(shape=(batch, EXPERTS))
-    grad = mx.nd.random.normal(shape=(batch, outputs, space, space))
-    for array in (x, routing):
-        array.attach_grad()
+    _, inputs, outputs, _ = size
+    x, routing, grad = gluon_inputs(size)
 
     def run(layer: Any, *given: Any) -> Callable[[], Any]:
         layer.initialize()
+        return gluon_pass(layer, given, grad, train)
 
-        def once() -> None:
-            if not train:
-                layer(*given)
-                return
-            with mx.autograd.record():
-                y = layer(*given)
-            y.backward(grad)
-
-        return once
-
-    plain = {"padding": PADDING, "use_bias": False, "in_channels": inputs}
-    found = {PLAIN: run(mx.gluon.nn.Conv2D(outputs, KERNEL, **plain), x)}
-    options: dict[str, Any] = {"padding": PADDING, "bias": False}
-    options["num_experts"] = EXPERTS
+    options: dict[str, Any] = {"padding": PADDING, "use_bias": False}
+    plain = mx.gluon.nn.Conv2D(outputs, KERNEL, in_channels=inputs, **options)
+    found = {PLAIN: run(plain, x)}
+    options = {"padding": PADDING, "bias": False, "num_experts": EXPERTS}
     for form in ("auto", "folded", "unfolded", "auto, hybridized"):
         kind, *hybrid = form.split(", ")
         layer = gluon_forms.Experts2d(inputs, outputs, KERNEL, **options, form=kind)
-        if hybrid:
-            layer.hybridize(static_alloc=True, static_shape=True)
-        found[form] = run(layer, x, routing)
+        found[form] = run(static(layer) if hybrid else layer, x, routing)
     return found
 
 
@@ -232,48 +201,30 @@ def layers() -> Iterator[Case]:
 
 def torch_counts() -> dict[str, Any]:
     """Kernels mixed and answers mixed, with more and more experts."""
-    device = try_gpu()
-    x = torch.randn(8, 64, 16, 16, device=device, requires_grad=True)
-    grad = torch.randn_like(x)
-    layer = nn.Conv2d(64, 64, KERNEL, padding=PADDING, bias=False).to(device)
-
-    def step(form: Any, *weights: Any) -> Callable[[], Any]:
-        def run() -> None:
-            torch.autograd.grad(form(x, *weights), (x, *weights), grad)
-
-        return run
-
-    candidates = {PLAIN: step(lambda x, weight: layer(x), layer.weight)}
+    x, grad = torch_array(8, 64, 16, 16), torch_array(8, 64, 16, 16, backward=False)
+    layer = nn.Conv2d(64, 64, KERNEL, padding=PADDING, bias=False).to(try_gpu())
+    candidates = {PLAIN: torch_pass(layer, [x], grad, layer.weight)}
     for count in COUNTS:
-        routing = torch.rand(8, count, device=device, requires_grad=True)
-        shape = (count, 64, 64, KERNEL, KERNEL)
-        experts = torch.randn(shape, device=device, requires_grad=True)
+        routing = torch.rand(8, count, device=try_gpu(), requires_grad=True)
+        experts = torch_array(count, 64, 64, KERNEL, KERNEL)
         for name in COUNTED:
             form = functools.partial(torch_forms.FORMS[name], padding=PADDING)
-            candidates[f"{name}, K = {count}"] = step(form, routing, experts)
+            step = torch_pass(form, [x, routing, experts], grad)
+            candidates[f"{name}, K = {count}"] = step
     return candidates
 
 
 def torch_predict(net: nn.Module) -> Callable[[], Any]:
     """Inference on as many images as in a training step."""
-    device = try_gpu()
-    net = net.to(device).eval()
-    x = torch.randn(STEP, 3, 32, 32, device=device)
-
-    def run() -> None:
-        with torch.no_grad():
-            net(x)
-
-    return run
+    x = torch_array(STEP, 3, 32, 32, backward=False)
+    return torch_pass(net.to(try_gpu()).eval(), [x], None)
 
 
-def gluon_predict(net: Any, hybrid: bool = True) -> Callable[[], Any]:
+def gluon_predict(net: Any) -> Callable[[], Any]:
     """The same in Gluon."""
     net.initialize(mx.init.Xavier())
-    if hybrid:
-        net.hybridize(static_alloc=True, static_shape=True)
-    x = mx.nd.random.normal(shape=(STEP, 3, 32, 32))
-    return lambda: net(x)
+    x = gluon_array(STEP, 3, 32, 32, backward=False)
+    return gluon_pass(net, [x], backward=False)
 
 
 def whole_nets() -> Iterator[Case]:
@@ -286,11 +237,10 @@ def whole_nets() -> Iterator[Case]:
         yield Case(f"pytorch: {name}, {STEP} images", base, nets)
     # A graph takes the form for any batch size; without one, the net takes the faster.
     for name, run in (("a training step", gluon_step), ("inference", gluon_predict)):
-        nets = {
-            label + note: run(gluon_resnet.ResNet(20, **made), hybrid)
-            for label, made in NETS.items()
-            for hybrid, note in ((True, ""), (False, " (imperative)"))
-        }
+        nets = {}
+        for label, made in NETS.items():
+            nets[label] = run(static(gluon_resnet.ResNet(20, **made)))
+            nets[f"{label} (imperative)"] = run(gluon_resnet.ResNet(20, **made))
         yield Case(f"gluon: {name}, {STEP} images", base, nets)
 
 

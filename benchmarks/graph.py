@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, gluon_array, gluon_pass, torch_array, torch_pass
 from d2lutils.compat import mx
 from d2lutils.gluon.blocks import ConvChunk as GluonChunk
 from d2lutils.gluon.nin import NiN as GluonNiN
@@ -75,48 +75,30 @@ class AfterMask(mx.gluon.HybridBlock):
 def gluon_runs(make: Callable[[], Any], inputs: Any, backward: bool) -> dict[str, Any]:
     """The net imperatively, and as a graph with each option."""
 
-    def run_of(net: Any) -> Callable[[], Any]:
-        def both() -> None:
-            with mx.autograd.record():
-                out = net(*inputs)
-            out.backward()
-
-        return both if backward else lambda: net(*inputs)
-
-    candidates = {"imperative": run_of(make())}
+    candidates = {"imperative": gluon_pass(make(), inputs, backward=backward)}
     for label, options in GRAPHS.items():
         net = make()
         net.hybridize(**options)
-        candidates[label] = run_of(net)
+        candidates[label] = gluon_pass(net, inputs, backward=backward)
     return candidates
-
-
-def why_no_inductor() -> str | None:
-    """The reason why inductor cannot be measured here, or None."""
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None and shutil.which("clang++") is None:
-        return "inductor is left out: no C++ compiler was found"
-    return None
 
 
 def backends() -> list[str]:
     """What `torch.compile` can be measured with on this machine."""
-    reason = why_no_inductor()
-    if reason is not None:
-        print(reason, flush=True)
-    return ["aot_eager"] if reason is not None else ["aot_eager", "inductor"]
+    compilers = os.environ.get("CXX", "g++"), "clang++"
+    if any(map(shutil.which, compilers)):
+        return ["aot_eager", "inductor"]
+    print("inductor is left out: no C++ compiler was found", flush=True)
+    return ["aot_eager"]
 
 
 def torch_runs(name: str, backward: bool) -> dict[str, Any]:
     """The net eagerly, and compiled."""
-    x = torch.randn(SHAPES[name], device=try_gpu())
+    x = torch_array(*SHAPES[name], backward=False)
 
     def run_of(net: Any) -> Callable[[], Any]:
-        def forward() -> None:
-            with torch.no_grad():
-                net(x)
-
-        return (lambda: net(x).sum().backward()) if backward else forward
+        both = lambda: net(x).sum().backward()  # noqa: E731
+        return both if backward else torch_pass(net, [x], None)
 
     candidates = {"eager": run_of(torch_net(name).train(backward))}
     for backend in backends():
@@ -142,7 +124,7 @@ def torch_first() -> dict[str, Any]:
     from torch._inductor import config
 
     net = torch_net("four chunks").eval()
-    x = torch.randn(SHAPES["four chunks"], device=try_gpu())
+    x = torch_array(*SHAPES["four chunks"], backward=False)
 
     def first(backend: str) -> Callable[[], None]:
         def run() -> None:
@@ -154,11 +136,7 @@ def torch_first() -> dict[str, Any]:
 
         return run
 
-    def later() -> None:
-        with torch.no_grad():
-            net(x)
-
-    candidates: dict[str, Any] = {"eager": later}
+    candidates: dict[str, Any] = {"eager": torch_pass(net, [x], None)}
     for backend in backends():
         candidates[f"{backend}, first call"] = first(backend)
     return candidates
@@ -170,7 +148,7 @@ def cases() -> Iterator[Case]:
         for backward in (False, True):
             torch.compiler.reset()
             what = "forward and backward" if backward else "forward"
-            x = mx.nd.random.normal(shape=shape)
+            x = gluon_array(*shape, backward=False)
 
             def make(name: str = name) -> Any:
                 return gluon_net(name)

@@ -33,7 +33,9 @@ def build(root: Path = ROOT, output: Path | None = None, verbose: bool = False) 
     offline_math.npm_package("purgecss", lighten.PURGECSS)
     output = output or root
     command = [sys.executable, "-c", RUN, "build", str(root)]
-    command += ["--path-output", str(output), "--warningiserror", "--keep-going"]
+    # All pages: they depend on each other's cells, on data, styles and extensions.
+    command += ["--all", "--path-output", str(output)]
+    command += ["--warningiserror", "--keep-going"]
     ran = subprocess.run(
         command if verbose else [*command, "--quiet"],
         stdout=None if verbose else subprocess.PIPE,

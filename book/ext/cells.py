@@ -46,6 +46,14 @@ def source_of(cell: dict[str, Any]) -> str:
     return source if isinstance(source, str) else "".join(source)
 
 
+def named_places(transform: SphinxTransform) -> dict[str, tuple[int, str, str]]:
+    """The anchors of a page that MyST resolves links to; those that are added count."""
+    metadata = transform.env.metadata[transform.env.docname]
+    places = metadata.setdefault("myst_slugs", {})
+    transform.document.myst_slugs = places
+    return places
+
+
 def is_cell(node: nodes.Node) -> bool:
     """Whether a node is a code cell of a notebook."""
     return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
@@ -60,13 +68,11 @@ class NameCells(SphinxTransform):
         path = Path(self.env.doc2path(self.env.docname))
         if path.suffix != ".ipynb":
             return
-        stored = notebook_cells(path)
-        slugs = self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
+        stored, places = notebook_cells(path), named_places(self)
         for cell in self.document.findall(is_cell):
             anchor = f"cell-{stored[cell['cell_index']]['id']}"
             cell["ids"] = [anchor]
-            slugs[anchor] = (cell.line or 0, anchor, anchor)
-        self.document.myst_slugs = slugs
+            places[anchor] = (cell.line or 0, anchor, anchor)
 
 
 class shown(nodes.General, nodes.Element):  # noqa: N801 (docutils' spelling)
@@ -95,7 +101,7 @@ class ShowCells(SphinxDirective):
 
 
 class InsertCells(SphinxPostTransform):
-    """Put copies of the cells where they are wanted; before myst-nb looks (4)."""
+    """Put copies of the cells in their places, before myst-nb renders them (4)."""
 
     default_priority = 3
 
@@ -126,7 +132,7 @@ class InsertCells(SphinxPostTransform):
 
 
 class LinkCells(SphinxPostTransform):
-    """A link to itself in each cell; after hidden ones are collapsed."""
+    """Put a link to itself into each cell, after hidden ones are collapsed."""
 
     default_priority = 210
     formats = ("html",)

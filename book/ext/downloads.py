@@ -1,9 +1,9 @@
-"""Sphinx extension: what a reader can take away.
+"""Sphinx extension: the files that a reader can download.
 
 Writes ``downloads/chapters.zip`` into the site: all chapters, the package's wheel, a
-requirements file and a few lines on how to begin; and the wheel beside it, for whoever
-takes a single notebook. The directive ``{downloads}`` lists them, the PDF of the whole
-book where ``make pdf`` has made one of what is on the pages, and each chapter.
+requirements file and a few lines on how to begin; and the wheel beside it, to go with a
+single notebook. The directive ``{downloads}`` lists them, each chapter, and the PDF of
+the book, if ``make pdf`` has made one since the pages changed last.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FOLDER = "downloads"
 ARCHIVE, PDF = "chapters.zip", "book.pdf"
 #: What the wheel is made of.
 SOURCES = ("d2lutils", "pyproject.toml", "README.md", "LICENSE")
-#: Pages that the chapters link to.
+#: Pages that chapters link to.
 PAGES = (
     *("references.md", "notation.md", "setup.md", "tested.md"),
     "parity.ipynb",
@@ -90,41 +90,17 @@ def build_wheel(target: Path) -> Path:
 
 
 def mxnet_requirement() -> str:
-    """The line of requirements.txt that knows where MXNet has wheels."""
+    """The line of requirements.txt that says on which systems MXNet has wheels."""
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     return next(line for line in lines if line.startswith("mxnet"))
 
 
-def newest(paths: list[Path]) -> float:
-    """When one of the files, or of those below a folder, changed last."""
-    files = [f for p in paths for f in ([p] if p.is_file() else p.rglob("*.*"))]
-    return max(f.stat().st_mtime for f in files if "__pycache__" not in f.parts)
-
-
-def current(file: Path | None, sources: list[Path]) -> bool:
-    """Whether a file is there and newer than what it was made of."""
-    if file is None or not file.exists():
-        return False
-    return file.stat().st_mtime > newest([*sources, Path(__file__)])
-
-
-def wheel_in(folder: Path) -> Path:
-    """The package's wheel in a folder, built again if its sources have changed."""
-    there = next(folder.glob("*.whl"), None)
-    if not current(there, [ROOT / name for name in SOURCES]):
-        for old in folder.glob("*.whl"):
-            old.unlink()
-        there = build_wheel(folder)
-    return there
-
-
 def pack(file: Path, book_title: str) -> None:
-    """Write the archive and, beside it, the wheel, unless nothing in it has changed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    wheel = wheel_in(file.parent)
+    """Write the archive and, beside it, the wheel."""
+    shutil.rmtree(file.parent, ignore_errors=True)
+    file.parent.mkdir(parents=True)
+    wheel = build_wheel(file.parent)
     pages = [*chapters(), *(ROOT / "book" / name for name in PAGES)]
-    if current(file, [wheel, ROOT / "requirements.txt", *pages]):
-        return
     words = {"wheel": wheel.name, "mxnet": mxnet_requirement(), "title": book_title}
     contents: dict[str, bytes] = {
         "README.txt": BEGIN.format(**words).encode(),
@@ -162,7 +138,8 @@ def printed() -> Path | None:
         *book.glob("*.ipynb"),
         *book.glob("*.yml"),
     ]
-    return file if current(file, pages) else None
+    newest = max(page.stat().st_mtime for page in [*pages, Path(__file__)])
+    return file if file.exists() and file.stat().st_mtime > newest else None
 
 
 class Downloads(ListOf):
@@ -203,8 +180,6 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     pdf = printed()
     if pdf is not None:
         shutil.copy2(pdf, target)
-    else:
-        (target / PDF).unlink(missing_ok=True)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

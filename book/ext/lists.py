@@ -1,6 +1,6 @@
 """Sphinx extension: lists that pages are made of, from data and from the chapters.
 
-Nothing that can be read from a chapter is written down a second time:
+What a chapter says itself is not written down a second time:
 
 - ``{chapters}``   the chapters in the order of ``_toc.yml``: title, one line from
                    ``book/pages.yml``, reading time
@@ -8,8 +8,6 @@ Nothing that can be read from a chapter is written down a second time:
 - ``{asked}``      the questions that the chapters themselves end with
 - ``{terms}``      ``book/glossary.yml``
 - ``{names}``      the package's public names, and the chapters whose code uses them
-
-A page is rendered again when its lists change, not whenever a chapter does.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cells import notebook_cells, source_of
+from cells import named_places, notebook_cells, source_of
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
@@ -29,11 +27,11 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Ten times as fast where PyYAML comes with libyaml.
+#: Ten times as fast, where PyYAML was built with libyaml.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Reading speed: words of prose and lines of code a minute.
 WORDS, LINES = 200, 25
-#: So many chapters that use a name are listed.
+#: At most so many chapters are listed for a name.
 MANY = 4
 ASKED = "Questions people ask"
 SECTIONS_UNREAD = ("References", "Exercises")
@@ -50,11 +48,17 @@ def load(path: Path) -> Any:
     return yaml.load(path.read_text("utf-8"), LOADER)  # noqa: S506 - a safe one
 
 
+def pages(root: Path = ROOT) -> list[str]:
+    """The pages of the book as ``_toc.yml`` names them, in its order."""
+    contents = load(root / "_toc.yml")
+    files = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
+    return [contents["root"], *files]
+
+
 def chapters(root: Path = ROOT) -> list[Path]:
     """The chapters' notebooks, in order."""
-    parts = load(root / "_toc.yml")["parts"]
-    files = [entry["file"] for part in parts for entry in part["chapters"]]
-    return [root / f"{f}.ipynb" for f in files if f.startswith("chapters/")]
+    names = [name for name in pages(root) if name.startswith("chapters/")]
+    return [root / f"{name}.ipynb" for name in names]
 
 
 def title(path: Path) -> str:
@@ -63,7 +67,7 @@ def title(path: Path) -> str:
 
 
 def sections(path: Path) -> list[tuple[str, dict[str, Any], str]]:
-    """The pieces of a notebook: the ``##`` section, the cell, and the text in both."""
+    """A notebook in pieces: the ``##`` section, the cell, the text of the piece."""
     found, section = [], ""
     for cell in notebook_cells(path):
         text = source_of(cell)
@@ -155,7 +159,7 @@ def cell_link(text: str, place: str) -> str:
 
 
 class ListOf(SphinxDirective):
-    """What the directives below share: Markdown in, nodes out."""
+    """A directive that writes Markdown, and has it parsed in its place."""
 
     data = ""
 
@@ -166,8 +170,6 @@ class ListOf(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         lines = "\n".join(self.markdown()).splitlines()
-        said = self.env.metadata[self.env.docname].setdefault("lists", {})
-        said[type(self).__name__] = lines
         box = nodes.container(classes=[f"list-{self.name}"])
         self.state.nested_parse(
             StringList(lines, self.data or self.name),
@@ -320,7 +322,7 @@ class NameQuestions(SphinxTransform):
         path = Path(self.env.doc2path(self.env.docname))
         if path.suffix != ".ipynb":
             return
-        slugs = self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
+        places = named_places(self)
         for section in self.document.findall(nodes.section):
             if section[0].astext() != ASKED:
                 continue
@@ -345,26 +347,11 @@ class NameQuestions(SphinxTransform):
                 if isinstance(question, nodes.section):
                     name = slug(next(names))
                     question["ids"].append(name)
-                    slugs[name] = (question.line or 0, name, name)
-        self.document.myst_slugs = slugs
-
-
-def outdated(
-    app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]
-) -> list[str]:
-    """The pages whose lists would say something else now."""
-    kinds = {kind.__name__: kind for kind in ListOf.__subclasses__()}
-    return [
-        page
-        for page in env.found_docs
-        for kind, said in env.metadata[page].get("lists", {}).items()
-        if "\n".join(kinds[kind].markdown()).splitlines() != said
-    ]
+                    places[name] = (question.line or 0, name, name)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
-    app.connect("env-get-outdated", outdated)
     for directive in (Chapters, Questions, Asked, Terms, Names):
         app.add_directive(directive.__name__.lower(), directive)
     app.add_transform(NameQuestions)

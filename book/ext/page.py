@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-import yaml
 from bs4 import BeautifulSoup
+from lists import load
 from PIL import Image
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
-ASSETS = HERE.parent / "assets"
+PAGES = HERE.parent / "pages.yml"
+#: One line for each page.
+descriptions = cache(load)
 MISSING = (
     "<h1>No such page</h1><p>The address leads nowhere in this book. "
     '<a href="{top}book/index.html">The front page</a> lists the chapters, '
@@ -40,7 +42,7 @@ COLAB = "https://colab.research.google.com"
 
 
 def configure(app: Sphinx, config: Any) -> None:
-    """Set what the book's own configuration file cannot say in one place."""
+    """Set the options that belong together, so that ``_config.yml`` need not."""
     config.templates_path.insert(0, str(HERE / "templates"))
     options = config.html_theme_options
     options["use_fullscreen_button"] = False
@@ -107,9 +109,9 @@ def image_sizes(app: Sphinx, body: str) -> str:
 
 
 def breakable(cell: re.Match[str]) -> str:
-    """A cell of a table whose code may break after a dot or an underscore only.
+    """A cell of a table whose code breaks only after dots, underscores and the like.
 
-    Without the elements around its words: tables would have more of these than text.
+    The elements around its words go: tables would have more markup than text.
     """
     plain = re.sub(r"^(<td[^>]*>)<p>((?:(?!<p>).)*)</p>$", r"\1\2", cell[0], flags=re.S)
     return re.sub(
@@ -120,9 +122,9 @@ def breakable(cell: re.Match[str]) -> str:
 
 
 def accessible(body: str) -> str:
-    """Mend what stands in the way of a screen reader."""
-    # A name that differs from the visible text would hide that text; the header of a
-    # column of row names is an empty cell, not an empty header; a figure is no link.
+    """Correct what a screen reader would stumble over, and how tables break."""
+    # A name that differs from the visible text would hide that text; an empty header
+    # above a column of row names is an ordinary cell; a figure is no link to itself.
     body = body.replace(' aria-label="Toggle hidden content"', "")
     body = body.replace('<th class="head"><p></p></th>', "<td></td>")
     # A bound is one word, also in a narrow column.
@@ -132,20 +134,12 @@ def accessible(body: str) -> str:
     return re.sub(r'<a class="[^"]*image-reference"[^>]*>(<img[^>]*>)</a>', r"\1", body)
 
 
-@cache
-def descriptions() -> dict[str, str]:
-    """One line for each page."""
-    file = HERE.parent / "pages.yml"
-    found: dict[str, str] = yaml.safe_load(file.read_text("utf-8"))
-    return found
-
-
 def prepare(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """What our templates ask for; before the theme renders some of them."""
+    """Set what our templates need, before the theme renders some of them."""
     body = context.get("body") or ""
-    context["description"] = descriptions().get(page, "").replace("`", "")
+    context["description"] = descriptions(PAGES).get(page, "").replace("`", "")
     base = str(app.config.html_baseurl or "").rstrip("/")
     context["preview"] = f"{base}/_static/preview.png"
     context["has_frameworks"] = 'class="pair ' in body or "d2l-sources" in body
@@ -158,7 +152,7 @@ def prepare(
 def name_downloads(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Words for the theme's menu of downloads; no raw source of a page with lists."""
+    """Name the downloads in the theme's menu; leave out sources of Markdown pages."""
     for group in context.get("header_buttons", []):
         if group.get("label") == "download-buttons":
             group["buttons"] = [
@@ -168,24 +162,8 @@ def name_downloads(
             ]
 
 
-def outdated(
-    app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]
-) -> list[str]:
-    """All pages where our extensions, templates, styles or scripts are newer.
-
-    Sphinx looks at sources only, and copies no style sheet if none of them changed.
-    """
-    stamp = Path(app.outdir, "index.html")
-    if not stamp.exists():
-        return []
-    files = [*HERE.rglob("*.py"), *HERE.rglob("*.html"), *ASSETS.iterdir()]
-    files.append(HERE.parent / "pages.yml")
-    newest = max(file.stat().st_mtime for file in files)
-    return list(env.found_docs) if newest > stamp.stat().st_mtime else []
-
-
 def redirect(app: Sphinx, exception: Exception | None) -> None:
-    """``index.html`` at the top: a page with a name, not a bare redirection."""
+    """Write ``index.html`` at the top, which leads to the first page and names it."""
     if exception is None and app.builder.format == "html":
         first = app.config.root_doc + ".html"
         Path(app.outdir, "index.html").write_text(
@@ -214,7 +192,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.config.sitemap_excludes = ["search.html", "404.html", "genindex.html"]
     app.setup_extension("lighten")
     app.connect("config-inited", configure)
-    app.connect("env-get-outdated", outdated)
     app.connect("html-page-context", prepare, priority=100)
     app.connect("html-page-context", name_downloads, priority=940)
     app.connect("build-finished", redirect)

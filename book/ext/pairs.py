@@ -47,7 +47,7 @@ def part(cell: nodes.container, name: str) -> nodes.Element | None:
 
 
 def only_prose(cell: nodes.container) -> bool:
-    """Whether a cell with hidden code puts out text only: numbers within the prose."""
+    """Whether a cell with hidden code only prints a sentence with its numbers."""
     output = part(cell, "output")
     if cell.get("hide_mode") != "input" or output is None:
         return False
@@ -56,12 +56,12 @@ def only_prose(cell: nodes.container) -> bool:
 
 
 def tidy(cell: nodes.container) -> None:
-    """What a notebook needs and the page says otherwise."""
+    """Remove from a cell what a notebook needs and the page shows in another way."""
     source = part(cell, "source")
     if source is None:
         return
     if cell.get("hide_mode") == "input" and "show.sources(" in source.astext():
-        # A button to show code, above code that is shown.
+        # The output is code already: no button for the code that shows it.
         cell.remove(source)
         del cell["hide_mode"]
         return
@@ -131,7 +131,7 @@ class PairCells(SphinxPostTransform):
 
 
 class FoldBelow(SphinxPostTransform):
-    """Hidden code comes after what it made; after myst-nb has folded it (199)."""
+    """Put hidden code below its output, after myst-nb has folded it (199)."""
 
     default_priority = 205
     formats = ("html",)

@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cells import named_places
 from docutils import nodes
 from pybtex.database import Entry, Person, parse_file
 from sphinx.application import Sphinx
@@ -28,7 +29,7 @@ What the chapters cite, by first author. Each entry links to its free preprint.
 
 
 def plain(text: str) -> str:
-    """BibTeX text without its braces and accents' commands."""
+    """BibTeX text without braces, and with its accents as letters."""
     return text.replace('{\\"o}', "ö").replace("{", "").replace("}", "")
 
 
@@ -82,11 +83,10 @@ class RegisterAnchors(SphinxTransform):
     default_priority = 870  # before MyST resolves links within a page (879)
 
     def apply(self, **kwargs: Any) -> None:
-        slugs = self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
+        places = named_places(self)
         for raw in self.document.findall(nodes.raw):
             for anchor in re.findall(r'<a id="([^"]+)">', raw.astext()):
-                slugs.setdefault(anchor, (raw.line or 0, anchor, anchor))
-        self.document.myst_slugs = slugs
+                places.setdefault(anchor, (raw.line or 0, anchor, anchor))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

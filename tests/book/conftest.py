@@ -6,30 +6,31 @@ is rendered once, with warnings as errors, into a temporary folder.
 
 from __future__ import annotations
 
+import http.server
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fixture_notebook
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from tools import browser as browser_tool
+from tools import build, serve
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).parent / "fixture"
-sys.path[:0] = [str(ROOT), str(ROOT / "book" / "ext")]
-
-import fixture_notebook  # noqa: E402
-
-from tools import browser as browser_tool  # noqa: E402
-from tools import build, serve  # noqa: E402
 
 
-def fixture_tree(target: Path, repository: str = "") -> Path:
-    """The fixture book as a tree of its own, with the real settings and extensions."""
+def fixture_tree(target: Path, **settings: str) -> Path:
+    """The fixture book as a tree of its own, with the real extensions.
+
+    Its settings are the real ones, except for those that are given.
+    """
     book = ROOT / "book"
     shutil.copytree(book / "ext", target / "book" / "ext")
     shutil.copytree(book / "assets", target / "book" / "assets")
@@ -37,10 +38,11 @@ def fixture_tree(target: Path, repository: str = "") -> Path:
         shutil.copy(book / name, target / "book")
     shutil.copytree(FIXTURE, target, dirs_exist_ok=True)
     fixture_notebook.write(target / "chapters" / "pairs.ipynb")
-    settings = (ROOT / "_config.yml").read_text("utf-8")
-    assert '\n  url: ""\n' in settings or not repository
-    settings = settings.replace('\n  url: ""\n', f'\n  url: "{repository}"\n')
-    (target / "_config.yml").write_text(settings, "utf-8")
+    text = (ROOT / "_config.yml").read_text("utf-8")
+    for name, value in settings.items():
+        assert f'\n  {name}: ""\n' in text
+        text = text.replace(f'\n  {name}: ""\n', f'\n  {name}: "{value}"\n')
+    (target / "_config.yml").write_text(text, "utf-8")
     return target
 
 
@@ -65,21 +67,26 @@ def browser() -> Iterator[Browser]:
     """One headless Chromium for all tests."""
     path = browser_tool.chromium()
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
+        launched = playwright.chromium.launch(
             executable_path=path, args=browser_tool.FLAGS
         )
-        yield running
-        running.close()
+        yield launched
+        launched.close()
+
+
+def running(server: http.server.ThreadingHTTPServer) -> Iterator[str]:
+    """Run a server in a thread; gives the address without a slash at its end."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
 
 
 def serving(folder: Path) -> Iterator[str]:
-    """Serve a folder in a thread; gives the address without a slash at its end."""
+    """Serve a folder."""
     with serve.server(folder) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        yield from running(server)
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +157,10 @@ def visit(browser: Browser) -> Iterator[Visit]:
         context.close()
 
 
-@pytest.fixture
-def page(visit: Visit) -> Page:
-    """An empty page of a fresh context."""
-    return visit().page
+def released(page: Page, held: list[Route]) -> None:
+    """Wait until a request has come that a route holds back, and let it pass."""
+    for _ in range(500):
+        if held:
+            break
+        page.wait_for_timeout(10)
+    held.pop().continue_()

@@ -10,6 +10,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import nbformat.v4 as nb
 
 from d2lutils import show
@@ -18,19 +19,14 @@ LONG = "layer = make_layer(in_channels=10, channels=20, kernel_size=3, stride=2)
 assert len(LONG) == 72
 
 
-def code(
-    source: str, *tags: str, outputs: tuple[Any, ...] = (), alt: str = ""
-) -> nb.NotebookNode:
+def code(source: str, *tags: str, outputs: Any = (), alt: str = "") -> nb.NotebookNode:
     """A code cell with its tags and outputs."""
-    code.count = getattr(code, "count", 0) + 1
     metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
     if alt:
         metadata["mystnb"] = {"image": {"alt": alt}}
-    cell = nb.new_code_cell(
-        source, execution_count=code.count, metadata=metadata, id=f"cell-{code.count}"
+    return nb.new_code_cell(
+        source, execution_count=1, metadata=metadata, outputs=list(outputs)
     )
-    cell.outputs = list(outputs)
-    return cell
 
 
 def stream(text: str) -> nb.NotebookNode:
@@ -46,8 +42,6 @@ def data(**bundle: str) -> nb.NotebookNode:
 
 def figure(color: str) -> nb.NotebookNode:
     """A small opaque PNG with a curve, as chapters have them."""
-    import matplotlib.pyplot as plt
-
     show.setup()
     fig, axes = plt.subplots(figsize=(3.6, 1.8))
     axes.plot([1, 2, 3, 4], [0.5, 0.8, 0.9, 0.95], color=color)
@@ -56,11 +50,6 @@ def figure(color: str) -> nb.NotebookNode:
     fig.savefig(raw, format="png", dpi=200, metadata={"Software": None})
     plt.close(fig)
     return data(image__png=base64.b64encode(raw.getvalue()).decode())
-
-
-def markdown(number: int, text: str) -> nb.NotebookNode:
-    """A Markdown cell."""
-    return nb.new_markdown_cell(text, id=f"text-{number}")
 
 
 class Mirrored:
@@ -83,8 +72,7 @@ TABLE = show.table(
 )
 
 cells = [
-    markdown(
-        1,
+    nb.new_markdown_cell(
         "# Pairs\n\nAfter this page you know what each kind of cell looks like. A "
         "window of $k$ entries moves by $s$: $\\lfloor (n + 2p - k)/s \\rfloor + 1$ "
         "outputs [He et al., 2015](../book/references.md#he2015deep). Prose has to be "
@@ -93,15 +81,15 @@ cells = [
         "<details><summary>Which of the two is longer?</summary>\n\nNeither.\n\n"
         "</details>\n",
     ),
-    code("import sys", outputs=()),
-    markdown(2, "## A pair\n\nTwo cells with lines of 72 characters."),
+    code("import sys"),
+    nb.new_markdown_cell("## A pair\n\nTwo cells with lines of 72 characters."),
     code(f"# Gluon\n{LONG}\nprint(layer)", "gluon", outputs=(stream("Conv1D(10)\n"),)),
     code(
         f"# PyTorch\n{LONG}\nprint(layer)",
         "pytorch",
         outputs=(stream("Conv1d(10, 20)\n" * 3),),
     ),
-    markdown(3, "A pair whose outputs are figures."),
+    nb.new_markdown_cell("A pair whose outputs are figures."),
     code(
         "# Gluon\nplot(gluon_history)",
         "gluon",
@@ -114,10 +102,10 @@ cells = [
         outputs=(figure(show.COLORS["pytorch"]),),
         alt="a curve that rises to 0.95",
     ),
-    markdown(4, "## Without a partner"),
+    nb.new_markdown_cell("## Without a partner"),
     code("# PyTorch\ny += x", "pytorch", outputs=(stream("only here\n"),)),
     code("# Gluon\ny = y + x", "gluon"),
-    markdown(5, "## Cells of both"),
+    nb.new_markdown_cell("## Cells of both"),
     code(
         "# Gluon and PyTorch\ncompare(gluon_net, torch_net)",
         "both",
@@ -143,7 +131,9 @@ cells = [
         outputs=(figure(show.COLORS["good"]),),
         alt="one curve for both frameworks",
     ),
-    markdown(6, "## Exercises\n\n**1. Make it longer** (code). Return a longer line."),
+    nb.new_markdown_cell(
+        "## Exercises\n\n**1. Make it longer** (code). Return a longer line."
+    ),
     code(
         'def longer(n):\n    ...\n\nexercises.check("longer", longer)',
         "exercise",
@@ -155,15 +145,13 @@ cells = [
         "hide-cell",
         outputs=(stream("passed\n"),),
     ),
-    markdown(7, "## Summary\n\nRead on in the [first section](#a-pair)."),
+    nb.new_markdown_cell("## Summary\n\nRead on in the [first section](#a-pair)."),
 ]
-book = nb.new_notebook(cells=cells)
-book.metadata["kernelspec"] = {
-    "name": "python3",
-    "display_name": "Python 3",
-    "language": "python",
-}
-book.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
+book = nb.new_notebook(
+    cells=cells, metadata={"kernelspec": KERNEL, "language_info": LANGUAGE}
+)
 
 
 def write(file: Path) -> None:

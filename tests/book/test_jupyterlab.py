@@ -34,7 +34,7 @@ from d2lutils.explorers.base import WITHOUT_SCRIPT
 
 pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: the test extra")
 # One server and one visit for all, in this order.
-pytestmark = pytest.mark.xdist_group("jupyterlab")
+pytestmark = [pytest.mark.rare, pytest.mark.xdist_group("jupyterlab")]
 
 NAMES = list(CASES)
 FOLDERS = {

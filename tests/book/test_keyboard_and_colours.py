@@ -1,4 +1,4 @@
-"""Every page by keyboard alone, without motion, and for readers who mix up colours."""
+"""What the keys do, explorers on their pages, motion, and colours that are mixed up."""
 
 from __future__ import annotations
 
@@ -12,108 +12,22 @@ import pytest
 from conftest import ROOT, Tab, Visit
 from explorer_cases import CASES
 from explorer_harness import live_root, operate_by_keys
-from playwright.sync_api import Page
 from test_pages import PAGES
+from visits import MOVING, RECORD, walk
 
 from d2lutils import show
 
 CHAPTER = "chapters/residual_chunks"
-ALL = [*PAGES, "search"]
 # The pair of set-up cells is folded away.
 PAIR = ".pair:not(details *)"
 
 # -- where the focus goes --------------------------------------------------------------
-
-# Each stop of the focus and what a reader saw of it when the next key went down: its
-# looks, which must not be those that it has without the focus, and what lies over it.
-# A radio button of the switch is clear, and the words beside it are what one sees.
-RECORD = """() => {
-window.stops = [];
-const drawn = (e) => e.matches("[type=radio]") ? e.nextElementSibling : e;
-const looks = (element) => {
-    const s = getComputedStyle(drawn(element));
-    const width = s.outlineStyle === "none" ? "0px" : s.outlineWidth;
-    return `${width === "0px" ? "" : s.outlineColor} ${s.boxShadow}`;
-};
-const opacity = (element) => {
-    let product = 1;
-    for (let e = drawn(element); e; e = e.parentElement)
-        product *= Number(getComputedStyle(e).opacity);
-    return product;
-};
-const words = (e) => {
-    const said = [e.getAttribute("aria-label"), e.innerText, e.title, e.value];
-    return `${e.localName} ${(said.find(Boolean) || '').trim().slice(0, 60)}`;
-};
-// Whether some of the first line of its box can be seen where it begins or ends.
-const covered = (element) => {
-    const whole = element.getClientRects()[0];
-    const left = Math.max(whole.left, 0), right = Math.min(whole.right, innerWidth);
-    const top = Math.max(whole.top, 0), bottom = Math.min(whole.bottom, innerHeight);
-    if (left >= right || top >= bottom) return "outside the window";
-    const over = [0.1, 0.5, 0.9].map((share) => document.elementFromPoint(
-        (left + right) / 2, top + share * (bottom - top)));
-    return over.some((e) => e && (element.contains(e) || e.contains(element)
-        || element.closest("label")?.contains(e))) ? "" : over[1] ? words(over[1]) : "";
-};
-let last = null;
-addEventListener("keydown", () => {
-    const e = last?.element;
-    if (e && e === document.activeElement) Object.assign(last, {
-        looks: looks(e), opacity: opacity(e), covered: covered(e) });
-}, true);
-addEventListener("focusin", ({ target }) => {
-    if (last?.element === target) return;  // once more, on the way round
-    if (last) last.shows = looks(last.element) !== last.looks;
-    last = { element: target, name: words(target) };
-    stops.push(last);
-}, true);
-window.restart = () => { stops = []; last = null; };
-}"""
-STOPS = """stops.map(({ name, shows, opacity, covered }) =>
-    ({ name, shows: shows ?? true, opacity, covered }))"""
-# What must be reached: all that one can press, open, choose or follow. Of the radio
-# buttons of a switch the chosen one, of the parts of a picture one.
-MISSED = """() => [...document.querySelectorAll(
-        "a[href], button, input, select, textarea, summary, [tabindex]")]
-    .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !e.disabled
-        && e.tabIndex >= 0 && !(e.type === "radio" && !e.checked))
-    .filter((e) => !stops.some((stop) => stop.element === e))
-    .map((e) => e.outerHTML.slice(0, 120))"""
-SKIP = "a Skip to main content"
-
-
-def walk(page: Page, key: str, limit: int = 1000) -> list[dict[str, Any]]:
-    """The stops of a key from the skip link until it is there again."""
-    page.locator("a", has_text="Skip to main content").focus()
-    page.evaluate("restart()")
-    for _ in range(0, limit, 20):
-        for _ in range(20):
-            page.keyboard.press(key)
-        stops = page.evaluate(STOPS)
-        names = [stop["name"] for stop in stops]
-        if SKIP in names:
-            return stops[: names.index(SKIP)]
-    pytest.fail(f"{key} is still going after {limit} stops: {stops[-1]}")
 
 
 def open_page(visit: Visit, site: Path, name: str, **how: Any) -> Tab:
     """Open a page from a file, without motion."""
     how = {"reduced_motion": "reduce"} | how
     return visit(f"{site.as_uri()}/{name}.html", **how)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_tab_reaches_everything_and_one_sees_where_one_is(
-    name: str, site: Path, visit: Visit
-) -> None:
-    page = open_page(visit, site, name).page
-    page.evaluate(RECORD)
-    stops = walk(page, "Tab")
-    assert page.evaluate(MISSED) == []
-    assert [stop["name"] for stop in stops if not stop["shows"]] == []
-    assert [stop["name"] for stop in stops if stop["opacity"] < 0.9] == []
-    assert [stop for stop in stops if stop["covered"]] == []
 
 
 @pytest.mark.parametrize("name", ["book/index", "book/explorers"])
@@ -205,24 +119,15 @@ def test_explorers_on_their_pages(
 
 # -- motion ----------------------------------------------------------------------------
 
-MOVES = """() => ({
-    running: document.getAnimations().length,
-    smooth: [...document.querySelectorAll("*")].filter((e) => {
-        const s = getComputedStyle(e);
-        const times = `${s.transitionDuration}, ${s.animationDuration}`.split(", ");
-        const named = s.animationName !== "none" || s.transitionProperty !== "none";
-        return s.scrollBehavior === "smooth"
-            || named && times.some((time) => parseFloat(time) > 0.001);
-    }).map((e) => e.outerHTML.slice(0, 80)),
-})"""
 
-
-def moves(page: Page) -> dict[str, Any]:
-    """What moves while the switch, the colours, the search and an answer are used."""
-    running = 0
+@pytest.mark.parametrize("name", ["book/index", CHAPTER])
+def test_nothing_moves_while_it_is_used(name: str, site: Path, visit: Visit) -> None:
+    """The switch, the colours, the contents, an answer, the search."""
+    page = open_page(visit, site, name).page
     page.keyboard.press("Alt+Shift+KeyF")
     for selector in (
         ".theme-switch-button",
+        ".primary-toggle",
         ".primary-toggle",
         ".bd-article details:not(.hide, .setup) summary",
         ".book-nav .search-button__button",
@@ -230,39 +135,7 @@ def moves(page: Page) -> dict[str, Any]:
         for target in page.locator(selector).all()[:1]:
             target.hover()
             target.click()
-            running += page.evaluate(MOVES)["running"]
-            if "toggle" in selector:
-                target.click()
-    found = page.evaluate(MOVES)
-    return {"running": running + found["running"], "smooth": found["smooth"]}
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_nothing_moves_for_who_asked_for_that(
-    name: str, site: Path, visit: Visit
-) -> None:
-    page = open_page(visit, site, name).page
-    assert page.evaluate(MOVES) == {"running": 0, "smooth": []}
-
-
-@pytest.mark.parametrize("name", ["book/index", CHAPTER])
-def test_nothing_moves_while_it_is_used(name: str, site: Path, visit: Visit) -> None:
-    assert moves(open_page(visit, site, name).page) == {"running": 0, "smooth": []}
-
-
-def test_motion_would_be_seen(site: Path, visit: Visit) -> None:
-    """A reader who asked for nothing: the theme's own transitions are found."""
-    page = open_page(visit, site, CHAPTER, reduced_motion="no-preference").page
-    assert moves(page)["smooth"] != []
-    # In one step: on a busy machine animations of the theme's own come and go.
-    seen = page.evaluate(
-        f"""() => {{
-            const running = () => ({MOVES})().running, before = running();
-            document.body.animate([{{opacity: 1}}, {{opacity: 0.9}}], 60000);
-            return running() - before;
-        }}"""
-    )
-    assert seen == 1
+            assert page.evaluate(MOVING) == [], selector
 
 
 # -- colours ---------------------------------------------------------------------------

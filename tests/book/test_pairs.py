@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Tab, Visit
 from playwright.sync_api import Locator, Page, Route
-from test_pages import WATCH_SHIFTS
+from visits import WATCH_SHIFTS
 
 Open = Callable[..., Tab]
 NOT_TEXT = ("background", ".linenos", ".highlight .w ")

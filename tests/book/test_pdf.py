@@ -11,6 +11,8 @@ from pypdf import PdfReader
 
 from tools import pdf
 
+pytestmark = pytest.mark.rare
+
 
 @pytest.fixture(scope="module")
 def book(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import symtable
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,7 @@ NEEDS = {
     "pytorch": {"pytorch"},
     "both": {"gluon", "pytorch"},
 }
-# Long cells that a reader is not meant to read as a step of the construction.
+# Cells that are no step of the construction, and may be long.
 LONG_TAGS = {"exercise", "solution", "figure", "hide-input", "hide-cell"}
 BANNED_TAGS = {"raises-exception", "nbval-skip", "skip-execution"}
 FRAMEWORKS = re.compile(
@@ -88,7 +89,7 @@ class Notebook:
                 yield number, cell
 
     def markdown(self) -> Iterator[tuple[int, str]]:
-        """The text cells' sources, without code in them, and with their numbers."""
+        """The text cells' sources without the code in them, with their numbers."""
         for number, cell in enumerate(self.cells):
             if cell["cell_type"] == "markdown":
                 yield number, prose.FENCE.sub("", cell["source"])
@@ -233,7 +234,7 @@ def framework_tags(nb: Notebook) -> Iterator[str]:
 
 @page_rule
 def names_where_frameworks_are_missing(nb: Notebook) -> Iterator[str]:
-    """A cell uses only names from cells that are skipped no sooner than itself."""
+    """A cell uses no name from a cell that is skipped where this one is run."""
     made: dict[str, tuple[int, set[str]]] = {}
     for number, cell in nb.code():
         framework = next(iter(tags(cell) & NEEDS.keys()), "")
@@ -253,39 +254,18 @@ def names_where_frameworks_are_missing(nb: Notebook) -> Iterator[str]:
 
 
 def _names(source: str) -> tuple[set[str], set[str]]:
-    """Names that a cell binds at its top level, and those that it may read."""
-    tree = ast.parse(TransformerManager().transform_cell(source))
-    bound: set[str] = set()
-    for node in tree.body:
-        for part in _outside_functions(node):
-            if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
-                bound.add(part.id)
-            elif isinstance(part, ast.ClassDef | ast.FunctionDef):
-                bound.add(part.name)
-            elif isinstance(part, ast.Import | ast.ImportFrom):
-                bound |= {
-                    (alias.asname or alias.name).split(".")[0] for alias in part.names
-                }
-    local: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.arg):
-            local.add(node.arg)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            local.add(node.id)
-    read = {
-        node.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-    return bound, read - local - bound
-
-
-def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    """A statement and its parts, without going into functions and classes."""
-    yield node
-    if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
-        for child in ast.iter_child_nodes(node):
-            yield from _outside_functions(child)
+    """Names that a cell binds at its top level, and others that it may read."""
+    code = TransformerManager().transform_cell(source)
+    top = symtable.symtable(code, "cell", "exec")
+    found = top.get_symbols()
+    bound = {s.get_name() for s in found if s.is_assigned() or s.is_imported()}
+    read: set[str] = set()
+    tables = [top]
+    for table in tables:
+        found = table.get_symbols()
+        read |= {s.get_name() for s in found if s.is_referenced() and s.is_global()}
+        tables += table.get_children()
+    return bound, read - bound
 
 
 @rule
@@ -301,7 +281,7 @@ def cell_length(nb: Notebook) -> Iterator[str]:
 
 @page_rule
 def line_width(nb: Notebook) -> Iterator[str]:
-    """Code that is shown in two columns fits into them."""
+    """Code in a pair fits into its column."""
     for number, cell in nb.code():
         if tags(cell) & {"gluon", "pytorch"}:
             for line in cell["source"].splitlines():
@@ -353,7 +333,7 @@ def numbers_in_prose(nb: Notebook) -> Iterator[str]:
 
 @rule
 def section_order(nb: Notebook) -> Iterator[str]:
-    """The closing sections are there, once each, in the design's order."""
+    """The closing sections are there, once each, in order; something is cited."""
     titles = nb.headings(2)
     for title in ORDER:
         if titles.count(title) != 1:
@@ -362,15 +342,9 @@ def section_order(nb: Notebook) -> Iterator[str]:
     wanted = [title for title in ORDER if title in present]
     if present != wanted:
         yield f"the order of sections is {present}, it must be {wanted}"
-
-
-@rule
-def references(nb: Notebook) -> Iterator[str]:
-    """The references cite at least one entry of the bibliography."""
     for section in prose.sections(nb.cells):
-        if section.title == "References" and not any(
-            CITATION_KEY.search(text) for _, text in section.texts
-        ):
+        text = "".join(text for _, text in section.texts)
+        if section.title == "References" and not CITATION_KEY.search(text):
             yield f"the references hold no link to {CITATION_PATH}#key"
 
 
@@ -379,7 +353,7 @@ def references(nb: Notebook) -> Iterator[str]:
 
 @page_rule
 def alt_texts(nb: Notebook) -> Iterator[str]:
-    """Each figure says in words what it shows."""
+    """Each figure has a text that says what it shows."""
     for number, cell in nb.code():
         if any("image/png" in output.get("data", {}) for output in cell["outputs"]):
             image = cell["metadata"].get("mystnb", {}).get("image", {})
@@ -402,7 +376,7 @@ def alt_texts(nb: Notebook) -> Iterator[str]:
 
 @page_rule
 def same_on_every_machine(nb: Notebook) -> Iterator[str]:
-    """Outputs hold no paths, no addresses, no representation of a mere object."""
+    """Outputs hold no path, no memory address, no bare repr of an object."""
     for number, cell in nb.code():
         for text in output_texts(cell):
             for pattern, what in ((PATH, "a path"), (ADDRESS, "an address")):
