@@ -61,7 +61,10 @@ CHAPTERS = ("nbval", "nbclient", "jupytext")
 #: Python 3.13 has no NumPy 1.26, which the oldest PyTorch is run with.
 OLDEST_UP_TO = "3.12"
 #: Run with MXNet: the package's own comparison, of blocks and of whole trainings.
-PARITY = ("tests/parity/test_blocks_and_fit.py", "tests/parity/test_copy_parameters.py")
+PARITY = (
+    *("tests/blocks/test_residual.py", "tests/blocks/test_training.py"),
+    "tests/parity/test_copy_parameters.py",
+)
 LARGE_MB = 2000
 HEADER = ("Leg", "Python", "NumPy", "installed", "alone", "with the other framework")
 

@@ -31,7 +31,7 @@ LINTING = "lint and types"
 BROWSER = "rendered pages in a browser"
 STAGES = {
     "package: unit, property, parity, bridge": [
-        *("tests/unit", "tests/parity", "tests/compat"),
+        *("tests/unit", "tests/blocks", "tests/parity", "tests/compat"),
         *COVERAGE,
     ],
     "chapters: form and outputs": ["--nbval", "tests/chapters", "chapters", "book"],

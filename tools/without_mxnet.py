@@ -34,7 +34,7 @@ from tools import test as stages  # noqa: E402
 
 PLACE = environments.FOLDER / "without-mxnet"
 LOCK = ROOT / "constraints.txt"
-HALF = ("tests/unit", "tests/parity")
+HALF = ("tests/unit", "tests/blocks", "tests/parity")
 #: Tests that pass without MXNet: what was counted, less a few that a platform lacks.
 AT_LEAST = {"package": 2800, "package without tools": 2500, "chapters": 1650}
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d2lutils import history
-from d2lutils.data import Batches
 from d2lutils.history import History
 
 
@@ -71,22 +70,10 @@ def test_unknown_schedule(wrong: Any) -> None:
         history.schedule_of("fit", wrong)
 
 
-def test_position_counts_batches_where_it_can(digits_like: Batches) -> None:
-    assert history.position(3, 0, digits_like) == 3
-    assert history.position(3, 2, digits_like) == 3.5
-
-    class Endless:
-        def __iter__(self) -> Any:
-            return iter(())
-
-    assert history.position(3, 2, Endless()) == 3
-
-
-@pytest.fixture
-def digits_like() -> Batches:
-    import numpy as np
-
-    return Batches(np.zeros((8, 1)), np.zeros(8, "int64"), 2)
+def test_position_counts_batches_where_it_can() -> None:
+    assert history.position(3, 0, [None] * 4) == 3
+    assert history.position(3, 2, [None] * 4) == 3.5
+    assert history.position(3, 2, iter(())) == 3
 
 
 class TestProgressBar:
