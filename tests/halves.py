@@ -54,11 +54,14 @@ class Half:
         """The values of what is trained."""
         return [self.value(p) for p in self.trained(net)]
 
-    def refuses(self, call: str, error: type[Exception], message: str) -> None:
+    def refuses(self, call: str, text: str) -> None:
         """A call of public names fails at once, with these words behind its own name.
 
-        `ready` and `zeros` are known in the call, too.
+        It is a ValueError unless the text begins with "TypeError: ". `ready` and
+        `zeros` are known in the call, too.
         """
+        message = text.removeprefix("TypeError: ")
+        error = ValueError if message == text else TypeError
         names = {"ready": self.ready, "zeros": self.zeros, "np": np}
         for module in BLOCKS:
             names |= vars(getattr(self, module))

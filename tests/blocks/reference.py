@@ -57,10 +57,9 @@ class Weights:
         if self.training:
             mean, variance = z.mean(axes), z.var(axes, unbiased=False)
         scale = gain / (variance + 1e-5).sqrt()
-        space = (1,) * (z.ndim - 2)
-        return z * scale.reshape(-1, *space) + (shift - mean * scale).reshape(
-            -1, *space
-        )
+        shift = shift - mean * scale
+        shape = (-1,) + (1,) * (z.ndim - 2)
+        return z * scale.reshape(shape) + shift.reshape(shape)
 
     def linear(self, x: torch.Tensor, outputs: int) -> torch.Tensor:
         return x @ self(outputs, x.shape[1]).T + self(outputs)

@@ -344,9 +344,3 @@ class TestPyTorch:
             assert torch.equal(out, wanted)
             out.backward(wanted)
             assert torch.equal(last.grad, wanted)
-
-    def test_without_gradients(self, shape: Shape, channels: int) -> None:
-        tensors = self.tensors(shape, channels)
-        for mode in (torch.no_grad(), torch.inference_mode()):
-            with mode:
-                assert not self.add(*tensors).requires_grad

@@ -520,14 +520,6 @@ class TestGraph:
             assert (gradient == 1).all()
             assert all((other == 0).all() for other in others)
 
-    @pytest.mark.parametrize("dtype", ["float32", "float64"])
-    def test_dtypes(self, dtype: str) -> None:
-        mx.random.seed(0)
-        net = graph(depth(GLUON, twice(GLUON), 0.5, "row"))
-        out = GLUON.gradients(net, np.ones((100, 2, 1), dtype))[0]
-        assert out.dtype == dtype
-        assert set(out.ravel()) == {1.0, 5.0}
-
     @pytest.mark.parametrize("first", [False, True], ids=["evaluation", "training"])
     def test_exported(self, first: bool, tmp_path: Path) -> None:
         """Read back it keeps everything in evaluation, and still drops in training."""
@@ -598,30 +590,6 @@ class TestPyTorch:
         compiled = torch.compile(net, backend="aot_eager")
         for keep in map(torch.tensor, KEEPS):
             torch.testing.assert_close(compiled(x, None, keep), net(x, None, keep))
-
-    @modes
-    @pytest.mark.filterwarnings("ignore::UserWarning")
-    def test_distributed_data_parallel(self, mode: str, tmp_path: Path) -> None:
-        """A branch that no example of a process runs leaves parameters unused."""
-        torch.distributed.init_process_group(
-            "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
-        )
-        x = torch.tensor(noise(1, 2, 4))
-        try:
-            for find in (False, True):
-                torch.manual_seed(0)
-                net = nn.parallel.DistributedDataParallel(
-                    nn.Sequential(nn.Conv1d(2, 2, 1), self.net(mode, 0.999)),
-                    find_unused_parameters=find,
-                )
-                net(x).sum().backward()
-                if find or mode == "row":
-                    net(x).sum().backward()
-                    continue
-                with pytest.raises(RuntimeError, match="find_unused_parameters=True"):
-                    net(x)
-        finally:
-            torch.distributed.destroy_process_group()
 
     @modes
     def test_export_with_any_batch(self, mode: str) -> None:

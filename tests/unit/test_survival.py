@@ -49,14 +49,6 @@ def test_end_points(blocks: int, p: float) -> None:
         assert np.allclose(steps, steps[:1], rtol=0, atol=1e-12)  # linear
 
 
-@given(BLOCKS, PROBS)
-def test_paper_formula(blocks: int, p: float) -> None:
-    """p_l = 1 - l / L * (1 - p_L), l = 1 ... L."""
-    survival = [1 - q for q in drop_probs(blocks, p)]
-    formula = [1 - layer / blocks * (1 - (1 - p)) for layer in range(1, blocks + 1)]
-    assert survival == pytest.approx(formula, abs=1e-12)
-
-
 @given(BLOCKS)
 def test_expected_blocks(blocks: int) -> None:
     assert expected_blocks(54, 0.5) == 40.25  # of the 110 layers in the paper

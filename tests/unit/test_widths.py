@@ -71,19 +71,6 @@ def test_a_half_is_rounded_up() -> None:
     assert [round(16 + 9 * k / 6) for k in range(1, 7)] == [18, 19, 20, 22, 24, 25]
 
 
-def test_where_nothing_is_added() -> None:
-    """6 of the 54 blocks of 110/a48 add no channel; no sum is padded by over 5.9 %."""
-    widths = pyramid_widths(110, 48)
-    shares = [
-        (wide - narrow) / wide
-        for narrow, wide in zip([16, *widths], widths, strict=False)
-    ]
-    assert len(shares) == 54
-    assert sum(share == 0 for share in shares) == 6
-    assert f"{max(shares):.1%}" == "5.9%"
-    assert max(shares) == 1 / 17
-
-
 @pytest.mark.parametrize(
     ("depth", "alpha", "first", "last"),
     [(110, 4.75, [16, 17, 17, 18], 76), (110, 8, [17, 17, 18], 128), (20, 4, [19], 64)],
@@ -210,26 +197,19 @@ REFUSED = {
         "add channels, got 0.5"
     ),
     "pyramid_widths(20, 48, start=0)": "start must be at least 1, got 0",
-}
-REFUSED_KINDS = {
-    "pyramid_blocks(110.0)": "depth must be an integer, got 110.0",
-    "resnet_blocks('20')": "depth must be an integer, got '20'",
-    "pyramid_widths(20, '48')": "alpha must be a number, got '48'",
-    "pyramid_widths(20, 48, start=16.0)": "start must be an integer, got 16.0",
+    "pyramid_blocks(110.0)": "TypeError: depth must be an integer, got 110.0",
+    "resnet_blocks('20')": "TypeError: depth must be an integer, got '20'",
+    "pyramid_widths(20, '48')": "TypeError: alpha must be a number, got '48'",
+    "pyramid_widths(20, 48, start=9.0)": "TypeError: start must be an integer, got 9.0",
 }
 
 
-@pytest.mark.parametrize(
-    ("error", "call", "text"),
-    [
-        *((ValueError, *case) for case in REFUSED.items()),
-        *((TypeError, *case) for case in REFUSED_KINDS.items()),
-    ],
-)
-def test_refused(error: type[Exception], call: str, text: str) -> None:
-    with pytest.raises(error) as caught:
+@pytest.mark.parametrize(("call", "text"), REFUSED.items())
+def test_refused(call: str, text: str) -> None:
+    message = text.removeprefix("TypeError: ")
+    with pytest.raises(ValueError if message == text else TypeError) as caught:
         eval(call, vars(shapes))
-    assert str(caught.value) == f"{call.partition('(')[0]}: {text}"
+    assert str(caught.value) == f"{call.partition('(')[0]}: {message}"
 
 
 def test_widths_refuse_what_blocks_refuse() -> None:

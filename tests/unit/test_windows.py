@@ -7,7 +7,6 @@ of one-hot inputs does the same without a gradient, dilated or not.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence
 from itertools import islice
@@ -197,25 +196,11 @@ def test_reads_of_a_max_pooling(case: tuple[int, Window]) -> None:
         check_reads(n, window, framework, outputs.sum(axis=1))
 
 
-@given(fitted(dilations=1))
-def test_the_left_edge_is_safe_and_the_right_loses_what_remains(
-    case: tuple[int, Window],
-) -> None:
-    """Without dilation and gaps: max(0, r - p), where r is what the division leaves."""
-    n, window = case
-    k, s, p = window.kernel_size, window.stride, window.padding
-    lost = shapes.unread_parts(shapes.unread(n, k, s, p), n)
-    if s <= k:
-        remains = (n + 2 * p - k) % s
-        assert lost["left"] == lost["gaps"] == []
-        assert len(lost["right"]) == max(0, remains - p)
-    elif p < k:
-        assert lost["left"] == [], "the first window reaches into the input"
-
-
 @given(fitted())
 def test_parts_are_the_whole(case: tuple[int, Window]) -> None:
     n, window = case
+    everything = {"left": [*range(n)], "gaps": [], "right": []}
+    assert shapes.unread_parts(set(range(n)), n) == everything
     lost = shapes.unread(n, *numbers(window))
     found = shapes.unread_parts(lost, n)
     assert list(found) == ["left", "gaps", "right"]
@@ -227,13 +212,6 @@ def test_parts_are_the_whole(case: tuple[int, Window]) -> None:
         assert window.stride > 1 or window.dilation > 1
         assert len(found["left"]) < found["gaps"][0]
         assert found["gaps"][-1] < n - 1 - len(found["right"])
-
-
-def test_parts_of_nothing_and_of_everything() -> None:
-    assert shapes.unread_parts(set(), 3) == {"left": [], "gaps": [], "right": []}
-    everything = {"left": [0, 1, 2], "gaps": [], "right": []}
-    assert shapes.unread_parts({0, 1, 2}, 3) == everything
-    assert shapes.unread_parts({0, 2, 4}, 5) == {"left": [0], "gaps": [2], "right": [4]}
 
 
 @given(fitted("pool"), st.sampled_from(["pytorch", "gluon"]))
@@ -349,18 +327,6 @@ def test_transposed(n: int, k: int, s: int, p: int, more: int, dilation: int) ->
     assert shapes.reads(expected, k, s, p, d) == counts
 
 
-@given(st.integers(1, 60), st.integers(1, 8), st.integers(1, 6), SMALL)
-def test_some_output_padding_undoes_a_convolution(
-    n: int, k: int, s: int, p: int
-) -> None:
-    """It is what the division left; up to s sizes have the same number of windows."""
-    if n + 2 * p < k:
-        return
-    m = shapes.output_size(n, k, s, p)
-    remains = (n + 2 * p - k) % s
-    assert shapes.transposed_output_size(m, k, s, p, remains) == n
-
-
 # -- chains ----------------------------------------------------------------------------
 
 
@@ -418,42 +384,6 @@ def test_chain(chain: list[Window], more: int, framework: str) -> None:
 def plain(window: Window) -> Window:
     """A pooling without dilation, as MXNet has it."""
     return Window(*numbers(window)[:3], 1, window.ceil_mode, window.kind)
-
-
-@st.composite
-def two_chains(draw: Any) -> list[list[Window]]:
-    """A chain along each axis: the same kinds of layers with other numbers."""
-    first = draw(layers(3))
-    second = []
-    for w in first:
-        dilations = 2 if w.kind == "conv" else 1
-        second.append(draw(windows(w.kind, 4, 3, dilations, w.ceil_mode)))
-    return [first, second]
-
-
-@examples
-@given(two_chains(), st.integers(0, 12), st.integers(0, 12))
-def test_pixels_of_a_chain(chains: list[list[Window]], more: int, other: int) -> None:
-    """By gradient: the rows and the columns that the chain does not read."""
-    for framework, gradient in GRADIENTS.items():
-        sizes = [
-            shapes.smallest_size(chain, framework) + extra
-            for chain, extra in zip(chains, (more, other), strict=True)
-        ]
-        found, counts = gradient(list(zip(*chains, strict=True)), *sizes)
-        along = [
-            shapes.chain_sizes(n, chain, framework)
-            for n, chain in zip(sizes, chains, strict=True)
-        ]
-        assert found == list(zip(*along, strict=True))
-        rows, columns = (
-            sorted(shapes.chain_unread(n, chain, framework))
-            for n, chain in zip(sizes, chains, strict=True)
-        )
-        unread = np.zeros(sizes, dtype=bool)
-        unread[rows] = True
-        unread[:, columns] = True
-        assert np.array_equal(counts == 0, unread)
 
 
 # -- sizes that lose nothing -----------------------------------------------------------
@@ -548,29 +478,6 @@ def test_exact_is_not_that_every_layer_reads_all() -> None:
 # -- the facts of Network in Network ---------------------------------------------------
 
 
-def test_nin_layer_by_layer() -> None:
-    """The first layer loses one, the first pool makes it five, and that is all."""
-    lost = [len(shapes.chain_unread(224, NIN[:i])) for i in range(1, len(NIN) + 1)]
-    assert lost == [1, 5, 5, 5, 5, 5, 5]
-    # The later pools drop columns of their maps, but no further input.
-    maps = shapes.chain_sizes(224, NIN)
-    dropped = {
-        window.name: sorted(shapes.unread(n, *numbers(window)))
-        for window, n in zip(NIN, maps, strict=False)
-    }
-    assert dropped == {
-        "conv1": [223],
-        "pool1": [53],
-        "conv2": [],
-        "pool2": [25],
-        "conv3": [],
-        "pool3": [11],
-        "conv4": [],
-    }
-    assert shapes.chain_readers(224, NIN, 219)[:2] == [{53}, set()]
-    assert shapes.chain_readers(224, NIN, 223)[0] == set()
-
-
 @pytest.mark.parametrize("framework", [*GRADIENTS])
 @pytest.mark.parametrize(
     ("n", "along", "lost"),
@@ -604,12 +511,6 @@ def test_nin_sizes_that_lose_nothing(framework: str) -> None:
     assert shapes.smallest_size(NIN, framework) == 67
 
 
-def test_receptive_field_of_nin() -> None:
-    field = shapes.receptive_field(NIN)
-    assert (field.size, field.jump, field.offset) == (195, 32, -64)
-    assert field.inputs(2) == range(0, 195)
-
-
 @pytest.mark.parametrize("framework", [*GRADIENTS])
 def test_nin_for_cifar(framework: str) -> None:
     found, counts = GRADIENTS[framework]([(w, w) for w in NIN_CIFAR], 32, 32)
@@ -637,10 +538,6 @@ REFUSED = [
         f"second: a window of 5 (kernel_size=5, dilation=1) {FITS}",
     ),
     (
-        "chain_unread(66, NIN)",
-        f"pool3: a window of 3 (kernel_size=3, dilation=1) {FITS}",
-    ),
-    (
         "Window(5, 2, 1, 2, name='conv1').output_size(6)",
         f"conv1: a window of 9 (kernel_size=5, dilation=2) {FITS} 8 inputs (n=6, "
         "padding=1 on each side)",
@@ -648,12 +545,10 @@ REFUSED = [
     ("reads(3, 5)", f"reads: a window of 5 (kernel_size=5, dilation=1) {FITS} 3"),
     ("Window(3, 0, name='conv1')", "conv1: stride must be at least 1, got 0"),
     ("Window(0)", "Window: kernel_size must be at least 1, got 0"),
-    ("Window(3, padding=-1)", "Window: padding must be at least 0, got -1"),
-    ("Window(3, dilation=0)", "Window: dilation must be at least 1, got 0"),
-    ("Window(3.0)", "Window: kernel_size must be an integer, got 3.0"),
+    ("Window(3.0)", "TypeError: Window: kernel_size must be an integer, got 3.0"),
     (
         "Window(3, ceil_mode=1, kind='pool')",
-        "Window: ceil_mode must be True or False, got 1",
+        "TypeError: Window: ceil_mode must be True or False, got 1",
     ),
     (
         "Window(3, kind='dense')",
@@ -661,12 +556,10 @@ REFUSED = [
     ),
     ("Window(3, ceil_mode=True)", "Window: ceil_mode is for kind='pool' only"),
     ("Window(3, 2, 2, kind='pool', name='pool1')", f"pool1: {HALF}"),
-    # PyTorch looks at the kernel, however far its taps lie apart.
-    ("Window(3, 2, 2, 3, kind='pool')", f"Window: {HALF}"),
     ("reads(9, 3, padding=2, ceil_mode=True)", f"reads: {HALF}"),
     (
-        "Window(3, 2, 1, 2, kind='pool').output_size(9, 'gluon')",
-        "output_size: MXNet's pooling has no dilation, got 2",
+        "Window(3, 2, 1, 2, kind='pool', name='pool1').output_size(9, 'gluon')",
+        "pool1: MXNet's pooling has no dilation, got 2",
     ),
     ("reads(0, 5)", "reads: n must be at least 1, got 0"),
     ("unread(5, 3, stride=0)", "unread: stride must be at least 1, got 0"),
@@ -679,8 +572,6 @@ REFUSED = [
         "unread_parts({1, 5}, 5)",
         "unread_parts: positions must be from 0 to 4, got [5]",
     ),
-    ("unread_parts(set(), 0)", "unread_parts: n must be at least 1, got 0"),
-    ("chain_sizes(0, NIN)", "chain_sizes: n must be at least 1, got 0"),
     (
         "chain_readers(224, NIN, 224)",
         "chain_readers: position must be from 0 to 223, got 224",
@@ -695,26 +586,32 @@ REFUSED = [
         "transposed_output_size: padding=2 on each side leaves -1 outputs (n=1, "
         "kernel_size=3, stride=2)",
     ),
-    *(
-        (f"{name}({layers})", f"{name}: layers{words}")
-        for name in ("receptive_field", "smallest_size", "lossless_sizes")
-        for layers, words in (
-            ("()", " must have at least one Window, got none"),
-            ("[Window(3), (3, 2)]", "[1] must be a Window, got (3, 2)"),
-        )
-    ),
-    ("chain_sizes(9, [])", "chain_sizes: layers must have at least one Window"),
-    ("chain_unread(9, [])", "chain_unread: layers must have at least one Window"),
-    ("chain_readers(9, [], 0)", "chain_readers: layers must have at least one Window"),
 ]
 
 
 @pytest.mark.parametrize(("call", "text"), REFUSED)
 def test_refused(call: str, text: str) -> None:
-    error = TypeError if re.search(r"must be (an? |True)", text) else ValueError
-    with pytest.raises(error) as caught:
+    message = text.removeprefix("TypeError: ")
+    with pytest.raises(ValueError if message == text else TypeError) as caught:
         eval(call, vars(shapes) | {"CHAIN": CHAIN})
-    assert str(caught.value).startswith(text)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("receptive_field({})", "smallest_size({})", "lossless_sizes({})"),
+        *("chain_sizes(9, {})", "chain_unread(9, {})", "chain_readers(9, {}, 0)"),
+    ],
+)
+def test_chains_that_are_none(call: str) -> None:
+    for layers, text in (
+        ("()", "layers must have at least one Window, got none"),
+        ("[Window(3), (3, 2)]", "layers[1] must be a Window, got (3, 2)"),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            eval(call.format(layers), vars(shapes))
+        assert str(caught.value) == f"{call.partition('(')[0]}: {text}"
 
 
 def test_the_frameworks_refuse_half_a_kernel_of_padding_as_we_do() -> None:
