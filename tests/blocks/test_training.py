@@ -70,15 +70,16 @@ def fail(error: type[BaseException]) -> Callable[[], None]:
 
 
 def by_hand(o: Settings, epochs: int) -> tuple[np.ndarray, list[float]]:
-    """Weights of softmax regression (no bias is moved by this data's mean), losses.
+    """Weights and losses of softmax regression.
 
-    SGD with momentum: v = m v + g + d w, w = w - rate factor v. Adam (Kingma and Ba,
-    2015, algorithm 1): steps of the mean over the root of the mean square, corrected.
+    SGD with momentum: v = m v + g + d w, w = w - rate v. Adam: Kingma and Ba, 2015,
+    algorithm 1.
     """
     weight, shift = np.zeros((2, 2)), np.zeros(2)
     state = [np.zeros((2, 3)) for _ in range(2)]
     losses, t = [], 0
     decay, momentum = o.get("weight_decay", 0.0), o.get("momentum", 0.875)
+    schedule = o.get("schedule", lambda progress: (1 + np.cos(np.pi * progress)) / 2)
     for epoch in range(epochs):
         total = 0.0
         for i, (x, y) in enumerate(batches()):
@@ -87,23 +88,19 @@ def by_hand(o: Settings, epochs: int) -> tuple[np.ndarray, list[float]]:
             total -= np.log(shares[range(len(y)), y]).sum()
             shares[range(len(y)), y] -= 1
             inputs = np.column_stack((x, np.ones(len(x))))
-            both_ = np.column_stack((weight, shift))
-            gradient = shares.T @ inputs / len(x) + decay * both_
-            progress = (epoch + i / 2) / epochs
-            factor = (1 + np.cos(np.pi * progress)) / 2
-            rate = o["learning_rate"] * o.get("schedule", lambda _, f=factor: f)(
-                progress
-            )
+            joined = np.column_stack((weight, shift))
+            gradient = shares.T @ inputs / len(x) + decay * joined
+            rate = o["learning_rate"] * schedule((epoch + i / 2) / epochs)
             t += 1
             if o.get("optimizer") == "adam":
                 state[0] = 0.9 * state[0] + 0.1 * gradient
                 state[1] = 0.999 * state[1] + 0.001 * gradient**2
                 root = np.sqrt(state[1] / (1 - 0.999**t)) + 1e-8
-                both_ = both_ - rate * state[0] / (1 - 0.9**t) / root
+                joined = joined - rate * state[0] / (1 - 0.9**t) / root
             else:
                 state[0] = momentum * state[0] + gradient
-                both_ = both_ - rate * state[0]
-            weight, shift = both_[:, :2], both_[:, 2]
+                joined = joined - rate * state[0]
+            weight, shift = joined[:, :2], joined[:, 2]
         losses.append(total / 12)
     return weight, losses
 
@@ -174,7 +171,7 @@ def skipping(half: Any) -> Any:
         (skipping, {"optimizer": "adam", "learning_rate": 2**-7}),
     ],
 )
-def test_both_halves_learn_the_same(build: Any, o: Settings) -> None:
+def test_joinedhalves_learn_the_same(build: Any, o: Settings) -> None:
     histories = []
     for half, net in zip((GLUON, PYTORCH), mirrored(build), strict=True):
         train, test = digits("sequences", dtype="float64")
