@@ -62,7 +62,11 @@ TORCH = ("requests", "graphviz", "pytest", "pytest-xdist", "hypothesis", "ipyker
 #: And what the chapters' outputs are compared with.
 CHAPTERS = ("nbval", "nbclient", "jupytext")
 #: Run with MXNet: the package's own comparison, of blocks and of whole trainings.
-PARITY = ("tests/parity/test_blocks_and_fit.py", "tests/parity/test_copy_parameters.py")
+PARITY = (
+    "tests/blocks/test_residual.py",
+    "tests/blocks/test_training.py",
+    "tests/parity/test_copy_parameters.py",
+)
 HALF = (
     *("tests", "--ignore=tests/chapters", "--ignore=tests/book"),
     *("--ignore=tests/compat", "--doctest-modules", "d2lutils"),

@@ -1,0 +1,358 @@
+"""CondConv: kernels mixed for each example, in every form against a plain loop."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from halves import GLUON, PYTORCH, both, compared, exported, made, mirrored, noise
+from reference import Weights, check, close, each, multiply_adds, ways
+
+from d2lutils.compat import mx
+
+functional = torch.nn.functional
+Settings = dict[str, Any]
+GRAPH = ("auto", "unfolded", "mixture")  # the forms that a hybridized net can have
+FORMS = {
+    "pytorch": ("auto", "looped", "folded", "unfolded", "mixture", "vmapped"),
+    "gluon": ("auto", "looped", "folded", "unfolded", "mixture"),
+    "hybridized": GRAPH,
+}
+WAYS = [(way, form) for way, forms in FORMS.items() for form in forms]
+MODES = ("zeros", "reflect", "replicate", "circular")
+EXPERTS = 3
+
+
+def bank(w: Weights, inputs: int, outputs: int, size: int, count: int, o: Any) -> Any:
+    """The experts and, if there are any, their biases."""
+    experts = w(count, outputs, inputs // o.get("groups", 1), size, size)
+    if not o.get("bias", True):
+        return experts, None
+    return experts, w(*(count,) * o.get("mix_bias", False), outputs)
+
+
+def mixture(x: Any, routing: Any, experts: Any, bias: Any, o: Settings) -> Any:
+    """(a_1 W_1 + … + a_K W_K) * x + b (Yang et al., 2019, section 3), as a loop."""
+    kernels = torch.einsum("nk,koihw->noihw", routing, experts)
+    mode, pad = o.get("padding_mode", "zeros"), (o.get("padding", 0),) * 4
+    x = functional.pad(x, pad, "constant" if mode == "zeros" else mode)
+    window = {name: o.get(name, 1) for name in ("stride", "dilation", "groups")}
+    y = each(x, kernels, **window)
+    if bias is None:
+        return y
+    return y + (routing @ bias if o.get("mix_bias") else bias[None])[:, :, None, None]
+
+
+def cond_conv(w: Weights, x: Any, outputs: int, size: int, count: int, o: Any) -> Any:
+    """The same with its routing, a = sigmoid(R mean(x) + c)."""
+    experts, bias = bank(w, x.shape[1], outputs, size, count, o)
+    routing = w.linear(x.mean((2, 3)), count).sigmoid()
+    return mixture(x, routing, experts, bias, o)
+
+
+# -- every form ------------------------------------------------------------------------
+
+WINDOWS: list[Settings] = [
+    {"size": 1},
+    {"size": 1, "stride": 2, "groups": 2},
+    {"size": 2, "stride": 2, "dilation": 2},
+    {"size": 3, "dilation": 2, "padding": 2, "groups": 2},
+    {"size": 3, "stride": 3, "padding": 4, "space": (8, 5)},
+    {"padding": 1, "space": (3, 11), "stride": 2, "dilation": 2},
+    {"padding": 1, "outputs": 8, "groups": 4},
+    {"padding": 1, "inputs": 5, "outputs": 5, "groups": 5},
+    {"padding": 1, "inputs": 1, "outputs": 1, "space": (2, 9)},
+    {"padding": 1, "groups": 2, "bias": True},
+    {"padding": 1, "groups": 2, "bias": True, "mix_bias": True},
+    # The largest paddings that there are.
+    {"padding": 3, "padding_mode": "reflect", "space": (5, 4)},
+    {"padding": 4, "padding_mode": "circular", "space": (5, 4)},
+    {"padding": 9, "padding_mode": "replicate", "space": (5, 4)},
+    *(
+        {"padding": 2, "padding_mode": mode, "stride": 2, "dilation": 2, "groups": 2}
+        for mode in MODES[1:]
+    ),
+]
+
+
+def build(sizes: tuple[int, ...], half: Any, **options: Any) -> Any:
+    return half.condconv.Experts2d(*sizes, **options)
+
+
+def reference(sizes: Any, o: Settings, w: Weights, x: Any, routing: Any) -> Any:
+    return mixture(x, routing, *bank(w, *sizes, EXPERTS, o), o)
+
+
+@pytest.mark.parametrize(("way", "form"), WAYS)
+def test_forms(way: str, form: str) -> None:
+    """Distinct examples, maps that are not square, batches of 1, 2 and 5.
+
+    A batch of one hides how a batch is folded into groups, equal examples hide a
+    kernel handed to the wrong one.
+    """
+    for window in WINDOWS:
+        o = {"bias": False, "space": (7, 6)} | window
+        size, space = o.pop("size", 3), o.pop("space")
+        inputs, outputs = o.pop("inputs", 4), o.pop("outputs", 6)
+        sizes = (inputs, outputs, size)
+        check(
+            way,
+            partial(build, sizes, num_experts=EXPERTS, form=form, **o),
+            partial(reference, sizes, o),
+            *((1, inputs, *space), (1, EXPERTS)),
+            batches=(1, 2, 5),
+        )
+
+
+@both
+def test_functions(half: Any) -> None:
+    """The forms by themselves, called without a layer."""
+    module, options = half.condconv, {"stride": 2, "dilation": 2, "groups": 2}
+    assert ("auto", *module.FORMS) == FORMS[half.name]
+    assert [*module.FORMS.values()] == [getattr(module, name) for name in module.FORMS]
+    for batch in (1, 2, 5):
+        arrays = [
+            noise(batch, 4, 7, 6, seed=2, dtype="float64"),
+            noise(batch, EXPERTS, seed=3, dtype="float64"),
+            noise(EXPERTS, 6, 2, 3, 3, seed=4, dtype="float64"),
+        ]
+        x, a, bank = map(torch.tensor, arrays)
+        kernels = torch.einsum("nk,koihw->noihw", a, bank)
+        wanted = each(functional.pad(x, (1,) * 4), kernels, **options).numpy()
+        x, a, bank = map(half.tensor, arrays)
+        options["padding"] = 1
+        found = [f(x, a, bank, **options) for f in module.FORMS.values()]
+        mixed = module.mixed(a, bank)
+        close(half.numpy(mixed), kernels.numpy(), 1e-12)
+        found.append(module.convolve_each(x, mixed, **options))
+        found.append(module.unfold_each(x, mixed, **options))
+        for y in found:
+            close(half.numpy(y), wanted, 1e-12)
+        del options["padding"]
+
+
+# -- the layer with its routing --------------------------------------------------------
+
+LAYERS: list[Settings] = [
+    {},
+    {"stride": 2, "padding": 1, "groups": 2, "bias": False},
+    {"padding": 2, "dilation": 2, "mix_bias": True},
+    {"padding": 2, "padding_mode": "reflect"},
+]
+
+
+@ways
+@pytest.mark.parametrize("o", LAYERS, ids=str)
+def test_equation(way: str, o: Settings) -> None:
+    check(
+        way,
+        lambda h: h.condconv.CondConv2d(4, 6, 3, dropout=0.0, num_experts=5, **o),
+        lambda w, x: cond_conv(w, x, 6, 3, 5, o),
+        (3, 4, 7, 6),
+        batches=(3, 1, 5),
+    )
+
+
+@pytest.mark.parametrize("form", ["auto", "mixture", "unfolded"])
+def test_halves_over_steps(form: str) -> None:
+    o = {"padding": 1, "mix_bias": True, "dropout": 0.0, "form": form}
+    compared(lambda h: h.condconv.CondConv2d(4, 6, 3, **o), 3, 4, 7, 6)
+
+
+@both
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_routing_given_and_dropout(half: Any, hybrid: bool) -> None:
+    """Given routing is used as it is; dropout is for what the layer finds itself."""
+    net = made(half, lambda h: h.condconv.CondConv2d(6, 6, 3, dropout=0.5))
+    if half is GLUON:
+        net.hybridize(hybrid)
+    x, a = noise(8, 6, 5, 5), noise(8, 3)
+    found = [half.output(net, x, training=i > 1) for i in range(4)]
+    assert np.array_equal(found[0], found[1])
+    assert len({one.tobytes() for one in found}) == 3
+    given = half.output(net.experts, x, a)
+    for training in (False, True):
+        assert np.array_equal(half.output(net, x, a, training=training), given)
+
+
+@both
+@pytest.mark.parametrize("groups", [1, 4])
+def test_each_expert_starts_as_a_plain_convolution(half: Any, groups: int) -> None:
+    half.seed(0)
+    options = {"groups": groups, "num_experts": 4, "mix_bias": True}
+    net = half.condconv.CondConv2d(32, 64, 3, **options)
+    if half is GLUON:
+        net.initialize(mx.init.Xavier())  # which is for the other layers
+    bound = 1 / np.sqrt(32 // groups * 9)
+    weights, biases = half.weights(net.experts)
+    for expert in weights:
+        assert abs(expert.std() / (bound / np.sqrt(3)) - 1) < 0.02
+        assert 0.99 * bound < np.abs(expert).max() <= bound * (1 + 1e-6)
+    assert len({expert.tobytes() for expert in weights}) == 4
+    assert 0.9 * bound < np.abs(biases).max() <= bound * (1 + 1e-6)
+
+
+@both
+@pytest.mark.parametrize("groups", [1, 2])
+def test_multiply_adds(half: Any, groups: int) -> None:
+    """Routing, mixing and convolving: 2 examples, and 4x3 positions by the stride."""
+    work = multiply_adds(
+        half,
+        lambda h: h.condconv.CondConv2d(4, 6, 3, 2, groups=groups, num_experts=5),
+        *(2, 4, 9, 7),
+    )
+    kernel = 6 * 4 // groups * 9
+    assert work == 2 * (4 * 5 + 5 * kernel + 4 * 3 * kernel)
+
+
+# -- PyTorch: the form of a graph, dtypes ----------------------------------------------
+
+
+def layer(form: str = "auto", **options: Any) -> tuple[Any, torch.Tensor]:
+    net = made(
+        PYTORCH, lambda h: h.condconv.CondConv2d(4, 6, 3, 2, form=form, **options)
+    )
+    return net.eval(), torch.tensor(noise(5, 4, 7, 6))  # unlike any size that is known
+
+
+def test_the_form_of_a_graph() -> None:
+    """Groups where the batch size is a number; none where it is a symbol."""
+    net, x = layer()
+    found = []
+
+    def grouped(graph: Any) -> bool:
+        return any("conv2d" in str(node.target) for node in graph.nodes)
+
+    def backend(module: Any, _: Any) -> Any:
+        found.append(grouped(module.graph))
+        return module.forward
+
+    for dynamic in (False, True):
+        torch.compiler.reset()
+        torch.compile(net, backend=backend, dynamic=dynamic)(x)
+    for sizes in (None, ({0: torch.export.Dim("batch")},)):
+        graph = torch.export.export(net, (x,), dynamic_shapes=sizes).graph
+        found.append(grouped(graph))
+    assert found == [True, False, True, False]
+
+
+@pytest.mark.parametrize("form", FORMS["pytorch"])
+def test_autocast(form: str) -> None:
+    """With routing found or given; close, and gradients in the parameters' dtype."""
+    for options in ({}, {"bias": False}, {"mix_bias": True}):
+        net, x = layer(form, **options)
+        given = torch.tensor(noise(5, 3))
+        for arguments in ((x,), (x, given), (x, given.bfloat16())):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                found = net(*arguments)
+                found.float().sum().backward()
+            assert found.dtype == torch.bfloat16
+            wanted = net(*(a.float() for a in arguments))
+            torch.testing.assert_close(found.float(), wanted, rtol=0.1, atol=0.1)
+        assert all(p.grad.dtype == torch.float32 for p in net.experts.parameters())
+
+
+# -- Gluon: graphs ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", GRAPH)
+def test_exported_for_any_batch_and_map(form: str, mode: str, tmp_path: Path) -> None:
+    options = {"form": form, "padding_mode": mode, "mix_bias": True}
+    net, other = mirrored(lambda h: h.condconv.CondConv2d(4, 6, 3, 2, 1, **options))
+    net.hybridize()
+    GLUON.output(net, noise(3, 4, 7, 6))
+    again = exported(net, tmp_path)
+    for shape in ((1, 4, 7, 6), (5, 4, 7, 6), (2, 4, 5, 9)):
+        x = noise(*shape)
+        wanted = PYTORCH.output(other, x)
+        close(GLUON.output(again, x), wanted, 1e-5)
+        close(GLUON.output(net, x), wanted, 1e-5)
+
+
+@pytest.mark.parametrize("form", ["looped", "folded"])
+def test_a_graph_without_a_batch_size_refuses(form: str) -> None:
+    """In words, by itself and inside somebody else's net."""
+    for wrap in (lambda net: net, GLUON.sequence):
+        net = GLUON.ready(wrap(GLUON.condconv.CondConv2d(4, 6, 3, form=form)))
+        net.hybridize()
+        with pytest.raises(ValueError, match="CondConv2d: form=") as caught:
+            net(GLUON.zeros(2, 4, 5, 5))
+        assert str(caught.value) == (
+            f"CondConv2d: form={form!r} needs to know the batch size, which a "
+            "hybridized net does not: use 'auto', 'unfolded' or 'mixture', or do not "
+            "hybridize"
+        )
+        net.hybridize(False)
+        assert net(GLUON.zeros(2, 4, 5, 5)).shape == (2, 6, 3, 3)
+
+
+# -- bad input -------------------------------------------------------------------------
+
+LAYER = "ready(CondConv2d(4, 6, 3))"
+BATCH, NARROW = "zeros(2, 4, 5, 5)", "zeros(2, 4, 5, 4)"
+REFUSED = {
+    "CondConv2d(0, 6, 3)": "in_channels must be at least 1, got 0",
+    "CondConv2d(3, 6, 3, groups=2)": (
+        "groups must divide in_channels=3 and out_channels=6, got 2"
+    ),
+    "CondConv2d(4, 6, 3, num_experts=0)": "num_experts must be at least 1, got 0",
+    "CondConv2d(4, 6, 3, padding_mode='same')": (
+        "padding_mode must be one of 'zeros', 'reflect', 'replicate', 'circular', got "
+        "'same'"
+    ),
+    "CondConv2d(4, 6, 3, bias=None)": "TypeError: bias must be True or False, got None",
+    "CondConv2d(4, 6, 3, mix_bias=1)": (
+        "TypeError: mix_bias must be True or False, got 1"
+    ),
+    "CondConv2d(4, 6, 3, dropout=1)": "dropout must be at least 0 and below 1, got 1",
+    f"{LAYER}(zeros(2, 3, 5, 5), zeros(2, 3))": (
+        "x must have shape (N, 4, H, W), got (2, 3, 5, 5)"
+    ),
+    f"{LAYER}(zeros(2, 4, 5, 5, dtype='float64'))": (
+        "x has dtype float64, but the parameters have float32; convert one of them"
+    ),
+    f"{LAYER}(np.zeros((2, 4, 5, 5)))": "TypeError: x must be a tensor, got ndarray",
+    **{
+        f"{LAYER}({BATCH}, zeros{shape})": (
+            "routing_weights must have shape (2, 3), a row for each example, got "
+            f"{shape}"
+        )
+        for shape in ((2, 4), (1, 3), (3,))
+    },
+    f"{LAYER}({BATCH}, zeros(2, 3, dtype='float64'))": (
+        "routing_weights has dtype float64, but x has float32; convert one of them"
+    ),
+    f"{LAYER}({BATCH}, [[1.0, 0.0, 0.0]] * 2)": (
+        "TypeError: routing_weights must be a tensor, got list"
+    ),
+    f"{LAYER}(zeros(2, 4, 5, 2))": (
+        "a window of 3 (kernel_size=3, dilation=1) does not fit into 2 inputs (n=2, "
+        "padding=0 on each side)"
+    ),
+    **{
+        f"ready(CondConv2d(4, 6, 3, 1, {pad}, padding_mode='{mode}'))({NARROW})": (
+            f"padding={pad} with padding_mode='{mode}' needs at least 5 inputs along "
+            "each axis, got 4"
+        )
+        for pad, mode in ((4, "reflect"), (5, "circular"))
+    },
+}
+
+
+@both
+@pytest.mark.parametrize(("call", "text"), REFUSED.items())
+def test_refused(half: Any, call: str, text: str) -> None:
+    half.refuses(call, text)
+
+
+@both
+def test_unknown_form(half: Any) -> None:
+    """Each half lists those that it has."""
+    names = ", ".join(map(repr, FORMS[half.name]))
+    text = f"form must be one of {names}, got 'fast'"
+    half.refuses("CondConv2d(4, 6, 3, form='fast')", text)

@@ -1,0 +1,80 @@
+"""ResidualChunks: ReLU(branch + shortcut), the branch a chain of chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from halves import both, compared
+from reference import Weights, check, ways, zeros_behind
+
+SIZES = {1: (9,), 2: (7, 6)}
+KINDS = [
+    # shortcut, widths, stride
+    ("identity", (8, 8), 1),
+    ("projection", (3, 8), 1),
+    ("projection", (3, 6), 2),
+    ("zeros", (3, 6), 1),
+    ("zeros", (3, 8), 2),
+]
+
+
+@ways
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize(("relu_before_sum", "chain_length"), [(True, 1), (False, 3)])
+@pytest.mark.parametrize(("shortcut", "widths", "stride"), KINDS)
+def test_equation(
+    way: str,
+    shortcut: str,
+    widths: tuple[int, int],
+    stride: int,
+    relu_before_sum: bool,
+    chain_length: int,
+    rank: int,
+) -> None:
+    """He et al., 2015, equations 1 and 2."""
+    channels = widths[1]
+
+    def reference(w: Weights, x: Any) -> Any:
+        y = x
+        for i in range(chain_length):
+            step = stride if i == 0 else 1
+            y = w.norm(w.conv(y, channels, 3, stride=step, padding=1))
+            if relu_before_sum or i < chain_length - 1:
+                y = y.relu()
+        if shortcut == "projection":
+            x = w.norm(w.conv(x, channels, 1, stride=stride))
+        elif shortcut == "zeros":
+            every = (..., *(slice(None, None, stride),) * rank)
+            x = zeros_behind(x[every], channels)
+        return (y + x).relu()
+
+    def build(half: Any) -> Any:
+        return half.residual.ResidualChunks(
+            *(*widths, 3, stride, chain_length, "same", shortcut),
+            relu_before_sum=relu_before_sum,
+            rank=rank,
+        )
+
+    check(way, build, reference, (3, widths[0], *SIZES[rank]))
+
+
+@both
+@pytest.mark.parametrize(("inputs", "kind"), [(4, "Identity"), (3, "ConvChunk")])
+def test_auto(half: Any, inputs: int, kind: str) -> None:
+    """Identity where it fits, else projection."""
+    net = half.residual.ResidualChunks(inputs, 4, 3)
+    assert type(net.shortcut).__name__ == kind
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "shape"),
+    [
+        ((3, 6, 3, 2, 2), {"shortcut": "zeros", "rank": 2}, (3, 3, 7, 6)),
+        ((3, 6, 3, 2, 2), {}, (3, 3, 9)),
+        # Padding 0 works where both paths happen to end with the same size.
+        ((2, 4, 2, 2), {"padding": 0, "shortcut": "projection"}, (3, 2, 8)),
+    ],
+)
+def test_halves_over_steps(arguments: Any, options: Any, shape: Any) -> None:
+    compared(lambda h: h.residual.ResidualChunks(*arguments, **options), *shape)

@@ -1,0 +1,55 @@
+"""SqueezeExcite: each channel times a gate that the example chooses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from halves import both, compared
+from reference import Weights, check, multiply_adds, ways
+
+
+def squeeze_excite(w: Weights, x: Any, reduction: int) -> Any:
+    """x * sigmoid(W2 ReLU(W1 mean(x))) (Hu et al., 2018, equations 2 to 4)."""
+    channels = x.shape[1]
+    hidden = w.linear(x.mean((2, 3)), channels // reduction).relu()
+    return x * w.linear(hidden, channels).sigmoid()[:, :, None, None]
+
+
+@ways
+@pytest.mark.parametrize("reduction", [1, 2, 3, 8])
+def test_equation(way: str, reduction: int) -> None:
+    check(
+        way,
+        lambda half: half.squeeze_excite.SqueezeExcite(8, reduction),
+        lambda w, x: squeeze_excite(w, x, reduction),
+        (4, 8, 5, 3),
+    )
+
+
+def test_halves_over_steps() -> None:
+    compared(lambda half: half.squeeze_excite.SqueezeExcite(6, 2), 3, 6, 7, 6)
+
+
+@both
+def test_multiply_adds(half: Any) -> None:
+    """Two linear layers; the multiplication by the gate is not counted."""
+    work = multiply_adds(
+        half, lambda h: h.squeeze_excite.SqueezeExcite(32), 2, 32, 5, 7
+    )
+    assert work == 2 * 2 * 32 * 2
+
+
+REFUSED = {
+    "SqueezeExcite(4, 5)": "reduction must be at most channels=4, got 5",
+    "SqueezeExcite(4, 0)": "reduction must be at least 1, got 0",
+    "ready(SqueezeExcite(4, 2))(zeros(2, 3, 5, 5))": (
+        "x must have shape (N, 4, H, W), got (2, 3, 5, 5)"
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize(("call", "text"), REFUSED.items())
+def test_refused(half: Any, call: str, text: str) -> None:
+    half.refuses(call, text)

@@ -1,0 +1,160 @@
+"""WeightNet2d: a kernel for each example, made by a grouped linear layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from halves import GLUON, both, compared, noise
+from reference import Weights, check, close, each, multiply_adds, ways
+
+from d2lutils.compat import mx
+
+Settings = dict[str, Any]
+
+
+def weightnet(w: Weights, x: Any, outputs: int, size: int, o: Settings) -> Any:
+    """Ma et al., 2020, section 3.2: y = kernel(sigmoid(W2 W1 mean(x))) * x.
+
+    Group g of an output channel's kernel is made from M / G of its numbers.
+    """
+    n, inputs = x.shape[:2]
+    M, G = o.get("M", 2), o.get("G", 2)
+    groups = inputs if o.get("depthwise") else 1
+    count = inputs // groups * size**2
+    made = w(outputs * count, M // G, 1, 1).reshape(outputs, G, count // G, M // G)
+    hidden = w.linear(x.mean((2, 3)), inputs // o["reduction"])
+    alpha = w.linear(hidden, M * outputs).sigmoid().reshape(n, outputs, G, 1, M // G)
+    kernels = (alpha * made).sum(-1).reshape(n, outputs, -1, size, size)
+    window = {"stride": o.get("stride", 1), "padding": o.get("padding", 0)}
+    return each(x, kernels, groups=groups, **window)
+
+
+SETTINGS: list[tuple[int, int, Settings]] = [
+    (6, 3, {"stride": 2, "padding": 1, "reduction": 2}),
+    (6, 3, {"M": 1, "G": 1, "reduction": 4}),
+    (6, 3, {"M": 6, "G": 3, "reduction": 1}),
+    (6, 1, {"M": 4, "G": 4, "reduction": 2}),
+    (4, 3, {"M": 3, "G": 3, "reduction": 2, "depthwise": True, "padding": 1}),
+]
+
+
+@ways
+@pytest.mark.parametrize(("outputs", "size", "settings"), SETTINGS)
+def test_equation(way: str, outputs: int, size: int, settings: Settings) -> None:
+    check(
+        way,
+        lambda h: h.weightnet.WeightNet2d(4, outputs, size, **settings),
+        lambda w, x: weightnet(w, x, outputs, size, settings),
+        (3, 4, 7, 6),
+        batches=(3, 1),
+    )
+
+
+def test_halves_over_steps() -> None:
+    outputs, size, settings = SETTINGS[0]
+    compared(
+        lambda h: h.weightnet.WeightNet2d(4, outputs, size, **settings), 3, 4, 7, 6
+    )
+
+
+@both
+def test_its_relatives(half: Any) -> None:
+    """With given numbers it is a gate behind or before a kernel, or CondConv.
+
+    The chapter on the one idea of all three shows why, and where it ends.
+    """
+    x, kernel = (
+        noise(*shape, dtype="float64") for shape in ((3, 4, 7, 5), (6, 4, 3, 3))
+    )
+    experts = noise(5, 6, 4, 3, 3, seed=2, dtype="float64")
+    behind, before, shares = (noise(3, n, seed=n, dtype="float64") for n in (6, 4, 5))
+
+    def plain(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        return torch.conv2d(torch.tensor(x), torch.tensor(w), padding=1).numpy()
+
+    one = kernel.reshape(-1, 1, 1, 1)
+    five = experts.reshape(5, -1).T.reshape(-1, 5, 1, 1)
+    mixed = [share[:, None, None, None, None] * experts for share in shares]
+    pairs = zip(x[:, None], mixed, strict=True)
+    for M, G, weight, alpha, wanted in (
+        (1, 1, one, behind, plain(x, kernel) * behind[:, :, None, None]),
+        (4, 4, one, np.tile(before, 6), plain(x * before[:, :, None, None], kernel)),
+        (
+            *(5, 1, five, np.tile(shares, 6)),
+            np.concatenate([plain(a, kernels.sum(0)) for a, kernels in pairs]),
+        ),
+    ):
+        net = half.weightnet.WeightNet2d(4, 6, 3, padding=1, M=M, G=G, reduction=2)
+        half.double(half.ready(net))
+        half.fill(net.generated.linear.weight, weight)
+        close(half.output(net, x, alpha), wanted, 1e-12)
+
+
+@both
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_starts_as_a_plain_convolution(half: Any, depthwise: bool) -> None:
+    """Uniform up to 1 / sqrt(fan-in) of the kernel that is made."""
+    half.seed(0)
+    net = half.weightnet.WeightNet2d(64, 64, 3, M=6, G=3, depthwise=depthwise)
+    if half is GLUON:
+        net.initialize(mx.init.Xavier())  # which is for the other layers
+    bound = 1 / np.sqrt(9 if depthwise else 64 * 9)
+    (weights,) = half.weights(net.generated)
+    assert abs(weights.std() / (bound / np.sqrt(3)) - 1) < 0.03
+    assert 0.99 * bound < np.abs(weights).max() <= bound * (1 + 1e-6)
+
+
+@both
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_multiply_adds(half: Any, depthwise: bool) -> None:
+    """Numbers, kernel and convolution of each example; here with a stride."""
+    work = multiply_adds(
+        half,
+        lambda h: h.weightnet.WeightNet2d(
+            *(32, 32, 3, 2, 1), M=6, G=3, depthwise=depthwise
+        ),
+        *(2, 32, 9, 6),
+    )
+    kernel = 32 * (1 if depthwise else 32) * 9
+    alpha = 32 * 2 + 2 * 6 * 32
+    assert work == 2 * (alpha + kernel * 6 // 3 + 5 * 3 * kernel)
+
+
+REFUSED = {
+    "WeightNet2d(4, 6, 3)": "reduction must be at most in_channels=4, got 16",
+    **{
+        f"WeightNet2d(16, 16, 3, M={M}, G=2, depthwise={depthwise})": (
+            f"G must divide M={M} and the {count} numbers of one output channel's "
+            "filter, got 2"
+        )
+        for M, depthwise, count in ((3, False, 144), (2, True, 9))
+    },
+    "WeightNet2d(16, 8, 3, depthwise=True)": (
+        "depthwise=True needs out_channels equal to in_channels, got in_channels=16, "
+        "out_channels=8"
+    ),
+    "WeightNet2d(16, 8, 3, depthwise='yes')": (
+        "TypeError: depthwise must be True or False, got 'yes'"
+    ),
+    "ready(WeightNet2d(16, 6, 3))(zeros(2, 8, 5, 5))": (
+        "x must have shape (N, 16, H, W), got (2, 8, 5, 5)"
+    ),
+    **{
+        f"ready(WeightNet2d(16, 6, 3))(zeros(2, 16, 5, 5), zeros{shape})": (
+            f"alpha must have shape (2, 12), a row for each example, got {shape}"
+        )
+        for shape in ((2, 6), (1, 12), (2, 12, 1, 1))
+    },
+    "ready(WeightNet2d(16, 6, 3))(zeros(2, 16, 5, 5), 0.5)": (
+        "TypeError: alpha must be a tensor, got float"
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize(("call", "text"), REFUSED.items())
+def test_refused(half: Any, call: str, text: str) -> None:
+    half.refuses(call, text)
