@@ -107,8 +107,8 @@ class GluonMixing(mx.gluon.HybridBlock):
         self.form, self.shape = form, shape
 
     def hybrid_forward(self, F: Any, x: Any, routing: Any, experts: Any) -> Any:
-        window = (1, PADDING, 1, 1)
-        return self.form(F, x, routing, experts, self.shape, *window)
+        window = (self.shape, (1, 1), (PADDING, PADDING), (1, 1), 1)
+        return self.form(F, x, routing, experts, gluon_forms._Window(*window))
 
 
 def gluon_candidates(size: tuple[int, int, int, int]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def gluon_candidates(size: tuple[int, int, int, int]) -> dict[str, Any]:
         for name, form in gluon_forms.FORMS.items()
     }
     for name in ("unfolded", "mixture"):
-        block = GluonMixing(gluon_forms.WITH_F[name], shape)
+        block = GluonMixing(gluon_forms.FORMS[name].with_F, shape)
         block.hybridize(static_alloc=True, static_shape=True)
         candidates[f"{name}, hybridized"] = step(block, x, routing, experts)
     layer = {"kernel": (KERNEL,) * 2, "pad": (PADDING,) * 2, "num_filter": outputs}

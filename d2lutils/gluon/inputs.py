@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils import _inputs as checks
+from d2lutils._arguments import Rule
 from d2lutils.compat import mx
 
 __all__ = [
@@ -266,3 +267,18 @@ def check_routing(
     _check_tensor(owner, name, routing)
     checks.table_shape(owner, name, routing.shape, len(x), count)
     _check_alike(owner, name, routing, x)
+
+
+takes_input = checks.takes_input_of(check_input, check_routing)
+
+
+def _layer(owner: str, name: str, value: Any) -> Any:
+    if not isinstance(value, mx.gluon.HybridBlock):
+        raise TypeError(
+            f"{owner}: {name} must be a layer or block, got "
+            f"{type(value).__name__}"
+        )
+    return value
+
+
+Layer = Annotated[Any, Rule(_layer)]

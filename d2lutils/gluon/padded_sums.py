@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils._arguments import checked, one_of
+from d2lutils._errors import reason
 from d2lutils.compat import mx
 from d2lutils.gluon.pyramidnet import PyramidNet
 from d2lutils.gluon.shortcuts import add_zero_padded
@@ -367,7 +368,10 @@ def _trains(make: Any) -> None:
         raise ArithmeticError("the loss is not finite")
 
 
-def capabilities(way: str) -> dict[str, str]:
+@checked
+def capabilities(
+    way: Annotated[str, one_of(*WAYS)],
+) -> dict[str, str]:
     """Find out by running what one of `WAYS` can do.
 
     - eager: values on 4x64x6x6 from 40 channels.
@@ -389,7 +393,6 @@ def capabilities(way: str) -> dict[str, str]:
     Raises:
         ValueError: an unknown name.
     """
-    checks.choice("capabilities", "way", way, tuple(WAYS))
     make, shape = WAYS[way], (4, 64, 6, 6)
 
     def everywhere(sizes: tuple[int, ...], channels: int) -> None:
@@ -415,8 +418,8 @@ def capabilities(way: str) -> dict[str, str]:
             test()
             mx.nd.waitall()
         except Exception as error:
-            reason = checks.reason(error)
-            found[column] = f"{type(error).__name__}: {reason}"
+            why = reason(error)
+            found[column] = f"{type(error).__name__}: {why}"
             with suppress(mx.MXNetError):
                 mx.nd.waitall()  # what else the failure left behind
     return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
-from d2lutils import checks
+from d2lutils import _inputs as checks
+from d2lutils._arguments import Rule
 
 __all__ = [
     "any_size",
@@ -245,3 +246,18 @@ def check_routing(
         return
     checks.table_shape(owner, name, routing.shape, len(x), count)
     _check_alike(owner, name, routing, x)
+
+
+takes_input = checks.takes_input_of(check_input, check_routing)
+
+
+def _layer(owner: str, name: str, value: Any) -> Any:
+    if not isinstance(value, nn.Module):
+        raise TypeError(
+            f"{owner}: {name} must be a layer or block, got "
+            f"{type(value).__name__}"
+        )
+    return value
+
+
+Layer = Annotated[nn.Module, Rule(_layer)]

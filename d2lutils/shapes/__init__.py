@@ -8,6 +8,9 @@
 
 from d2lutils.shapes.padding import (
     PADDING_MODES,
+    Padding,
+    PaddingMode,
+    PaddingSides,
     check_addable,
     check_fits,
     check_padded_fits,
@@ -17,11 +20,14 @@ from d2lutils.shapes.padding import (
     resolve_padding,
     same_padding,
 )
-from d2lutils.shapes.survival import MODES, RULES, drop_probs, expected_blocks
+from d2lutils.shapes.survival import MODES, RULES, Mode, drop_probs, expected_blocks
 from d2lutils.shapes.widths import (
     BLOCKS,
     STEMS,
     WIDENINGS,
+    Block,
+    BlockWidth,
+    block_channels,
     condconv_form,
     pyramid_blocks,
     pyramid_widths,
@@ -58,9 +64,16 @@ __all__ = [
     "RULES",
     "STEMS",
     "WIDENINGS",
+    "Block",
+    "BlockWidth",
+    "Mode",
+    "Padding",
+    "PaddingMode",
+    "PaddingSides",
     "ReceptiveField",
     "Sizes",
     "Window",
+    "block_channels",
     "chain_readers",
     "chain_sizes",
     "chain_unread",

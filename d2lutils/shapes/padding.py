@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils.shapes.windows import Window, output_size, per_axis
 
 
@@ -64,6 +66,14 @@ def resolve_padding(owner: str, padding: Any, kernel_size: Any) -> Any:
     return checks.non_negative(owner, "padding", padding)
 
 
+def _resolved(owner: str, name: str, value: Any, kernel_size: Any) -> Any:
+    return resolve_padding(owner, value, kernel_size)
+
+
+#: A layer's padding: an integer, one for each axis, "same" or "valid".
+Padding = Annotated[Any, checks.Rule(_resolved, sees=("kernel_size",))]
+
+
 def padding_sides(
     owner: str,
     padding: Any,
@@ -87,6 +97,16 @@ def padding_sides(
         )
     totals = [d * (k - 1) for k, d in zip(kernel_size, dilation, strict=True)]
     return tuple((total // 2, total - total // 2) for total in totals)
+
+
+def _sides(owner: str, name: str, value: Any, *window: Any) -> Any:
+    return padding_sides(owner, value, *window)
+
+
+#: Any padding that PyTorch's layers know, as (before, behind) for each axis.
+PaddingSides = Annotated[
+    Any, checks.Rule(_sides, sees=("kernel_size", "stride", "dilation"))
+]
 
 
 def residual_sizes(
@@ -127,8 +147,10 @@ def check_fits(
 
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+PaddingMode = Annotated[str, checks.one_of(*PADDING_MODES)]
 
 
+@functools.lru_cache
 def least_sizes(
     kernel_size: tuple[int, ...],
     sides: tuple[tuple[int, int], ...],
@@ -163,6 +185,10 @@ def check_padded_fits(
 
     `sides` as from `padding_sides`; the least sizes are `least_sizes`.
     """
+    # The usual answer comes first: each call of a layer waits for it.
+    window = (kernel_size, sides, dilation, padding_mode)
+    if all(map(operator.ge, sizes, least_sizes(*window))):
+        return
     for n, k, (before, behind), d in zip(
         sizes, kernel_size, sides, dilation, strict=True
     ):

@@ -16,13 +16,15 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
+from d2lutils._arguments import Bool, NonNegative, Positive, checked
 
 FRAMEWORKS = ("pytorch", "gluon")
+Framework = Annotated[str, checks.one_of(*FRAMEWORKS)]
 # What may differ along the axes; each is a number there.
 _PER_AXIS = (
     *("n", "kernel_size", "stride", "padding", "dilation"),
@@ -84,14 +86,15 @@ def per_axis(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @per_axis
+@checked
 def output_size(
-    n: int,
-    kernel_size: int,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
-    ceil_mode: bool = False,
-    framework: str = "pytorch",
+    n: Positive,
+    kernel_size: Positive,
+    stride: Positive = 1,
+    padding: NonNegative = 0,
+    dilation: Positive = 1,
+    ceil_mode: Bool = False,
+    framework: Framework = "pytorch",
 ) -> int:
     """The number of outputs of a window that slides over `n` inputs.
 
@@ -119,19 +122,11 @@ def output_size(
     >>> output_size(64, 3, stride=2, padding=1)
     32
     """
-    owner = "output_size"
-    n = checks.positive(owner, "n", n)
-    kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-    stride = checks.positive(owner, "stride", stride)
-    padding = checks.non_negative(owner, "padding", padding)
-    dilation = checks.positive(owner, "dilation", dilation)
-    checks.boolean(owner, "ceil_mode", ceil_mode)
-    checks.choice(owner, "framework", framework, FRAMEWORKS)
     span = dilation * (kernel_size - 1) + 1
     room = n + 2 * padding - span
     if room < 0:
         raise ValueError(
-            f"{owner}: a window of {span} (kernel_size={kernel_size}, "
+            f"output_size: a window of {span} (kernel_size={kernel_size}, "
             f"dilation={dilation}) does not fit into {n + 2 * padding} inputs "
             f"(n={n}, padding={padding} on each side)"
         )
@@ -144,13 +139,14 @@ def output_size(
 
 
 @per_axis
+@checked
 def transposed_output_size(
-    n: int,
-    kernel_size: int,
-    stride: int = 1,
-    padding: int = 0,
-    output_padding: int = 0,
-    dilation: int = 1,
+    n: Positive,
+    kernel_size: Positive,
+    stride: Positive = 1,
+    padding: NonNegative = 0,
+    output_padding: NonNegative = 0,
+    dilation: Positive = 1,
 ) -> int:
     """The number of outputs of a transposed convolution of `n` inputs.
 
@@ -169,12 +165,6 @@ def transposed_output_size(
     55
     """
     owner = "transposed_output_size"
-    n = checks.positive(owner, "n", n)
-    kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-    stride = checks.positive(owner, "stride", stride)
-    padding = checks.non_negative(owner, "padding", padding)
-    output_padding = checks.non_negative(owner, "output_padding", output_padding)
-    dilation = checks.positive(owner, "dilation", dilation)
     if output_padding >= max(stride, dilation):
         raise ValueError(
             f"{owner}: output_padding must be smaller than stride={stride} or "
@@ -363,7 +353,8 @@ def unread(
     return {position for position, count in enumerate(counts) if count == 0}
 
 
-def unread_parts(positions: set[int], n: int) -> dict[str, list[int]]:
+@checked
+def unread_parts(positions: set[int], n: Positive) -> dict[str, list[int]]:
     """Unread positions of an axis of `n`, sorted into "left", "gaps" and "right".
 
     "left" and "right" are the unbroken runs that touch the ends; "gaps" is the rest,
@@ -372,7 +363,6 @@ def unread_parts(positions: set[int], n: int) -> dict[str, list[int]]:
     >>> unread_parts({1, 3, 4}, 5)
     {'left': [], 'gaps': [1], 'right': [3, 4]}
     """
-    n = checks.positive("unread_parts", "n", n)
     strange = sorted(q for q in positions if not 0 <= q < n)
     if strange:
         raise ValueError(
