@@ -39,44 +39,6 @@ from typing import (
 
 import numpy as np
 
-__all__ = [
-    "Bool",
-    "Depthwise",
-    "Dimensions",
-    "DropoutRate",
-    "Function",
-    "Groups",
-    "HalvingStride",
-    "KernelGroups",
-    "NonNegative",
-    "NonNegativeNumber",
-    "Pair",
-    "PerAxis",
-    "Positive",
-    "Probability",
-    "Rank",
-    "Rule",
-    "Shortcut",
-    "StemWindow",
-    "Widened",
-    "Widths",
-    "at_most",
-    "axes",
-    "boolean",
-    "checked",
-    "checked_as",
-    "choice",
-    "integer",
-    "non_negative",
-    "number",
-    "one_of",
-    "positive",
-    "rules_of",
-    "shape_of",
-    "shown",
-    "widened",
-]
-
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -109,24 +71,20 @@ def checked_as(owner: str) -> Callable[[Decorated], Decorated]:
 
 
 def _checked(owner: str, function: Any) -> Any:
-    parameters = inspect.signature(function).parameters
-    defaults = {
-        name: p.default for name, p in parameters.items() if p.default is not p.empty
-    }
-    needed = parameters.keys() - defaults.keys()
-    places = [n for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
+    signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        given = dict(zip(places, arguments)) | options  # noqa: B905
-        twice = len(given) < len(arguments) + len(options)
-        if twice or not needed <= given.keys() <= parameters.keys():
-            return function(*arguments, **options)  # Python says what is wrong
-        given = defaults | given
+        try:
+            bound = signature.bind(*arguments, **options)
+        except TypeError:
+            return function(*arguments, **options)  # which Python words better
+        bound.apply_defaults()
+        given = bound.arguments
         for name, rule in rules_of(function).items():
             seen = (given[other] for other in rule.sees)
             given[name] = rule.check(owner, name, given[name], *seen)
-        return function(**given)
+        return function(*bound.args, **bound.kwargs)
 
     return call
 
@@ -216,7 +174,7 @@ def axes(
 
     Each must pass `check`: `positive` or `non_negative`.
     """
-    # An array of no axes, or a tensor, has an __iter__ too; it is one number.
+    # An array or tensor without axes has __iter__, too, but is one number.
     one = not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
     if one or isinstance(value, (str, bytes)):
         return (check(owner, name, value),) * count
@@ -271,7 +229,7 @@ def boolean(owner: str, name: str, value: Any) -> bool:
 
 def choice(owner: str, name: str, value: Any, options: Sequence[Any]) -> Any:
     """The one of `options` that `value` is; ValueError that lists them otherwise."""
-    # The type is compared too: True equals 1, but is not a rank. NumPy's 1 is one.
+    # Types are compared, too, because True == 1; NumPy's integers count as int.
     kind = int if isinstance(value, np.integer) else type(value)
     for option in options:
         if kind is type(option) and value == option:
@@ -334,6 +292,9 @@ def dividing(
             f"out_channels={out_channels}, got {value}"
         )
     return value
+
+
+# -- checks that some blocks need ------------------------------------------------------
 
 
 def _shortcut(

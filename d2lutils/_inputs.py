@@ -14,18 +14,6 @@ from typing import Any
 
 from d2lutils._arguments import non_negative, shown
 
-__all__ = [
-    "addable",
-    "alike",
-    "floating",
-    "kept_rows",
-    "mask_shape",
-    "same_kind",
-    "table_shape",
-    "takes_input_of",
-    "tensor_shape",
-]
-
 
 def takes_input_of(
     check_input: Callable[..., bool], check_routing: Callable[..., None]
@@ -134,7 +122,7 @@ def tensor_shape(
     must have at least, or a tuple with it for each. Raises ValueError with the shape
     that was expected.
     """
-    # The usual answer comes first: each call of a block waits for it.
+    # The usual case first, since every call of a block comes here.
     fits = len(shape) in axes and channels in (None, shape[1])
     if fits and min(shape) > 0 and smallest == 1:
         return

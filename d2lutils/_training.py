@@ -164,7 +164,7 @@ def batch(owner: str, name: str, value: Any) -> tuple[Any, np.ndarray]:
     if hasattr(y, "asnumpy"):
         y = y.asnumpy()
     y = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
-    # MXNet's arrays are float32 unless one asks for something else: 3.0 is a label.
+    # MXNet's arrays are float32 by default, so 3.0 is a label.
     whole = y.dtype.kind in "iu" or (y.dtype.kind == "f" and (y == np.round(y)).all())
     if not whole:
         raise TypeError(f"{owner}: {name} must give whole numbers as y, got {y.dtype}")

@@ -29,6 +29,7 @@ from d2lutils.shapes import (
     PaddingMode,
     PaddingSides,
     check_padded_fits,
+    split_padding,
 )
 
 __all__ = [
@@ -223,8 +224,8 @@ def unfold_each(
 def _unfold_each(F: Any, x: Any, kernels: Any, window: _Window) -> Any:
     _, outputs, inputs, *taps = window.shape
     if any(window.padding):
-        # Here and not in im2col: a copy that is padded for its shape
-        # alone, further down, makes MXNet crash in backward.
+        # Not in im2col: `starts` needs the padded input for its shape,
+        # and padding it only there makes MXNet crash in backward.
         x = _padded(F, x, [(n, n) for n in window.padding])
     spans = [
         d * (k - 1) for d, k in zip(window.dilation, taps, strict=True)
@@ -284,7 +285,7 @@ def mixture(
     answers = F.reshape(y, (0, groups, count, -1))
     shares = F.reshape(routing, (0, 1, count, 1))
     total = F.sum(F.broadcast_mul(answers, shares), axis=2)
-    # As many rows and columns as the answers have.
+    # The rows and columns come from the answers.
     maps = F.slice_axis(y, axis=1, begin=0, end=outputs)
     return F.reshape_like(total, maps)
 
@@ -338,22 +339,15 @@ class Experts2d(nn.HybridBlock):
     ) -> None:
         super().__init__()
         self.in_channels, self.num_experts = in_channels, num_experts
-        # What a convolution cannot add itself is added before it.
-        apart = padding_mode != "zeros" or any(
-            a != b for a, b in padding
-        )
-        inside = (0, 0) if apart else tuple(a for a, _ in padding)
-        self.pads = (
-            padding if apart and any(map(any, padding)) else None
-        )
+        inside, self.pads = split_padding(padding, padding_mode)
         self.padding_mode = padding_mode
         self.options = (stride, inside, dilation, groups)
         self.window = (kernel_size, padding, dilation, padding_mode)
         self.form, self.mix_bias = form, mix_bias
         inputs = in_channels // groups
         shape = (num_experts, out_channels, inputs, *kernel_size)
-        # Each expert as nn.Conv2d would start in PyTorch; on the whole
-        # tensor the fan-in would be counted with the outputs in it.
+        # Each expert starts as PyTorch's nn.Conv2d would. For the whole
+        # tensor the fan-in would count the output channels, too.
         bound = 1 / math.sqrt(math.prod(shape[2:]))
         self.weight = self.params.get(
             "weight", shape=shape, init=mx.init.Uniform(bound)
@@ -460,7 +454,7 @@ class CondConv2d(nn.HybridBlock):
         out_channels: Positive,
         kernel_size: Pair,
         stride: Pair = 1,
-        padding: Any = 0,
+        padding: Size | str = 0,
         dilation: Pair = 1,
         groups: Groups = 1,
         bias: Bool = True,

@@ -40,7 +40,11 @@ def _failure(device: Any) -> str:
 
 @checked
 def why_no_gpu(i: NonNegative = 0) -> str:
-    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not."""
+    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not.
+
+    >>> why_no_gpu(99) == ""
+    False
+    """
     devices, why = _candidates()
     if i < len(devices):
         return _failure(devices[i])
@@ -58,6 +62,9 @@ def try_gpu(i: NonNegative = 0) -> Any:
 
     Raises:
         TypeError, ValueError: `i` is not an integer ≥ 0.
+
+    >>> try_gpu(99)
+    cpu(0)
     """
     if why_no_gpu(i):
         return mx.cpu()
@@ -65,7 +72,11 @@ def try_gpu(i: NonNegative = 0) -> Any:
 
 
 def try_all_gpus() -> list[Any]:
-    """All GPUs on which a kernel runs, or else the CPU alone."""
+    """All GPUs on which a kernel runs, or else the CPU alone.
+
+    >>> len(try_all_gpus()) > 0
+    True
+    """
     working = [
         device for device in _candidates()[0] if not _failure(device)
     ]

@@ -4,6 +4,14 @@ Each way is called as `way(x, identity, extra)` and returns the sum as
 if `extra` channels of zeros stood behind `identity`, or fails: that is
 what `capabilities` finds out. The one to use is
 `shortcuts.add_zero_padded`.
+
+>>> x, identity = mx.nd.ones((2, 8, 5)), mx.nd.ones((2, 3, 5))
+>>> pad_view(x, identity, 5).shape
+(2, 8, 5)
+>>> way = WAYS["concatenate a constant parameter"](2, 3, 5, (5,))
+>>> way.initialize()
+>>> way(x, identity, 5).shape
+(2, 8, 5)
 """
 
 from __future__ import annotations
@@ -275,7 +283,7 @@ def _plain(way: Any) -> Any:
     return lambda batch, channels, extra, space: way
 
 
-# What makes each way: called with the sizes that some must know.
+# What makes each way, called with the sizes that some ways need.
 WAYS: dict[str, Callable[[int, int, int, tuple[int, ...]], Any]] = {
     "concatenate, sized ahead": _plain(concat_ahead),
     "concatenate, derived from the branch": _plain(concat_derived),

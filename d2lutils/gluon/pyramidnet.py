@@ -211,7 +211,7 @@ class PyramidNet(_Exported):
         options = (block, widening, width, stem)
         widths = pyramid_widths(depth, alpha, *options)
         self.in_channels = in_channels
-        # Two positions are left for the last shortcut that pools.
+        # Leaves two positions for the last shortcut that pools.
         self.smallest = 3 if stem == "cifar" else 17
 
         self.stem = nn.HybridSequential()
@@ -224,7 +224,7 @@ class PyramidNet(_Exported):
                 _relu(),
                 nn.MaxPool2D(3, 2, padding=1),
             )
-        # The first block of every group but the first strides.
+        # Each group but the first begins with a block that strides.
         firsts = {sum(groups[:i]) for i in range(1, len(groups))}
         drops = drop_probs(len(widths), drop_prob)
         self.blocks = nn.HybridSequential()

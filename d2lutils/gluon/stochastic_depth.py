@@ -31,8 +31,8 @@ nn: Any = mx.gluon.nn
 
 
 class _Exported(nn.HybridBlock):
-    """A block that is exported also where hybridizing leaves Python's
-    decisions in it: as evaluation makes them."""
+    """A block that can be exported although Python decides in it; the
+    graph decides as evaluation does."""
 
     def export(
         self, path: str, epoch: int = 0, remove_amp_cast: bool = True
@@ -47,7 +47,7 @@ class _Exported(nn.HybridBlock):
         try:
             for s in sums:
                 s._drop_prob = 0.0
-            # The graph has no sizes: any array will do.
+            # A graph has no sizes, so any array will do.
             self._build_cache(array.zeros((1,)))
             return super().export(path, epoch, remove_amp_cast)
         finally:
@@ -190,14 +190,14 @@ class StochasticDepth(_Exported):
         rows = mx.nd.array(rows, ctx=x.context, dtype="int64")
         y = self.branch(x.take(rows))
         kept_rows("StochasticDepth", y.shape, len(rows))
-        # Zeros stand for the others.
+        # Dropped examples are zero.
         whole = mx.nd.scatter_nd(
             y * scale, rows.reshape((1, -1)), (len(x), *y.shape[1:])
         )
         return self.add(whole, identity, self.extra)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        # Called to export: `forward` is above it otherwise.
+        # Only `export` comes here; calls go through `forward`.
         return self._graph(x, x, None)
 
     def _graph(self, x: Any, identity: Any, keep: Any) -> Any:

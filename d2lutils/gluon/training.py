@@ -108,12 +108,12 @@ def fit(
         options["momentum"] = momentum
     parameters = list(net.collect_params().values())
     step = mx.gluon.Trainer(net.collect_params(), optimizer, options)
-    # A branch that stochastic depth skipped has no gradient this time;
-    # elsewhere that would be a mistake, and the Trainer says so.
+    # A branch that stochastic depth skipped has no gradient in this
+    # step. In other nets that is a mistake, and the Trainer reports it.
     skips = _skips_blocks(net)
     if skips:
-        # A batch can skip every block that is trained at all; MXNet
-        # refuses to go back from a loss that depends on nothing.
+        # A batch may skip all blocks that are trained. MXNet refuses
+        # backward for a loss that depends on no parameter.
         dtype = next(iter(net.collect_params().values())).dtype
         nothing = mx.nd.zeros((1,), ctx=device, dtype=dtype)
         nothing.attach_grad()
@@ -131,8 +131,8 @@ def fit(
                 now = learning_rate * schedule(at)
                 change = now / last if last else 1.0
                 if optimizer == "sgd":
-                    # MXNet's velocity contains the rate, PyTorch's
-                    # does not: rescaled, they stay the same.
+                    # MXNet's velocity contains the rate and PyTorch's
+                    # does not; rescaling keeps the steps the same.
                     step.optimizer.momentum = momentum * change
                 step.set_learning_rate(now)
                 last = now
@@ -148,7 +148,7 @@ def fit(
                 loss.backward()
                 if skips and optimizer == "sgd":
                     _rescale_waiting(step, change)
-                # The loss is a mean already: no division by the batch.
+                # The loss is a mean already, so divide by 1.
                 step.step(1, ignore_stale_grad=skips)
                 value = loss.asnumpy().item()
                 finite_loss("fit", value, epoch, i, learning_rate)
@@ -156,8 +156,8 @@ def fit(
                 right += _hits(logits, target)
                 count += len(y)
             some_examples("fit", "train_data", count)
-            # The test comes first: an interrupt in it leaves no half
-            # of an epoch behind.
+            # Tested before the epoch is recorded, so that an interrupt
+            # leaves no half of an epoch behind.
             if test_data is not None:
                 history.test_accuracy.append(
                     accuracy(net, test_data, device)
@@ -185,6 +185,12 @@ def accuracy(
     Raises:
         TypeError, ValueError: bad data, named; labels that the logits
             have no class for.
+
+    >>> x, y = np.ones((6, 2)), np.zeros(6, int)
+    >>> net = mx.gluon.nn.Dense(3, in_units=2)
+    >>> net.initialize(mx.init.Zero())
+    >>> accuracy(net, [(x, y)])
+    1.0
     """
     if device is None:
         device = next(iter(net.collect_params().values())).list_ctx()[0]

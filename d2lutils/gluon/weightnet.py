@@ -77,16 +77,16 @@ class GeneratedConv2d(nn.HybridBlock):
         self.shape = (out_channels, inputs, *kernel_size)
         sides = tuple((n, n) for n in padding)
         self.window = (kernel_size, sides, (1, 1), "zeros")
-        # Each group makes a part of one output channel's kernel from
-        # M / G of the numbers.
+        # Each group turns M / G numbers into a part of one output
+        # channel's kernel.
         self.linear = nn.Conv2D(
             out_channels * count,
             1,
             groups=G * out_channels,
             use_bias=False,
             in_channels=M * out_channels,
-            # As a plain kernel would start: each weight is an entry of
-            # a kernel, and the linear layer's own fan-in is only M / G.
+            # Each weight becomes an entry of a kernel, so it starts as
+            # a plain kernel's; this layer's own fan-in is only M / G.
             weight_initializer=mx.init.Uniform(1 / math.sqrt(count)),
         )
 
@@ -100,7 +100,7 @@ class GeneratedConv2d(nn.HybridBlock):
         kernels = F.reshape(kernels, (-1, *self.shape))
         if not any_size(x):
             return convolve_each(x, kernels, *self.options)
-        # A graph for all batches cannot have as many groups as one.
+        # The number of groups would fix a graph's batch size.
         window = _Window((0, *self.shape), *self.options)
         return _unfold_each(F, x, kernels, window)
 

@@ -29,6 +29,7 @@ from d2lutils.shapes import (
     PaddingSides,
     check_padded_fits,
     condconv_form,
+    split_padding,
 )
 
 __all__ = [
@@ -61,7 +62,7 @@ def _space(
 ) -> list[int]:
     """The height and width of a convolution's output."""
     s, p, d = map(_pair, (stride, padding, dilation))
-    # By index: in a graph of torch.fx nothing goes through a shape.
+    # By index: a shape in a graph of torch.fx cannot be iterated over.
     return [
         (space[i] + 2 * p[i] - d[i] * (taps[i] - 1) - 1) // s[i] + 1
         for i in (0, 1)
@@ -105,7 +106,7 @@ def mixed(routing: torch.Tensor, experts: torch.Tensor) -> torch.Tensor:
     torch.Size([2, 8, 4, 3, 3])
     """
     kernels = routing @ experts.flatten(1)
-    # Not by view: a shape of torch.fx cannot be taken apart.
+    # Not by view: a shape in a graph of torch.fx cannot be unpacked.
     return kernels.unflatten(1, experts.shape[1:])
 
 
@@ -195,7 +196,7 @@ def unfold_each(
     """
     taps = kernels.shape[3:]
     space = _space(x.shape[2:], taps, stride, padding, dilation)
-    # Proxies of torch.fx and sizes in a trace cannot be compared.
+    # Proxies of torch.fx, and sizes in a trace, cannot be compared.
     known = isinstance(kernels, torch.Tensor) and all(
         type(k) is int for k in taps
     )
@@ -257,7 +258,8 @@ def vmapped(
         return F.conv2d(x[None], kernel, None, *window)[0]
 
     kernels = mixed(routing, experts)
-    # Under autocast they have another dtype, and vmap casts nothing.
+    # Under autocast the kernels have another dtype than x, and vmap
+    # does not convert.
     return torch.vmap(one)(x.to(kernels.dtype), kernels)
 
 
@@ -313,22 +315,15 @@ class Experts2d(nn.Module):
         super().__init__()
         self.in_channels, self.num_experts = in_channels, num_experts
         self.out_channels = out_channels
-        # What a convolution cannot add itself is added before it.
-        apart = padding_mode != "zeros" or any(
-            a != b for a, b in padding
-        )
-        inside = (0, 0) if apart else tuple(a for a, _ in padding)
-        # From the last axis to the first, as F.pad counts.
-        pads = tuple(n for pair in reversed(padding) for n in pair)
-        self.pads = pads if apart and any(pads) else None
+        inside, self.pads = split_padding(padding, padding_mode)
         self.padding_mode = padding_mode
         self.options = (stride, inside, dilation, groups)
         self.window = (kernel_size, padding, dilation, padding_mode)
         self.form, self.mix_bias = form, mix_bias
         inputs = in_channels // groups
         shape = (num_experts, out_channels, inputs, *kernel_size)
-        # Each expert as nn.Conv2d would start in PyTorch; on the whole
-        # tensor the fan-in would be counted with the outputs in it.
+        # Each expert starts as PyTorch's nn.Conv2d would. For the whole
+        # tensor the fan-in would count the output channels, too.
         bound = 1 / math.sqrt(math.prod(shape[2:]))
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.uniform_(self.weight, -bound, bound)
@@ -345,7 +340,9 @@ class Experts2d(nn.Module):
         if self.pads:
             zeros = self.padding_mode == "zeros"
             mode = "constant" if zeros else self.padding_mode
-            x = F.pad(x, self.pads, mode=mode)
+            # From the last axis to the first, as F.pad counts.
+            pads = [n for pair in reversed(self.pads) for n in pair]
+            x = F.pad(x, pads, mode=mode)
         form, bias = self._form(x), None
         if self.bias is not None:
             bias = self.bias[None]
@@ -360,7 +357,7 @@ class Experts2d(nn.Module):
         y = convolve(x, routing_weights, self.weight, *self.options)
         if bias is None:
             return y
-        # Under autocast the answer has another dtype, and keeps it.
+        # Under autocast y has another dtype than bias, and keeps it.
         return y + bias.to(y.dtype)[:, :, None, None]
 
     def _form(self, x: torch.Tensor) -> str:
@@ -420,7 +417,7 @@ class CondConv2d(nn.Module):
         out_channels: Positive,
         kernel_size: Pair,
         stride: Pair = 1,
-        padding: Any = 0,
+        padding: Size | str = 0,
         dilation: Pair = 1,
         groups: Groups = 1,
         bias: Bool = True,

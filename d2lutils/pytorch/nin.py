@@ -135,7 +135,7 @@ class NiN(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
-        # Before the head, along one axis, or each if they differ.
+        # Windows have one number where both axes have the same.
         taps, steps, pads = map(shown, stem)
         conv1 = Window(taps, steps, pads, name="conv1")
         self.windows = (conv1, *NIN[1:])

@@ -48,7 +48,7 @@ def _norm(channels: int) -> Any:
 
 
 def _relu() -> Any:
-    # In place: the batch norm before it does not need its own output.
+    # In place: batch norm does not need its output for backward.
     return nn.ReLU(inplace=True)
 
 
@@ -193,7 +193,7 @@ class PyramidNet(nn.Module):
         options = (block, widening, width, stem)
         widths = pyramid_widths(depth, alpha, *options)
         self.in_channels = in_channels
-        # Two positions are left for the last shortcut that pools.
+        # Leaves two positions for the last shortcut that pools.
         self.smallest = 3 if stem == "cifar" else 17
 
         if stem == "cifar":
@@ -207,7 +207,7 @@ class PyramidNet(nn.Module):
                 _relu(),
                 nn.MaxPool2d(3, 2, padding=1),
             )
-        # The first block of every group but the first strides.
+        # Each group but the first begins with a block that strides.
         firsts = {sum(groups[:i]) for i in range(1, len(groups))}
         drops = drop_probs(len(widths), drop_prob)
         self.blocks = nn.Sequential()

@@ -85,8 +85,8 @@ class _AddToFirst(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        # A view, not a copy; autograd would fill a tensor with zeros
-        # for each slice of x that it met.
+        # A view, not a copy. For slices of x, autograd would allocate a
+        # tensor of zeros each.
         return grad, grad[:, : ctx.channels]
 
 
@@ -119,7 +119,8 @@ def add_zero_padded(
     if extra == 0:
         return x + identity
     if traced(x) or torch._C._are_functorch_transforms_active():
-        # A compiler makes one kernel of this, and torch.func knows it.
+        # A compiler fuses this into one kernel, and torch.func, which
+        # does not know _AddToFirst, can differentiate it.
         sums = (x[:, :-extra] + identity, x[:, -extra:])
         return torch.cat(sums, 1)
     sum_: torch.Tensor = _AddToFirst.apply(x, identity)

@@ -155,7 +155,7 @@ class StochasticDepth(nn.Module):
                 f"mode='row': {error}"
             ) from error
         kept_rows("StochasticDepth", y.shape, len(rows))
-        # Zeros stand for the others.
+        # Dropped examples are zero.
         whole = y.new_zeros((len(x), *y.shape[1:]))
         whole = whole.index_add(0, rows, y * scale)
         return self.add(whole, identity, self.extra)

@@ -112,7 +112,7 @@ def fit(
             lr=learning_rate,
             weight_decay=weight_decay,
         )
-    # A batch can skip every block that is trained at all.
+    # A batch may skip all blocks that are trained.
     skips = any(_skips_blocks(module) for module in net.modules())
     loss_function = nn.CrossEntropyLoss()
     history = History(framework="pytorch", device=str(device))
@@ -134,7 +134,8 @@ def fit(
                 if loss.requires_grad or not skips:
                     loss.backward()
                 step.step()
-                # Autocast would go on with copies of older weights.
+                # Autocast would reuse copies of the weights before
+                # this step.
                 torch.clear_autocast_cache()
                 value = loss.item()
                 finite_loss("fit", value, epoch, i, learning_rate)
@@ -142,8 +143,8 @@ def fit(
                 right += (logits.argmax(1) == target).sum().item()
                 count += len(y)
             some_examples("fit", "train_data", count)
-            # The test comes first: an interrupt in it leaves no half
-            # of an epoch behind.
+            # Tested before the epoch is recorded, so that an interrupt
+            # leaves no half of an epoch behind.
             if test_data is not None:
                 history.test_accuracy.append(
                     accuracy(net, test_data, device)
@@ -171,6 +172,10 @@ def accuracy(
     Raises:
         TypeError, ValueError: bad data, named; labels that the logits
             have no class for.
+
+    >>> x, net = torch.ones(6, 2), nn.Linear(2, 3)
+    >>> accuracy(net, [(x, net(x).argmax(1))])
+    1.0
     """
     if device is None:
         device = next(net.parameters()).device

@@ -68,8 +68,8 @@ class GeneratedConv2d(nn.Module):
         self.shape = (out_channels, inputs, *kernel_size)
         sides = tuple((n, n) for n in padding)
         self.window = (kernel_size, sides, (1, 1), "zeros")
-        # Each group makes a part of one output channel's kernel from
-        # M / G of the numbers.
+        # Each group turns M / G numbers into a part of one output
+        # channel's kernel.
         self.linear = nn.Conv2d(
             M * out_channels,
             out_channels * count,
@@ -77,8 +77,8 @@ class GeneratedConv2d(nn.Module):
             groups=G * out_channels,
             bias=False,
         )
-        # As a plain kernel would start: each weight is an entry of a
-        # kernel, and the linear layer's own fan-in is only M / G.
+        # Each weight becomes an entry of a kernel, so it starts as a
+        # plain kernel's; this layer's own fan-in is only M / G.
         bound = 1 / math.sqrt(count)
         nn.init.uniform_(self.linear.weight, -bound, bound)
 
@@ -88,7 +88,7 @@ class GeneratedConv2d(nn.Module):
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
         kernels = self.linear(alpha[:, :, None, None])
         kernels = kernels.reshape(-1, *self.shape)
-        # A graph for all batches cannot have as many groups as one.
+        # The number of groups would fix a graph's batch size.
         convolve = unfold_each if any_size(x) else convolve_each
         return convolve(x, kernels, *self.options)
 

@@ -19,6 +19,7 @@ from d2lutils.shapes.padding import (
     residual_sizes,
     resolve_padding,
     same_padding,
+    split_padding,
 )
 from d2lutils.shapes.survival import MODES, RULES, Mode, drop_probs, expected_blocks
 from d2lutils.shapes.widths import (
@@ -97,6 +98,7 @@ __all__ = [
     "resolve_padding",
     "same_padding",
     "smallest_size",
+    "split_padding",
     "transposed_output_size",
     "unread",
     "unread_parts",

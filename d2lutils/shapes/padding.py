@@ -99,6 +99,19 @@ def padding_sides(
     return tuple((total // 2, total - total // 2) for total in totals)
 
 
+def split_padding(sides: Any, padding_mode: str) -> tuple[Any, Any]:
+    """(zeros per side that a convolution adds itself, sides to be padded before it).
+
+    A layer of both frameworks adds zeros alone, and as many before as behind.
+
+    >>> split_padding(((1, 1), (0, 1)), "zeros")
+    ((0, 0), ((1, 1), (0, 1)))
+    """
+    if padding_mode == "zeros" and all(a == b for a, b in sides):
+        return tuple(a for a, _ in sides), ()
+    return (0,) * len(sides), sides if any(map(any, sides)) else ()
+
+
 def _sides(owner: str, name: str, value: Any, *window: Any) -> Any:
     return padding_sides(owner, value, *window)
 
@@ -185,7 +198,7 @@ def check_padded_fits(
 
     `sides` as from `padding_sides`; the least sizes are `least_sizes`.
     """
-    # The usual answer comes first: each call of a layer waits for it.
+    # The usual case first, since every call of a layer comes here.
     window = (kernel_size, sides, dilation, padding_mode)
     if all(map(operator.ge, sizes, least_sizes(*window))):
         return

@@ -14,11 +14,11 @@ from d2lutils._arguments import Positive, Probability, checked, one_of
 
 __all__ = ["MODES", "RULES", "Mode", "drop_probs", "expected_blocks"]
 
-# What is decided at once, and by whom: see `StochasticDepth`.
+# What is dropped together, and whether it is computed: see `StochasticDepth`.
 MODES = ("batch", "row", "gather")
 Mode = Annotated[str, one_of(*MODES)]
 
-# Share of the rate asked for that block i = 0 … L - 1 gets.
+# The drop probability of block i = 0 … L - 1, as a share of drop_prob.
 RULES = {
     "paper": "(i + 1) / L",
     "from zero": "i / L",

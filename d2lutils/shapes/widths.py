@@ -16,6 +16,9 @@ def condconv_form(filters: int, positions: int) -> str:
 
     For each number of a patch, the fold rearranges `filters` weights (the output
     channels of a group), and unfolding copies `positions` inputs, about the output's.
+
+    >>> condconv_form(filters=512, positions=7 * 7)
+    'unfolded'
     """
     return "unfolded" if filters > 2 * positions else "folded"
 
@@ -158,7 +161,7 @@ def pyramid_widths(
     """
     total = sum(pyramid_blocks(depth, block, stem))
     if widening == "additive":
-        # In whole numbers, so that a half is a half: floor(start + a k / N + 1 / 2).
+        # Fractions, so that a half is exactly a half: floor(start + a k / N + 1 / 2).
         a = Fraction(alpha)
         return [
             math.floor(start + a * k / total + Fraction(1, 2))

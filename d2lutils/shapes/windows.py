@@ -16,16 +16,15 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
 from d2lutils import _arguments as checks
-from d2lutils._arguments import Bool, NonNegative, Positive, checked
+from d2lutils._arguments import NonNegative, Positive, checked
 
 FRAMEWORKS = ("pytorch", "gluon")
-Framework = Annotated[str, checks.one_of(*FRAMEWORKS)]
-# What may differ along the axes; each is a number there.
+# Arguments that may be tuples, with a number for each axis.
 _PER_AXIS = (
     *("n", "kernel_size", "stride", "padding", "dilation"),
     *("output_padding", "position"),
@@ -86,15 +85,14 @@ def per_axis(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @per_axis
-@checked
 def output_size(
-    n: Positive,
-    kernel_size: Positive,
-    stride: Positive = 1,
-    padding: NonNegative = 0,
-    dilation: Positive = 1,
-    ceil_mode: Bool = False,
-    framework: Framework = "pytorch",
+    n: int,
+    kernel_size: int,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    framework: str = "pytorch",
 ) -> int:
     """The number of outputs of a window that slides over `n` inputs.
 
@@ -122,11 +120,20 @@ def output_size(
     >>> output_size(64, 3, stride=2, padding=1)
     32
     """
+    # Without @checked, which takes longer: blocks ask at each of their calls.
+    owner = "output_size"
+    n = checks.positive(owner, "n", n)
+    kernel_size = checks.positive(owner, "kernel_size", kernel_size)
+    stride = checks.positive(owner, "stride", stride)
+    padding = checks.non_negative(owner, "padding", padding)
+    dilation = checks.positive(owner, "dilation", dilation)
+    checks.boolean(owner, "ceil_mode", ceil_mode)
+    checks.choice(owner, "framework", framework, FRAMEWORKS)
     span = dilation * (kernel_size - 1) + 1
     room = n + 2 * padding - span
     if room < 0:
         raise ValueError(
-            f"output_size: a window of {span} (kernel_size={kernel_size}, "
+            f"{owner}: a window of {span} (kernel_size={kernel_size}, "
             f"dilation={dilation}) does not fit into {n + 2 * padding} inputs "
             f"(n={n}, padding={padding} on each side)"
         )
@@ -193,6 +200,9 @@ class Window:
 
     Raises:
         TypeError, ValueError: a bad number, named together with the layer.
+
+    >>> Window(3, stride=2, padding=1).output_size(64)
+    32
     """
 
     kernel_size: Any
@@ -396,8 +406,8 @@ def repairing_padding(
     owner = "repairing_padding"
     n = checks.positive(owner, "n", n)
     window = Window(kernel_size, stride, 0, dilation, name=owner)
-    # From span - 1 on the first window touches nothing but padding; after another
-    # stride the windows stand as they stood before.
+    # From a padding of span on, the first window reads nothing but padding. A stride
+    # more puts the windows where they were before.
     for padding in range(window.span + stride):
         if n + 2 * padding < window.span or (ceil_mode and 2 * padding > kernel_size):
             continue
@@ -641,8 +651,8 @@ def lossless_sizes(
     """
     layers = _chain("lossless_sizes", layers)
     field = receptive_field(layers)
-    # Deep inside, and near each end, which inputs are read depends on n only through
-    # n mod jump, as long as the ends do not see each other.
+    # Inside, and near each end, n matters only through n mod jump, as long as no
+    # window chain reaches from one end to the other.
     start = 2 * (field.size - 2 * field.offset) + field.jump
     good = {
         n
