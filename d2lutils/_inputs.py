@@ -27,7 +27,7 @@ def takes_input_of(
         smallest: str = "",
         explained_by: str = "",
         fits: Callable[..., None] | None = None,
-        numbers: str = "",
+        per_example: str = "",
         unless: str = "",
         owner: str = "",
     ) -> Callable[[type], type]:
@@ -42,8 +42,8 @@ def takes_input_of(
             explained_by: the same, looked at only if the call fails: a net whose parts
                 were replaced may take less.
             fits: called as fits(sizes, *block.window) with the spatial sizes.
-            numbers: attribute that says how many numbers the second argument must have
-                for each example.
+            per_example: attribute that says how many numbers for each example the
+                second argument must have.
             unless: nothing is checked where this argument, the second, is given.
             owner: whom the messages name; by default the class.
         """
@@ -54,7 +54,7 @@ def takes_input_of(
             second = [*inspect.signature(forward).parameters, ""][2]
 
             def check(block: Any, x: Any, more: Any) -> None:
-                if unless and more is not None:
+                if unless == second and more is not None:
                     return
                 rank = getattr(block, "rank", 2)
                 width = getattr(block, channels) if channels else None
@@ -63,8 +63,8 @@ def takes_input_of(
                 for step in part.split(".") if part not in ("", "self") else ():
                     layer = getattr(layer, step)
                 if check_input(name, x, rank, width, layer, least):
-                    if numbers:
-                        count = getattr(block, numbers)
+                    if per_example:
+                        count = getattr(block, per_example)
                         check_routing(name, x, more, count, second)
                     if fits is not None:
                         fits(x.shape[2:], *block.window)

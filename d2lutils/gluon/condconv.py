@@ -302,7 +302,7 @@ Form = Annotated[str, one_of("auto", *FORMS)]
 
 @takes_input(
     "self",
-    numbers="num_experts",
+    per_example="num_experts",
     fits=partial(check_padded_fits, "CondConv2d"),
     owner="CondConv2d",
 )

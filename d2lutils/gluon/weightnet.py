@@ -36,7 +36,7 @@ nn: Any = mx.gluon.nn
 
 
 @takes_input(
-    numbers="numbers",
+    per_example="numbers",
     fits=partial(check_padded_fits, "WeightNet2d"),
     owner="WeightNet2d",
 )

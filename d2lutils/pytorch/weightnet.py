@@ -28,7 +28,7 @@ Reduction = Annotated[int, at_most("in_channels")]
 
 
 @takes_input(
-    numbers="numbers",
+    per_example="numbers",
     fits=partial(check_padded_fits, "WeightNet2d"),
     owner="WeightNet2d",
 )
