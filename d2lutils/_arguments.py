@@ -253,8 +253,13 @@ def function(owner: str, name: str, value: Any) -> Any:
 
 
 def one_of(*options: Any) -> Rule:
-    """A rule: one of `options`, where a `Literal` cannot list them."""
-    return Rule(functools.partial(choice, options=options))
+    """A rule: one of `options`, where a dictionary stands for the keys it has then."""
+
+    def check(owner: str, name: str, value: Any) -> Any:
+        keys = (o if isinstance(o, dict) else (o,) for o in options)
+        return choice(owner, name, value, [key for some in keys for key in some])
+
+    return Rule(check)
 
 
 def at_most(other: str) -> Rule:

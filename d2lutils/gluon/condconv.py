@@ -297,7 +297,7 @@ FORMS: dict[str, Callable[..., Any]] = {
     "unfolded": unfolded,
     "mixture": mixture,
 }
-Form = Annotated[str, one_of("auto", *FORMS)]
+Form = Annotated[str, one_of("auto", FORMS)]
 
 
 @takes_input(

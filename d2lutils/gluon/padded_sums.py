@@ -378,7 +378,7 @@ def _trains(make: Any) -> None:
 
 @checked
 def capabilities(
-    way: Annotated[str, one_of(*WAYS)],
+    way: Annotated[str, one_of(WAYS)],
 ) -> dict[str, str]:
     """Find out by running what one of `WAYS` can do.
 

@@ -273,7 +273,7 @@ FORMS: dict[str, Callable[..., Any]] = {
 }
 
 
-Form = Annotated[str, one_of("auto", *FORMS)]
+Form = Annotated[str, one_of("auto", FORMS)]
 
 
 @takes_input(

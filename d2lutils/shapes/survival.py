@@ -25,7 +25,7 @@ RULES = {
     "end to end": "i / (L - 1)",
     "constant": "1",
 }
-Rule = Annotated[str, one_of(*RULES)]
+Rule = Annotated[str, one_of(RULES)]
 
 
 @checked

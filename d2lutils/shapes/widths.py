@@ -35,7 +35,7 @@ _IMAGENET = {
 }
 STEMS = ("cifar", "imagenet")
 WIDENINGS = ("additive", "multiplicative")
-Block = Annotated[str, checks.one_of(*BLOCKS)]
+Block = Annotated[str, checks.one_of(BLOCKS)]
 Stem = Annotated[str, checks.one_of(*STEMS)]
 Widening = Annotated[str, checks.one_of(*WIDENINGS)]
 Alpha = Annotated[float, checks.Rule(partial(checks.number, low=0, open_low=True))]

@@ -301,6 +301,15 @@ def test_what_a_rule_sees_has_been_checked() -> None:
     assert list(rules_of(function)) == ["last", "first"]
 
 
+def test_a_dictionary_of_options_may_grow() -> None:
+    options = {"a": 1}
+    rule = rules.one_of("auto", options)
+    with pytest.raises(ValueError, match=r"a must be one of 'auto', 'a', got 'b'$"):
+        rule.check(O, "a", "b")
+    options["b"] = 2
+    assert rule.check(O, "a", "b") == "b"
+
+
 def test_a_decorated_function_shows_what_it_is() -> None:
     assert list(inspect.signature(share).parameters) == [
         *("sizes", "part", "rank", "kind", "free"),
