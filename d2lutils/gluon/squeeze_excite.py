@@ -43,7 +43,8 @@ class SqueezeExcite(nn.HybridBlock):
         self, channels: Positive, reduction: Reduction = 16
     ) -> None:
         super().__init__()
-        self.channels, hidden = channels, channels // reduction
+        self.channels = channels
+        hidden = channels // reduction
         self.gate = nn.HybridSequential()
         self.gate.add(
             nn.GlobalAvgPool2D(),

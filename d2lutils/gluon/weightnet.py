@@ -154,7 +154,8 @@ class WeightNet2d(nn.HybridBlock):
         depthwise: Depthwise = False,
     ) -> None:
         super().__init__()
-        self.in_channels, hidden = in_channels, in_channels // reduction
+        self.in_channels = in_channels
+        hidden = in_channels // reduction
         self.generated = GeneratedConv2d(
             in_channels,
             out_channels,

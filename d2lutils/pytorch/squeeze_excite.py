@@ -41,7 +41,8 @@ class SqueezeExcite(nn.Module):
         self, channels: Positive, reduction: Reduction = 16
     ) -> None:
         super().__init__()
-        self.channels, hidden = channels, channels // reduction
+        self.channels = channels
+        hidden = channels // reduction
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
