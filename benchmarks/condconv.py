@@ -110,8 +110,8 @@ class GluonMixing(mx.gluon.HybridBlock):
         self.form, self.shape = form, shape
 
     def hybrid_forward(self, F: Any, x: Any, routing: Any, experts: Any) -> Any:
-        window = (1, PADDING, 1, 1)
-        return self.form(F, x, routing, experts, self.shape, *window)
+        window = (self.shape, (1, 1), (PADDING, PADDING), (1, 1), 1)
+        return self.form(F, x, routing, experts, gluon_forms._Window(*window))
 
 
 def gluon_candidates(size: Size) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def gluon_candidates(size: Size) -> dict[str, Any]:
         for name, form in gluon_forms.FORMS.items()
     }
     for name in ("unfolded", "mixture"):
-        block = static(GluonMixing(gluon_forms.WITH_F[name], shape))
+        block = static(GluonMixing(gluon_forms.FORMS[name].with_F, shape))
         candidates[f"{name}, hybridized"] = gluon_pass(
             block, [x, routing, experts], grad
         )

@@ -8,21 +8,34 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from d2lutils import checks
+import numpy as np
+
+from d2lutils._arguments import Rule, choice
 
 __all__ = [
+    "Batches",
     "History",
+    "NamedSchedule",
+    "batch",
+    "batches",
     "constant",
     "cosine",
+    "device_name",
+    "finite_loss",
+    "labels_fit",
     "position",
     "progress_bar",
     "schedule_of",
     "shows_progress",
+    "some_examples",
+    "some_parameters",
+    "some_trained",
     "tell_device",
 ]
 
@@ -86,7 +99,7 @@ def schedule_of(owner: str, schedule: str | Schedule) -> Schedule:
     """
     if callable(schedule):
         return schedule
-    return SCHEDULES[checks.choice(owner, "schedule", schedule, tuple(SCHEDULES))]
+    return SCHEDULES[choice(owner, "schedule", schedule, tuple(SCHEDULES))]
 
 
 def position(epoch: int, batch: int, data: Any) -> float:
@@ -125,3 +138,105 @@ def progress_bar(items: Iterable[Any], label: str, show: bool | None) -> Any:
     from tqdm import tqdm
 
     return tqdm(items, desc=label, unit="epoch", leave=True)
+
+
+# -- what a run is called with ---------------------------------------------------------
+
+
+def batches(owner: str, name: str, value: Any) -> Any:
+    """`value` if it can be iterated over again and again; TypeError otherwise."""
+    if not hasattr(value, "__iter__") or hasattr(value, "__next__"):
+        raise TypeError(
+            f"{owner}: {name} must be an iterable of (x, y) batches that can be gone "
+            f"through once an epoch, got {type(value).__name__}"
+        )
+    return value
+
+
+def batch(owner: str, name: str, value: Any) -> tuple[Any, np.ndarray]:
+    """(x, y) of one batch, y as a NumPy array; TypeError or ValueError otherwise."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(
+            f"{owner}: {name} must give pairs (x, y), got {type(value).__name__}"
+            + (f" of {len(value)}" if isinstance(value, (tuple, list)) else "")
+        )
+    x, y = value
+    if hasattr(y, "asnumpy"):
+        y = y.asnumpy()
+    y = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
+    # MXNet's arrays are float32 by default, so 3.0 is a label.
+    whole = y.dtype.kind in "iu" or (y.dtype.kind == "f" and (y == np.round(y)).all())
+    if not whole:
+        raise TypeError(f"{owner}: {name} must give whole numbers as y, got {y.dtype}")
+    shape = tuple(int(n) for n in np.shape(x))
+    if y.ndim != 1 or len(shape) < 1 or shape[0] != len(y) or 0 in shape:
+        raise ValueError(
+            f"{owner}: {name} must give x (N, …) and y (N,) with the same N of at "
+            f"least 1, got shapes {shape} and {y.shape}"
+        )
+    return x, y.astype("int64")
+
+
+def labels_fit(owner: str, logits: Sequence[int], y: np.ndarray) -> None:
+    """ValueError unless logits of shape `logits` have a class for every label."""
+    shape = tuple(int(n) for n in logits)
+    if len(shape) != 2 or shape[0] != len(y):
+        raise ValueError(
+            f"{owner}: net must turn {len(y)} examples into logits of shape "
+            f"({len(y)}, classes), got {shape}"
+        )
+    if y.min() < 0 or y.max() >= shape[1]:
+        raise ValueError(
+            f"{owner}: labels must be from 0 to {shape[1] - 1} for {shape[1]} "
+            f"classes, got {y.min()} to {y.max()}"
+        )
+
+
+def some_examples(owner: str, name: str, count: float) -> None:
+    """ValueError if a pass through a data set came upon no example."""
+    if not count:
+        raise ValueError(f"{owner}: {name} gave no batches")
+
+
+def some_parameters(owner: str, parameters: Any) -> None:
+    """ValueError if a net has no parameters at all."""
+    if not any(True for _ in parameters):
+        raise ValueError(f"{owner}: net has no parameters")
+
+
+def some_trained(owner: str, parameters: Any) -> None:
+    """ValueError if every parameter of a net of either framework is frozen."""
+    if not any(
+        getattr(parameter, "requires_grad", False)
+        or getattr(parameter, "grad_req", "null") != "null"
+        for parameter in parameters
+    ):
+        raise ValueError(f"{owner}: net has no parameter that gets a gradient")
+
+
+def device_name(owner: str, value: Any, kind: type) -> None:
+    """Raise unless `value` is a `kind` or a string such as "cpu" or "cuda:0"."""
+    wanted = "device must be a device or a name such as 'cpu', 'cuda:0' or 'mps'"
+    if isinstance(value, str):
+        if not re.fullmatch(r"(cpu|cuda|mps)(:[0-9]+)?", value):
+            raise ValueError(f"{owner}: {wanted}, got {value!r}")
+    elif not isinstance(value, kind):
+        raise TypeError(f"{owner}: {wanted}, got {value!r}")
+
+
+def finite_loss(owner: str, loss: float, epoch: int, batch: int, rate: float) -> None:
+    """FloatingPointError if a loss has become infinite or not a number."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"{owner}: the loss is {loss} in batch {batch} of epoch {epoch} "
+            f"(counted from 0); learning_rate={rate:g} may be too large"
+        )
+
+
+def _schedule(owner: str, name: str, value: Any) -> Schedule:
+    return schedule_of(owner, value)
+
+
+#: Batches that can be gone through again; a schedule or its name, as the schedule.
+Batches = Annotated[Any, Rule(batches)]
+NamedSchedule = Annotated[Any, Rule(_schedule)]

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils._training import shows_progress
 
 __all__ = [

@@ -165,7 +165,7 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     try:
-        from d2lutils.checks import reason
+        from d2lutils._errors import reason
 
         text = reason(error)
     except Exception:  # no NumPy, or a broken one

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
+from d2lutils import _errors
 from d2lutils._adapters import (
     STATISTICS,
     Net,
@@ -808,7 +809,7 @@ def _add_training(result: Ledger, net: Net, zeros: list[np.ndarray]) -> None:
             inputs, outputs, saved = net.recorded_pass(zeros)
             between = keeper.between(outputs)
     except Exception as error:
-        result.unknown["kept"] = f"the net fails in training: {checks.reason(error)}"
+        result.unknown["kept"] = f"the net fails in training: {_errors.reason(error)}"
         return
     if double:
         keeper.halve()
@@ -892,6 +893,6 @@ def _recorded(net: Net, shape: Sequence[int], zeros: list[np.ndarray]) -> _Recor
         )
         raise ValueError(
             f"{net.owner}: the net fails on input_shape={shape}{after}: "
-            f"{checks.reason(error)}"
+            f"{_errors.reason(error)}"
         ) from error
     return recorder

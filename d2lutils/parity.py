@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
+from d2lutils import _errors
 from d2lutils._adapters import STATISTICS, Layer, Net, Parameters, adapter_of
 from d2lutils._adapters.child import in_child
 from d2lutils._adapters.files import source_of
@@ -616,7 +617,7 @@ def _apart(one: list[np.ndarray], two: list[np.ndarray]) -> str:
 
 def _short(error: BaseException) -> str:
     """The reason of an error, at most a line long."""
-    text = checks.reason(error)
+    text = _errors.reason(error)
     return text if len(text) <= 120 else f"{text[:119]}…"
 
 
@@ -839,7 +840,7 @@ def _runs(name: str, net: Net, arrays: list[np.ndarray], function: Any) -> None:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise ValueError(
             f"{net.owner}: {name} fails on inputs of shape {shapes}: "
-            f"{checks.reason(error)}"
+            f"{_errors.reason(error)}"
         ) from error
 
 

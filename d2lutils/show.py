@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType, MethodType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from d2lutils import checks
+from d2lutils import _errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,7 +166,7 @@ def _why_missing(framework: str) -> str | None:
             return "It is not installed here: pip install torch."
         text = " ".join(str(problem).split())
         sentence = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text)[0]
-        return checks.without_places(sentence).rstrip(".") + "."
+        return _errors.without_places(sentence).rstrip(".") + "."
     return None
 
 
@@ -224,7 +224,7 @@ class error:  # noqa: N801 - used like a function: `with show.error(ValueError):
             )
         if not isinstance(problem, self.expected):
             return None
-        name, reason = type(problem).__name__, checks.reason(problem)
+        name, reason = type(problem).__name__, _errors.reason(problem)
         self.text = name if reason == name else f"{name}: {reason}"
         print(self.text)  # one line: pages and notebooks wrap it to their width
         return True

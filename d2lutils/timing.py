@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 
 __all__ = ["Timing", "interleaved", "stored", "synchronize"]
 

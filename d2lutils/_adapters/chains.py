@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils._adapters import Net, adapter_of, children_of
 from d2lutils._adapters.layers import facts_of, layer_kind
 from d2lutils.shapes import Window

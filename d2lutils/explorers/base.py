@@ -31,7 +31,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 
 __all__ = [
     "Control",

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils.explorers.base import choice, clicked, number, opener, plural, slider
 
 __all__ = ["batch_fold", "compute", "words"]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils.explorers.base import choice, clicked, number, opener, slider, switch
 from d2lutils.shapes import (
     FRAMEWORKS,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils.explorers.base import clicked, num, number, opener, slider, switch
 
 __all__ = ["compute", "kernel_mixer", "words"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils.explorers.base import choice, num, number, opener, slider
 from d2lutils.shapes import BLOCKS, WIDENINGS, pyramid_blocks
 from d2lutils.shapes import pyramid_widths as exact_widths

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils.explorers.base import choice, number, opener, plural, slider
 from d2lutils.shapes import output_size
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils.explorers.base import choice, num, number, opener, plural, slider
 from d2lutils.shapes import RULES, drop_probs
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import checks
 from d2lutils._adapters.layers import LAYERS, declare
+from d2lutils._arguments import (
+    Bool,
+    PerAxis,
+    Positive,
+    Rank,
+    checked,
+)
 from d2lutils.compat import mx
-from d2lutils.gluon.inputs import check_input, operators
-from d2lutils.shapes import check_fits, resolve_padding
+from d2lutils.gluon.inputs import operators, takes_input
+from d2lutils.shapes import Padding, check_fits
 
 __all__ = ["ConvChunk"]
-
-Size = int | tuple[int, ...]
 
 nn: Any = mx.gluon.nn
 
@@ -59,6 +63,7 @@ _CONV = {1: _Conv1D, 2: nn.Conv2D}
 _NORM = {1: _BatchNorm1D, 2: nn.BatchNorm}
 
 
+@takes_input("conv", fits=check_fits)
 class ConvChunk(nn.HybridBlock):
     """Convolution → batch norm → ReLU (Ioffe and Szegedy, 2015).
 
@@ -80,52 +85,42 @@ class ConvChunk(nn.HybridBlock):
         rank: number of spatial axes, 1 or 2.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input whose shape, dtype or device does not fit,
-            or that is too small for the kernel.
+        TypeError, ValueError: a bad argument or input, named with its
+            value.
+
+    >>> chunk = ConvChunk(2, 8, 3, stride=2)
+    >>> chunk.initialize()
+    >>> chunk(mx.nd.zeros((1, 2, 64))).shape
+    (1, 8, 32)
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size | str = "same",
-        bias: bool = False,
-        relu: bool = True,
-        rank: int = 1,
+        in_channels: Positive,
+        channels: Positive,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "same",
+        bias: Bool = False,
+        relu: Bool = True,
+        rank: Rank = 1,
     ) -> None:
         super().__init__()
-        owner = "ConvChunk"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        channels = checks.positive(owner, "channels", channels)
-        rank = checks.choice(owner, "rank", rank, (1, 2))
-        taps = checks.axes(owner, "kernel_size", kernel_size, rank)
-        steps = checks.axes(owner, "stride", stride, rank)
-        pads = resolve_padding(owner, padding, taps)
-        checks.boolean(owner, "bias", bias)
-        checks.boolean(owner, "relu", relu)
         self.in_channels, self.rank = in_channels, rank
-        self.window = (taps, steps, pads)
+        self.window = (kernel_size, stride, padding)
         self.conv = _CONV[rank](
             channels,
-            taps,
-            strides=steps,
-            padding=pads,
+            kernel_size,
+            strides=stride,
+            padding=padding,
             use_bias=bias,
             in_channels=in_channels,
         )
         self.norm = _NORM[rank](in_channels=channels)
         self.relu = nn.Activation("relu") if relu else None
 
-    def forward(self, x: Any) -> Any:
-        """(N, in_channels, …) → (N, channels, …)."""
-        sizes = (self.rank, self.in_channels)
-        if check_input("ConvChunk", x, *sizes, self.conv):
-            check_fits(x.shape[2:], *self.window)
-        return super().forward(x)
-
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, in_channels, …) → (N, channels, …)."""
         x = self.norm(self.conv(x))
         return x if self.relu is None else self.relu(x)

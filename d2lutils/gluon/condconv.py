@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
-from d2lutils import checks
 from d2lutils._adapters.layers import Facts, Shape, declare
+from d2lutils._arguments import (
+    Bool,
+    DropoutRate,
+    Groups,
+    Pair,
+    Positive,
+    checked,
+    checked_as,
+    one_of,
+)
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import (
     any_size,
-    check_input,
-    check_routing,
     operators,
+    takes_input,
 )
 from d2lutils.shapes import (
-    PADDING_MODES,
+    PaddingMode,
+    PaddingSides,
     check_padded_fits,
-    padding_sides,
+    split_padding,
 )
 
 __all__ = [
@@ -43,8 +55,71 @@ def _pair(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
+class _Window(NamedTuple):
+    """A convolution, as each example has it with its own kernel."""
+
+    shape: tuple[int, ...]  # (K or N, O, I / groups, k, k)
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    @classmethod
+    def of(
+        cls,
+        kernels: Any,
+        stride: Size,
+        padding: Size,
+        dilation: Size,
+        groups: int,
+    ) -> _Window:
+        s, p, d = map(_pair, (stride, padding, dilation))
+        return cls(kernels.shape, s, p, d, groups)
+
+    def options(self, copies: int = 1) -> dict[str, Any]:
+        """Of `F.Convolution` with `copies` times the filters."""
+        return {
+            "kernel": self.shape[3:],
+            "stride": self.stride,
+            "pad": self.padding,
+            "dilate": self.dilation,
+            "num_filter": copies * self.shape[1],
+            "num_group": self.groups,
+            "no_bias": True,
+        }
+
+
+def _form(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The form with the arguments of a convolution, for arrays.
+
+    `with_F` is the form itself. It takes Symbols, too: they do not know
+    their shape, so that `_Window` does.
+    """
+
+    def form(
+        x: Any,
+        routing: Any,
+        experts: Any,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+    ) -> Any:
+        window = _Window.of(experts, stride, padding, dilation, groups)
+        return function(operators(x), x, routing, experts, window)
+
+    signature = inspect.signature(form)
+    functools.update_wrapper(form, function)
+    vars(form).update(__signature__=signature, with_F=function)
+    return form
+
+
 def mixed(routing: Any, experts: Any) -> Any:
-    """The kernel of each example: (N, K) and (K, O, …) → (N, O, …)."""
+    """The kernel of each example: (N, K) and (K, O, …) → (N, O, …).
+
+    >>> mixed(mx.nd.ones((2, 3)), mx.nd.ones((3, 8, 4, 3, 3))).shape
+    (2, 8, 4, 3, 3)
+    """
     return _mixed(operators(routing), routing, experts, experts.shape)
 
 
@@ -53,65 +128,28 @@ def _mixed(F: Any, routing: Any, experts: Any, shape: Any) -> Any:
     return F.reshape(kernels, (-1, *shape[1:]))
 
 
+@_form
 def looped(
-    x: Any,
-    routing: Any,
-    experts: Any,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
+    F: Any, x: Any, routing: Any, experts: Any, window: _Window
 ) -> Any:
     """One example after the other, each with its own kernel: slow, and
     the reference for all others.
 
     Shapes: x (N, I, H, W), routing (N, K), experts (K, O, I / groups,
     k, k) → (N, O, H', W').
+
+    >>> x, routing = mx.nd.ones((2, 4, 9, 9)), mx.nd.ones((2, 3))
+    >>> looped(x, routing, mx.nd.ones((3, 8, 4, 3, 3))).shape
+    (2, 8, 7, 7)
     """
-    window = (experts.shape, stride, padding, dilation, groups)
-    return _looped(operators(x), x, routing, experts, *window)
-
-
-def _looped(
-    F: Any,
-    x: Any,
-    routing: Any,
-    experts: Any,
-    shape: Any,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-) -> Any:
     outputs = []
     for i in range(len(x)):
         shares = F.slice_axis(routing, axis=0, begin=i, end=i + 1)
         shares = F.reshape(shares, (-1, 1, 1, 1, 1))
         kernel = F.sum(F.broadcast_mul(shares, experts), axis=0)
         one = F.slice_axis(x, axis=0, begin=i, end=i + 1)
-        window = _window(shape, stride, padding, dilation, groups)
-        outputs.append(F.Convolution(one, kernel, **window))
+        outputs.append(F.Convolution(one, kernel, **window.options()))
     return F.concat(*outputs, dim=0)
-
-
-def _window(
-    shape: Any,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-    copies: int = 1,
-) -> dict[str, Any]:
-    """Of a convolution with `copies` times the filters."""
-    return {
-        "kernel": shape[3:],
-        "stride": _pair(stride),
-        "pad": _pair(padding),
-        "dilate": _pair(dilation),
-        "num_filter": copies * shape[1],
-        "num_group": groups,
-        "no_bias": True,
-    }
 
 
 def convolve_each(
@@ -128,53 +166,38 @@ def convolve_each(
 
     Shapes: x (N, I, H, W), kernels (N, O, I / groups, k, k), bias
     (N, O) → (N, O, H', W').
+
+    >>> x = mx.nd.ones((2, 4, 9, 9))
+    >>> kernels = mx.nd.ones((2, 8, 4, 3, 3))
+    >>> convolve_each(x, kernels, padding=1).shape
+    (2, 8, 9, 9)
     """
-    n, shape = len(x), kernels.shape
+    n, F = len(x), operators(x)
     # Example by example, so that each group meets its own kernel:
     # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
-    F = operators(x)
-    window = _window(shape, stride, padding, dilation, n * groups, n)
+    window = _Window.of(kernels, stride, padding, dilation, n * groups)
+    options = window.options(copies=n)
     inputs = [
         F.reshape(x, (1, -1, *x.shape[2:])),
-        F.reshape(kernels, (-1, *shape[2:])),
+        F.reshape(kernels, (-1, *kernels.shape[2:])),
     ]
     if bias is not None:
         inputs.append(F.reshape(bias, (-1,)))
-        window["no_bias"] = False
-    y = F.Convolution(*inputs, **window)
+        options["no_bias"] = False
+    y = F.Convolution(*inputs, **options)
     return F.reshape(y, (n, -1, *y.shape[2:]))
 
 
+@_form
 def folded(
-    x: Any,
-    routing: Any,
-    experts: Any,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
+    F: Any, x: Any, routing: Any, experts: Any, window: _Window
 ) -> Any:
     """The batch folded into the groups of one convolution.
 
     Shapes: as `looped`.
     """
-    window = (experts.shape, stride, padding, dilation, groups)
-    return _folded(operators(x), x, routing, experts, *window)
-
-
-def _folded(
-    F: Any,
-    x: Any,
-    routing: Any,
-    experts: Any,
-    shape: Any,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-) -> Any:
-    kernels = _mixed(F, routing, experts, shape)
-    return convolve_each(x, kernels, stride, padding, dilation, groups)
+    kernels = _mixed(F, routing, experts, window.shape)
+    return convolve_each(x, kernels, *window[1:])
 
 
 def unfold_each(
@@ -189,48 +212,43 @@ def unfold_each(
     with its patches as columns.
 
     Shapes: as `convolve_each`.
+
+    >>> x = mx.nd.ones((2, 4, 9, 9))
+    >>> kernels = mx.nd.ones((2, 8, 4, 3, 3))
+    >>> unfold_each(x, kernels, stride=2).shape
+    (2, 8, 4, 4)
     """
-    window = (kernels.shape, stride, padding, dilation, groups)
-    return _unfold_each(operators(x), x, kernels, *window)
+    window = _Window.of(kernels, stride, padding, dilation, groups)
+    return _unfold_each(operators(x), x, kernels, window)
 
 
-def _unfold_each(
-    F: Any,
-    x: Any,
-    kernels: Any,
-    shape: Any,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-) -> Any:
-    _, outputs, inputs, *taps = shape
-    if any(_pair(padding)):
-        # Here and not in im2col: a copy that is padded for its shape
-        # alone, further down, gets a gradient that MXNet dies of.
-        x = _padded(F, x, [(n, n) for n in _pair(padding)])
-    rows, columns = _pair(stride)
+def _unfold_each(F: Any, x: Any, kernels: Any, window: _Window) -> Any:
+    _, outputs, inputs, *taps = window.shape
+    if any(window.padding):
+        # Not in im2col: `starts` needs the padded input for its shape,
+        # and padding it only there makes MXNet crash in backward.
+        x = _padded(F, x, [(n, n) for n in window.padding])
     spans = [
-        d * (k - 1) for d, k in zip(_pair(dilation), taps, strict=True)
+        d * (k - 1) for d, k in zip(window.dilation, taps, strict=True)
     ]
     # A window starts at each of these positions: H' by W' of them.
     starts = F.slice(
         x,
         begin=(None, 0, 0, 0),
         end=(None, 1, *(-span or None for span in spans)),
-        step=(1, 1, rows, columns),
+        step=(1, 1, *window.stride),
     )
     patches = F.im2col(
         x,
         kernel=tuple(taps),
-        stride=(rows, columns),
-        dilate=_pair(dilation),
+        stride=window.stride,
+        dilate=window.dilation,
         pad=(0, 0),
     )
     # (N, I * taps, L) → (N * groups, I / groups * taps, L)
     count = inputs * math.prod(taps)
     patches = F.reshape(patches, (-1, count, 0))
-    sizes = (-1, outputs // groups, count)
+    sizes = (-1, outputs // window.groups, count)
     y = F.batch_dot(F.reshape(kernels, sizes), patches)
     ends = {"lhs_begin": 2, "lhs_end": 3, "rhs_begin": 2, "rhs_end": 4}
     return F.reshape_like(
@@ -238,82 +256,37 @@ def _unfold_each(
     )
 
 
+@_form
 def unfolded(
-    x: Any,
-    routing: Any,
-    experts: Any,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
+    F: Any, x: Any, routing: Any, experts: Any, window: _Window
 ) -> Any:
     """Patches as columns, then one matrix product for each example.
 
     Shapes: as `looped`.
     """
-    window = (experts.shape, stride, padding, dilation, groups)
-    return _unfolded(operators(x), x, routing, experts, *window)
+    kernels = _mixed(F, routing, experts, window.shape)
+    return _unfold_each(F, x, kernels, window)
 
 
-def _unfolded(
-    F: Any,
-    x: Any,
-    routing: Any,
-    experts: Any,
-    shape: Any,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-) -> Any:
-    kernels = _mixed(F, routing, experts, shape)
-    window = (shape, stride, padding, dilation, groups)
-    return _unfold_each(F, x, kernels, *window)
-
-
+@_form
 def mixture(
-    x: Any,
-    routing: Any,
-    experts: Any,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
+    F: Any, x: Any, routing: Any, experts: Any, window: _Window
 ) -> Any:
     """All experts on all examples, then the answers mixed instead of
     the kernels: the same by linearity, at K times the work.
 
     Shapes: as `looped`.
     """
-    window = (experts.shape, stride, padding, dilation, groups)
-    return _mixture(operators(x), x, routing, experts, *window)
-
-
-def _mixture(
-    F: Any,
-    x: Any,
-    routing: Any,
-    experts: Any,
-    shape: Any,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-) -> Any:
-    count, outputs = shape[:2]
+    (count, outputs, *filter_), groups = window.shape, window.groups
     # A group needs the filters of all experts that belong to it:
     # (K, groups, O / groups, …) → (groups * K * O / groups, …).
     filters = F.reshape(experts, (count, groups, -1))
-    filters = F.reshape(F.swapaxes(filters, 0, 1), (-1, *shape[2:]))
-    y = F.Convolution(
-        x,
-        filters,
-        **_window(shape, stride, padding, dilation, groups, count),
-    )
+    filters = F.reshape(F.swapaxes(filters, 0, 1), (-1, *filter_))
+    y = F.Convolution(x, filters, **window.options(copies=count))
     answers = F.reshape(y, (0, groups, count, -1))
     shares = F.reshape(routing, (0, 1, count, 1))
     total = F.sum(F.broadcast_mul(answers, shares), axis=2)
-    # As many rows and columns as the answers have.
+    # The rows and columns come from the answers.
     maps = F.slice_axis(y, axis=1, begin=0, end=outputs)
     return F.reshape_like(total, maps)
 
@@ -325,14 +298,15 @@ FORMS: dict[str, Callable[..., Any]] = {
     "unfolded": unfolded,
     "mixture": mixture,
 }
-WITH_F: dict[str, Callable[..., Any]] = {
-    "looped": _looped,
-    "folded": _folded,
-    "unfolded": _unfolded,
-    "mixture": _mixture,
-}
+Form = Annotated[str, one_of("auto", FORMS)]
 
 
+@takes_input(
+    "self",
+    per_example="num_experts",
+    fits=partial(check_padded_fits, "CondConv2d"),
+    owner="CondConv2d",
+)
 class Experts2d(nn.HybridBlock):
     """Kernels and a way to convolve each example with a mixture of
     them: `CondConv2d` without the routing.
@@ -341,55 +315,40 @@ class Experts2d(nn.HybridBlock):
     out_channels, H', W').
 
     Args, Raises: as `CondConv2d`.
+
+    >>> layer = Experts2d(4, 8, 3, padding="same")
+    >>> layer.initialize()
+    >>> layer(mx.nd.ones((2, 4, 9, 9)), mx.nd.ones((2, 3))).shape
+    (2, 8, 9, 9)
     """
 
+    @checked_as("CondConv2d")
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size | str = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        num_experts: int = 3,
-        form: str = "auto",
-        mix_bias: bool = False,
+        in_channels: Positive,
+        out_channels: Positive,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: PaddingSides = 0,
+        dilation: Pair = 1,
+        groups: Groups = 1,
+        bias: Bool = True,
+        padding_mode: PaddingMode = "zeros",
+        num_experts: Positive = 3,
+        form: Form = "auto",
+        mix_bias: Bool = False,
     ) -> None:
         super().__init__()
-        owner = "CondConv2d"
-        in_channels, out_channels, groups = checks.grouped(
-            owner, in_channels, out_channels, groups
-        )
-        taps = checks.axes(owner, "kernel_size", kernel_size, 2)
-        steps = checks.axes(owner, "stride", stride, 2)
-        gaps = checks.axes(owner, "dilation", dilation, 2)
-        sides = padding_sides(owner, padding, taps, steps, gaps)
-        checks.boolean(owner, "bias", bias)
-        checks.choice(
-            owner, "padding_mode", padding_mode, PADDING_MODES
-        )
-        num_experts = checks.positive(owner, "num_experts", num_experts)
-        checks.choice(owner, "form", form, ("auto", *FORMS))
-        checks.boolean(owner, "mix_bias", mix_bias)
         self.in_channels, self.num_experts = in_channels, num_experts
-        # What a convolution cannot add itself is added before it.
-        apart = padding_mode != "zeros" or any(a != b for a, b in sides)
-        inside = (0, 0) if apart else tuple(a for a, _ in sides)
-        self.window = (steps, inside, gaps, groups)
-        self.pads = sides if apart and any(map(any, sides)) else None
-        self.sizes = (taps, sides, gaps, padding_mode)
+        inside, self.pads = split_padding(padding, padding_mode)
+        self.padding_mode = padding_mode
+        self.options = (stride, inside, dilation, groups)
+        self.window = (kernel_size, padding, dilation, padding_mode)
         self.form, self.mix_bias = form, mix_bias
-        shape = (
-            num_experts,
-            out_channels,
-            in_channels // groups,
-            *taps,
-        )
-        # Each expert as nn.Conv2d would start in PyTorch; on the whole
-        # tensor the fan-in would be counted with the outputs in it.
+        inputs = in_channels // groups
+        shape = (num_experts, out_channels, inputs, *kernel_size)
+        # Each expert starts as PyTorch's nn.Conv2d would. For the whole
+        # tensor the fan-in would count the output channels, too.
         bound = 1 / math.sqrt(math.prod(shape[2:]))
         self.weight = self.params.get(
             "weight", shape=shape, init=mx.init.Uniform(bound)
@@ -404,10 +363,6 @@ class Experts2d(nn.HybridBlock):
 
     def forward(self, x: Any, routing_weights: Any) -> Any:
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
-        owner = "CondConv2d"
-        if check_input(owner, x, 2, self.in_channels, self):
-            check_routing(owner, x, routing_weights, self.num_experts)
-            check_padded_fits(owner, x.shape[2:], *self.sizes)
         return super().forward(x, routing_weights)
 
     def hybrid_forward(
@@ -420,20 +375,20 @@ class Experts2d(nn.HybridBlock):
     ) -> Any:
         F = operators(x)
         if self.pads:
-            x = _padded(F, x, self.pads, self.sizes[-1])
-        form, shape = self._form(x), self.weight.shape
+            x = _padded(F, x, self.pads, self.padding_mode)
+        form = self._form(x)
+        window = _Window(self.weight.shape, *self.options)
         if bias is not None:
-            mixes = self.mix_bias
-            bias = F.dot(routing_weights, bias) if mixes else bias
-            bias = F.reshape(bias, (-1, shape[1]))
+            if self.mix_bias:
+                bias = F.dot(routing_weights, bias)
+            bias = F.reshape(bias, (-1, window.shape[1]))
         if form == "folded":
             if bias is not None:
-                bias = F.broadcast_to(bias, (len(x), shape[1]))
-            kernels = _mixed(F, routing_weights, weight, shape)
-            return convolve_each(x, kernels, *self.window, bias)
-        y = WITH_F[form](
-            F, x, routing_weights, weight, shape, *self.window
-        )
+                bias = F.broadcast_to(bias, (len(x), window.shape[1]))
+            kernels = _mixed(F, routing_weights, weight, window.shape)
+            return convolve_each(x, kernels, *self.options, bias)
+        convolve = FORMS[form].with_F  # type: ignore[attr-defined]
+        y = convolve(F, x, routing_weights, weight, window)
         if bias is None:
             return y
         return F.broadcast_add(y, F.reshape(bias, (0, 0, 1, 1)))
@@ -457,6 +412,7 @@ class Experts2d(nn.HybridBlock):
         return form
 
 
+@takes_input("routing", unless="routing_weights")
 class CondConv2d(nn.HybridBlock):
     """A convolution whose kernel is a mixture that each example chooses
     (Yang et al., 2019, arXiv 1904.04971, section 3).
@@ -484,28 +440,33 @@ class CondConv2d(nn.HybridBlock):
             instead of one for all.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input or routing weights whose shape, dtype or
-            device does not fit.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> layer = CondConv2d(4, 8, 3, padding=1)
+    >>> layer.initialize()
+    >>> layer(mx.nd.ones((2, 4, 9, 9))).shape
+    (2, 8, 9, 9)
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
+        in_channels: Positive,
+        out_channels: Positive,
+        kernel_size: Pair,
+        stride: Pair = 1,
         padding: Size | str = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        num_experts: int = 3,
-        dropout: float = 0.2,
-        form: str = "auto",
-        mix_bias: bool = False,
+        dilation: Pair = 1,
+        groups: Groups = 1,
+        bias: Bool = True,
+        padding_mode: PaddingMode = "zeros",
+        num_experts: Positive = 3,
+        dropout: DropoutRate = 0.2,
+        form: Form = "auto",
+        mix_bias: Bool = False,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.experts = Experts2d(
             in_channels,
             out_channels,
@@ -519,10 +480,6 @@ class CondConv2d(nn.HybridBlock):
             num_experts,
             form,
             mix_bias,
-        )
-        self.in_channels = self.experts.in_channels
-        dropout = checks.number(
-            "CondConv2d", "dropout", dropout, 0, 1, open_high=True
         )
         self.routing = nn.HybridSequential()
         self.routing.add(
@@ -542,8 +499,6 @@ class CondConv2d(nn.HybridBlock):
                 layer finds itself.
         """
         if routing_weights is None:
-            sizes = (2, self.in_channels)
-            check_input("CondConv2d", x, *sizes, self.routing)
             return super().forward(x)
         return self.experts(x, routing_weights)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import checks
+from d2lutils._arguments import NonNegative, checked
+from d2lutils._errors import reason
 from d2lutils.compat import mx
 
 __all__ = ["try_all_gpus", "try_gpu", "why_no_gpu"]
@@ -28,7 +29,7 @@ def _failure(device: Any) -> str:
         x = mx.nd.ones((2, 2), ctx=device)
         total = float(mx.nd.dot(x, x).sum().asscalar())
     except Exception as error:
-        why = checks.reason(error)
+        why = reason(error)
         return f"{device} is there, but a kernel failed: {why}"
     return (
         ""
@@ -37,18 +38,23 @@ def _failure(device: Any) -> str:
     )
 
 
-def why_no_gpu(i: int = 0) -> str:
-    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not."""
-    i = checks.non_negative("why_no_gpu", "i", i)
-    devices, reason = _candidates()
+@checked
+def why_no_gpu(i: NonNegative = 0) -> str:
+    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not.
+
+    >>> why_no_gpu(99) == ""
+    False
+    """
+    devices, why = _candidates()
     if i < len(devices):
         return _failure(devices[i])
     if devices:
         return f"GPU {i} was asked for, but there are {len(devices)}"
-    return reason
+    return why
 
 
-def try_gpu(i: int = 0) -> Any:
+@checked
+def try_gpu(i: NonNegative = 0) -> Any:
     """The i-th GPU if it works, else the CPU.
 
     Args:
@@ -56,15 +62,21 @@ def try_gpu(i: int = 0) -> Any:
 
     Raises:
         TypeError, ValueError: `i` is not an integer ≥ 0.
+
+    >>> try_gpu(99)
+    cpu(0)
     """
-    i = checks.non_negative("try_gpu", "i", i)
     if why_no_gpu(i):
         return mx.cpu()
     return _candidates()[0][i]
 
 
 def try_all_gpus() -> list[Any]:
-    """All GPUs on which a kernel runs, or else the CPU alone."""
+    """All GPUs on which a kernel runs, or else the CPU alone.
+
+    >>> len(try_all_gpus()) > 0
+    True
+    """
     working = [
         device for device in _candidates()[0] if not _failure(device)
     ]

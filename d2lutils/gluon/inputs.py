@@ -1,13 +1,14 @@
-"""The check that every block here makes on what it is called with."""
+"""What blocks check of the arrays that they are called with."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils import _inputs as checks
+from d2lutils._arguments import Rule
 from d2lutils.compat import mx
 
 __all__ = [
@@ -23,7 +24,7 @@ __all__ = [
 nn: Any = mx.gluon.nn
 
 _CONV = {1: nn.Conv1D, 2: nn.Conv2D}
-# They hand on the dtype and the channels that they get.
+# Layers that change neither the dtype nor the channels.
 _BETWEEN = (
     nn.BatchNorm,
     nn.AvgPool2D,
@@ -117,6 +118,9 @@ def check_input(
     Raises:
         TypeError: `x` is not a tensor.
         ValueError: wrong shape, dtype or device.
+
+    >>> check_input("Block", mx.nd.zeros((1, 2, 9)), rank=1, channels=2)
+    True
     """
     if traced(x):
         return False
@@ -176,7 +180,7 @@ def _own_weight(layer: Any, rank: int, channels: int | None) -> Any:
 
 
 def _hooked(layer: Any) -> bool:
-    """Whether somebody's code stands before, after or around it."""
+    """Whether a hook or a replaced forward could change x before it."""
     return bool(
         layer._forward_pre_hooks
         or layer._forward_hooks
@@ -222,6 +226,10 @@ def check_pair(
         TypeError: not tensors of floating-point numbers.
         ValueError: shapes, dtypes or devices that do not fit, or an
             `extra` that is not the difference.
+
+    >>> x, identity = mx.nd.zeros((1, 5, 9)), mx.nd.zeros((1, 2, 9))
+    >>> check_pair("add", x, identity, None)
+    3
     """
     for name, tensor in (("x", x), ("identity", identity)):
         _check_tensor(owner, name, tensor)
@@ -266,3 +274,18 @@ def check_routing(
     _check_tensor(owner, name, routing)
     checks.table_shape(owner, name, routing.shape, len(x), count)
     _check_alike(owner, name, routing, x)
+
+
+takes_input = checks.takes_input_of(check_input, check_routing)
+
+
+def _layer(owner: str, name: str, value: Any) -> Any:
+    if not isinstance(value, mx.gluon.HybridBlock):
+        raise TypeError(
+            f"{owner}: {name} must be a layer or block, got "
+            f"{type(value).__name__}"
+        )
+    return value
+
+
+Layer = Annotated[Any, Rule(_layer)]

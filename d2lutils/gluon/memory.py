@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
+from d2lutils import _errors
 from d2lutils._adapters import adapter_of
 from d2lutils._adapters.gluon import GluonNet
 from d2lutils._lifetimes import Lifetimes, Operation
+from d2lutils._training import some_parameters
 from d2lutils.compat import mx
 
 __all__ = [
@@ -56,7 +58,7 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
     owner = "kept_bytes"
     adapter, x = _prepared(owner, net, input_shape)
     parameters = net.collect_params().values()
-    checks.some_parameters(owner, parameters)
+    some_parameters(owner, parameters)
     if all(p.grad_req == "null" for p in parameters):
         return 0  # nothing will go backward, and MXNet would refuse to
 
@@ -113,7 +115,7 @@ def _lifetimes(
         except mx.MXNetError as error:
             raise ValueError(
                 f"{owner}: the shapes inside net cannot be inferred: "
-                f"{checks.reason(error)}"
+                f"{_errors.reason(error)}"
             ) from error
     itemsize = adapter.itemsize()
     operations, sizes, held = _operations(graph, shapes, x, itemsize)
@@ -206,7 +208,7 @@ def _run(owner: str, net: Any, x: Any) -> Any:
     except Exception as error:
         raise ValueError(
             f"{owner}: the net fails on input_shape={x.shape}: "
-            f"{checks.reason(error)}"
+            f"{_errors.reason(error)}"
         ) from error
 
 
@@ -293,7 +295,7 @@ def _traced(owner: str, net: Any) -> Any:
         )
     except Exception as error:
         raise ValueError(
-            f"{owner}: net cannot be traced: {checks.reason(error)}"
+            f"{owner}: net cannot be traced: {_errors.reason(error)}"
         ) from error
 
 

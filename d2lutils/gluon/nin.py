@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from d2lutils import checks
+from d2lutils._arguments import (
+    Bool,
+    Dimensions,
+    DropoutRate,
+    Pair,
+    Positive,
+    StemWindow,
+    Widths,
+    checked,
+    shown,
+)
 from d2lutils.compat import mx
-from d2lutils.gluon.blocks import Size
-from d2lutils.gluon.inputs import check_input
+from d2lutils.gluon.inputs import takes_input
 from d2lutils.shapes import (
     NIN,
     NIN_CIFAR,
+    Padding,
     Window,
-    resolve_padding,
     smallest_size,
 )
 
@@ -22,14 +30,15 @@ __all__ = ["CIFARNiN", "NiN", "nin_block", "nin_small"]
 nn: Any = mx.gluon.nn
 
 
+@checked
 def nin_block(
-    in_channels: int,
-    channels: int,
-    kernel_size: Size,
-    stride: Size = 1,
-    padding: Size | str = 0,
-    pointwise: Sequence[int] | None = None,
-    last_relu: bool = True,
+    in_channels: Positive,
+    channels: Positive,
+    kernel_size: Pair,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    pointwise: Dimensions | None = None,
+    last_relu: Bool = True,
 ) -> Any:
     """A convolution, then 1x1 convolutions, a ReLU after each
     (Lin, Chen and Yan, 2014, arXiv 1312.4400, section 3.1: mlpconv).
@@ -48,19 +57,18 @@ def nin_block(
         last_relu: end in a ReLU; False leaves it out.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> block = nin_block(3, 8, 5, stride=2, padding=2)
+    >>> block.initialize()
+    >>> block(mx.nd.zeros((1, 3, 32, 32))).shape
+    (1, 8, 16, 16)
     """
-    owner = "nin_block"
-    in_channels = checks.positive(owner, "in_channels", in_channels)
-    channels = checks.positive(owner, "channels", channels)
-    taps = checks.axes(owner, "kernel_size", kernel_size, 2)
-    steps = checks.axes(owner, "stride", stride, 2)
-    pads = resolve_padding(owner, padding, taps)
+    block = _sequential(
+        _conv(in_channels, channels, kernel_size, stride, padding)
+    )
     if pointwise is None:
         pointwise = (channels, channels)
-    pointwise = checks.shape_of(owner, "pointwise", pointwise)
-    checks.boolean(owner, "last_relu", last_relu)
-    block = _sequential(_conv(in_channels, channels, taps, steps, pads))
     for width in pointwise:
         block.add(nn.Activation("relu"))
         block.add(_conv(channels, width, 1))
@@ -79,9 +87,9 @@ def _sequential(*layers: Any) -> Any:
 def _conv(
     in_channels: int,
     channels: int,
-    kernel_size: Size,
-    stride: Size = 1,
-    padding: Size = 0,
+    kernel_size: Any,
+    stride: Any = 1,
+    padding: Any = 0,
 ) -> Any:
     return nn.Conv2D(
         channels,
@@ -100,6 +108,7 @@ def _head(pool: str) -> Any:
     return _sequential(layer, nn.Flatten())
 
 
+@takes_input("features", explained_by="smallest")
 class NiN(nn.HybridBlock):
     """Network in Network for images of one size, 224 by default
     (the variant of Zhang et al., Dive into Deep Learning, section 8.3).
@@ -127,43 +136,36 @@ class NiN(nn.HybridBlock):
         last_relu: end the last block in a ReLU; False leaves it out.
 
     Raises:
-        TypeError, ValueError: a bad argument, named; in a call, an
-            input whose shape, dtype or device does not fit.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> net = NiN()
+    >>> net.initialize()
+    >>> net(mx.nd.zeros((1, 1, 224, 224))).shape
+    (1, 10)
     """
 
+    @checked
     def __init__(
         self,
-        num_classes: int = 10,
-        in_channels: int = 1,
-        widths: Sequence[int] = (96, 256, 384),
-        stem: Sequence[Size] = (11, 4, 0),
-        dropout: float = 0.5,
-        pool: str = "avg",
-        last_width: int | None = None,
-        last_relu: bool = True,
+        num_classes: Positive = 10,
+        in_channels: Positive = 1,
+        widths: Widths = (96, 256, 384),
+        stem: StemWindow = (11, 4, 0),
+        dropout: DropoutRate = 0.5,
+        pool: Literal["avg", "max"] = "avg",
+        last_width: Positive | None = None,
+        last_relu: Bool = True,
     ) -> None:
         super().__init__()
-        owner = "NiN"
-        num_classes = checks.positive(owner, "num_classes", num_classes)
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        widths = checks.widths(owner, "widths", widths, 3)
-        first = checks.stem(owner, "stem", stem)
-        dropout = checks.number(
-            owner, "dropout", dropout, 0, 1, open_high=True
-        )
-        checks.choice(owner, "pool", pool, ("avg", "max"))
-        if last_width is None:
-            last_width = num_classes
-        last_width = checks.positive(owner, "last_width", last_width)
-        checks.boolean(owner, "last_relu", last_relu)
         self.in_channels = in_channels
-        # Before the head, along one axis, or each if they differ.
-        taps, steps, pads = map(checks.shown, first)
+        # Windows have one number where both axes have the same.
+        taps, steps, pads = map(shown, stem)
         conv1 = Window(taps, steps, pads, name="conv1")
         self.windows = (conv1, *NIN[1:])
         self.smallest = smallest_size(self.windows, "gluon")
+        last_width = last_width or num_classes
         self.features = _sequential(
-            nin_block(in_channels, widths[0], taps, steps, pads),
+            nin_block(in_channels, widths[0], *stem),
             nn.MaxPool2D(3, 2),
             nin_block(widths[0], widths[1], 5, padding=2),
             nn.MaxPool2D(3, 2),
@@ -181,17 +183,8 @@ class NiN(nn.HybridBlock):
         )
         self.head = _head(pool)
 
-    def forward(self, x: Any) -> Any:
-        """(N, in_channels, H, W) → (N, num_classes)."""
-        check_input("NiN", x, 2, self.in_channels, self.features)
-        try:
-            return super().forward(x)
-        except (RuntimeError, ValueError):
-            # Said only now: a net that was changed may take less.
-            check_input("NiN", x, 2, None, None, self.smallest)
-            raise
-
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, num_classes)."""
         return self.head(self.features(x))
 
 
@@ -202,6 +195,11 @@ def nin_small(num_classes: int = 10, in_channels: int = 1) -> NiN:
     last block is wide until its last layer and has no last ReLU, and
     the weights start He-normal (He et al., 2015, arXiv 1502.01852), the
     biases at zero: without these so small a net seldom learns.
+
+    >>> net = nin_small()
+    >>> net.initialize()
+    >>> net(mx.nd.zeros((1, 1, 28, 28))).shape
+    (1, 10)
     """
     net = NiN(
         num_classes,
@@ -218,6 +216,7 @@ def nin_small(num_classes: int = 10, in_channels: int = 1) -> NiN:
     return net
 
 
+@takes_input("features", smallest="smallest")
 class CIFARNiN(nn.HybridBlock):
     """Network in Network as published for CIFAR-10, 32x32 pixels
     (Lin, Chen and Yan, 2014, arXiv 1312.4400, and the authors' model).
@@ -234,22 +233,22 @@ class CIFARNiN(nn.HybridBlock):
         dropout: share of the numbers set to zero after each pooling.
 
     Raises:
-        TypeError, ValueError: as `NiN`.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> net = CIFARNiN()
+    >>> net.initialize()
+    >>> net(mx.nd.zeros((1, 3, 32, 32))).shape
+    (1, 10)
     """
 
+    @checked
     def __init__(
         self,
-        num_classes: int = 10,
-        in_channels: int = 3,
-        dropout: float = 0.5,
+        num_classes: Positive = 10,
+        in_channels: Positive = 3,
+        dropout: DropoutRate = 0.5,
     ) -> None:
         super().__init__()
-        owner = "CIFARNiN"
-        num_classes = checks.positive(owner, "num_classes", num_classes)
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        dropout = checks.number(
-            owner, "dropout", dropout, 0, 1, open_high=True
-        )
         self.in_channels = in_channels
         self.windows = NIN_CIFAR
         self.smallest = smallest_size(self.windows, "gluon")
@@ -265,11 +264,6 @@ class CIFARNiN(nn.HybridBlock):
         )
         self.head = _head("avg")
 
-    def forward(self, x: Any) -> Any:
-        """(N, in_channels, H, W) → (N, num_classes)."""
-        sizes = (2, self.in_channels, self.features, self.smallest)
-        check_input("CIFARNiN", x, *sizes)
-        return super().forward(x)
-
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, num_classes)."""
         return self.head(self.features(x))

@@ -4,17 +4,26 @@ Each way is called as `way(x, identity, extra)` and returns the sum as
 if `extra` channels of zeros stood behind `identity`, or fails: that is
 what `capabilities` finds out. The one to use is
 `shortcuts.add_zero_padded`.
+
+>>> x, identity = mx.nd.ones((2, 8, 5)), mx.nd.ones((2, 3, 5))
+>>> pad_view(x, identity, 5).shape
+(2, 8, 5)
+>>> way = WAYS["concatenate a constant parameter"](2, 3, 5, (5,))
+>>> way.initialize()
+>>> way(x, identity, 5).shape
+(2, 8, 5)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils._arguments import checked, one_of
+from d2lutils._errors import reason
 from d2lutils.compat import mx
 from d2lutils.gluon.pyramidnet import PyramidNet
 from d2lutils.gluon.shortcuts import add_zero_padded
@@ -274,7 +283,7 @@ def _plain(way: Any) -> Any:
     return lambda batch, channels, extra, space: way
 
 
-# What makes each way: called with the sizes that some must know.
+# What makes each way, called with the sizes that some ways need.
 WAYS: dict[str, Callable[[int, int, int, tuple[int, ...]], Any]] = {
     "concatenate, sized ahead": _plain(concat_ahead),
     "concatenate, derived from the branch": _plain(concat_derived),
@@ -367,7 +376,10 @@ def _trains(make: Any) -> None:
         raise ArithmeticError("the loss is not finite")
 
 
-def capabilities(way: str) -> dict[str, str]:
+@checked
+def capabilities(
+    way: Annotated[str, one_of(WAYS)],
+) -> dict[str, str]:
     """Find out by running what one of `WAYS` can do.
 
     - eager: values on 4x64x6x6 from 40 channels.
@@ -389,7 +401,6 @@ def capabilities(way: str) -> dict[str, str]:
     Raises:
         ValueError: an unknown name.
     """
-    checks.choice("capabilities", "way", way, tuple(WAYS))
     make, shape = WAYS[way], (4, 64, 6, 6)
 
     def everywhere(sizes: tuple[int, ...], channels: int) -> None:
@@ -415,8 +426,8 @@ def capabilities(way: str) -> dict[str, str]:
             test()
             mx.nd.waitall()
         except Exception as error:
-            reason = checks.reason(error)
-            found[column] = f"{type(error).__name__}: {reason}"
+            why = reason(error)
+            found[column] = f"{type(error).__name__}: {why}"
             with suppress(mx.MXNetError):
                 mx.nd.waitall()  # what else the failure left behind
     return found

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from d2lutils import checks
+from d2lutils._arguments import (
+    HalvingStride,
+    Positive,
+    Probability,
+    checked,
+)
 from d2lutils.compat import mx
-from d2lutils.gluon.inputs import check_input
+from d2lutils.gluon.inputs import takes_input
 from d2lutils.gluon.stochastic_depth import (
     StochasticDepth,
     _deciding,
     _Exported,
 )
 from d2lutils.shapes import (
-    BLOCKS,
-    MODES,
+    Block,
+    BlockWidth,
+    Mode,
+    block_channels,
     drop_probs,
     pyramid_blocks,
     pyramid_widths,
@@ -78,11 +85,7 @@ def _branch(
     return branch
 
 
-def _one_or_two(owner: str, name: str, value: Any) -> int:
-    found: int = checks.choice(owner, name, value, (1, 2))
-    return found
-
-
+@takes_input("sum.branch", smallest="stride")
 class PyramidUnit(_Exported):
     """One block: branch + zero-padded shortcut, no ReLU after the sum
     (Han et al., 2017, arXiv 1610.02915, sections 3.2 and 3.3).
@@ -104,38 +107,35 @@ class PyramidUnit(_Exported):
 
     Raises:
         TypeError, ValueError: a bad argument or input, named.
+
+    >>> unit = PyramidUnit(4, 6, stride=2)
+    >>> unit.initialize()
+    >>> unit(mx.nd.zeros((1, 4, 9, 8))).shape
+    (1, 6, 5, 4)
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        width: int,
-        stride: int | tuple[int, int] = 1,
-        block: str = "basic",
+        in_channels: Positive,
+        width: BlockWidth,
+        stride: HalvingStride = 1,
+        block: Block = "basic",
         drop_prob: float = 0.0,
         drop_mode: str = "batch",
         add: Callable[[Any, Any, int], Any] | None = None,
     ) -> None:
         super().__init__()
-        owner = "PyramidUnit"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        width = checks.positive(owner, "width", width)
-        steps = checks.axes(owner, "stride", stride, 2, _one_or_two)
-        checks.choice(owner, "block", block, tuple(BLOCKS))
-        channels = width if block == "basic" else 4 * width
-        extra = checks.extra_channels(owner, (1, in_channels), channels)
-        self.in_channels, self.channels = in_channels, channels
-        self.pool = (
-            nn.AvgPool2D(steps, steps, ceil_mode=True)
-            if 2 in steps
-            else None
-        )
-        self.smallest = steps
+        self.in_channels, self.stride = in_channels, stride
+        self.channels = block_channels(width, block)
+        self.pool = None
+        if 2 in stride:
+            self.pool = nn.AvgPool2D(stride, stride, ceil_mode=True)
         self.sum = StochasticDepth(
-            _branch(in_channels, width, steps, block),
+            _branch(in_channels, width, stride, block),
             drop_prob,
             drop_mode,
-            extra,
+            self.channels - in_channels,
             add,
         )
 
@@ -146,17 +146,13 @@ class PyramidUnit(_Exported):
         if _deciding(self):
             self._active = False
 
-    def forward(self, x: Any) -> Any:
-        """(N, in_channels, H, W) → (N, channels, …)."""
-        sizes = (2, self.in_channels, self.sum.branch, self.smallest)
-        check_input("PyramidUnit", x, *sizes)
-        return super().forward(x)
-
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, channels, …)."""
         identity = x if self.pool is None else self.pool(x)
         return self.sum(x, identity)
 
 
+@takes_input("stem", explained_by="smallest")
 class PyramidNet(_Exported):
     """PyramidNet (Han et al., 2017, arXiv 1610.02915).
 
@@ -186,36 +182,36 @@ class PyramidNet(_Exported):
         add: how the sums are made; see `StochasticDepth`.
 
     Raises:
-        TypeError, ValueError: a bad argument, named; a depth that does
-            not fit, with the nearest that does; in a call, an input
-            whose shape, dtype or device does not fit.
+        TypeError, ValueError: a bad argument or input, named; a depth
+            that does not fit, with the nearest that does.
+
+    >>> net = PyramidNet(20, alpha=48)
+    >>> net.initialize()
+    >>> net(mx.nd.zeros((1, 3, 32, 32))).shape
+    (1, 10)
     """
 
+    @checked
     def __init__(
         self,
         depth: int,
         alpha: float,
-        num_classes: int = 10,
-        in_channels: int = 3,
+        num_classes: Positive = 10,
+        in_channels: Positive = 3,
         block: str = "basic",
         widening: str = "additive",
         stem: str = "cifar",
-        drop_prob: float = 0.0,
-        drop_mode: str = "batch",
+        drop_prob: Probability = 0.0,
+        drop_mode: Mode = "batch",
         add: Callable[[Any, Any, int], Any] | None = None,
     ) -> None:
         super().__init__()
-        owner = "PyramidNet"
         groups = pyramid_blocks(depth, block, stem)
         width = 16 if stem == "cifar" else 64
         options = (block, widening, width, stem)
         widths = pyramid_widths(depth, alpha, *options)
-        num_classes = checks.positive(owner, "num_classes", num_classes)
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
-        checks.choice(owner, "drop_mode", drop_mode, MODES)
         self.in_channels = in_channels
-        # Two positions are left for the last shortcut that pools.
+        # Leaves two positions for the last shortcut that pools.
         self.smallest = 3 if stem == "cifar" else 17
 
         self.stem = nn.HybridSequential()
@@ -228,7 +224,7 @@ class PyramidNet(_Exported):
                 _relu(),
                 nn.MaxPool2D(3, 2, padding=1),
             )
-        # The first block of every group but the first strides.
+        # Each group but the first begins with a block that strides.
         firsts = {sum(groups[:i]) for i in range(1, len(groups))}
         drops = drop_probs(len(widths), drop_prob)
         self.blocks = nn.HybridSequential()
@@ -258,15 +254,6 @@ class PyramidNet(_Exported):
         if _deciding(self):
             self._active = self.blocks._active = False
 
-    def forward(self, x: Any) -> Any:
-        """(N, in_channels, H, W) → (N, num_classes)."""
-        check_input("PyramidNet", x, 2, self.in_channels, self.stem)
-        try:
-            return super().forward(x)
-        except (RuntimeError, ValueError):
-            # Said only now: a net that was changed may take less.
-            check_input("PyramidNet", x, 2, None, None, self.smallest)
-            raise
-
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, num_classes)."""
         return self.head(self.blocks(self.stem(x)))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from d2lutils import checks
+from d2lutils._arguments import (
+    DropoutRate,
+    Pair,
+    Positive,
+    checked,
+    one_of,
+)
 from d2lutils.compat import mx
 from d2lutils.gluon.condconv import CondConv2d
-from d2lutils.gluon.inputs import check_input
+from d2lutils.gluon.inputs import takes_input
 from d2lutils.gluon.shortcuts import SubsampleZeroPad
 from d2lutils.gluon.squeeze_excite import SqueezeExcite
 from d2lutils.shapes import resnet_blocks
 
 __all__ = ["ResNet", "ResNetUnit"]
+
+UnitShortcut = Annotated[str, one_of("projection", "zeros")]
 
 nn: Any = mx.gluon.nn
 
@@ -46,6 +54,7 @@ def _conv(
     )
 
 
+@takes_input("branch")
 class ResNetUnit(nn.HybridBlock):
     """Two 3x3 convolutions and a shortcut (He et al., 2015, arXiv
     1512.03385, section 4.2).
@@ -71,34 +80,30 @@ class ResNetUnit(nn.HybridBlock):
 
     Raises:
         TypeError, ValueError: a bad argument or input, named.
+
+    >>> unit = ResNetUnit(4, 8, stride=2)
+    >>> unit.initialize()
+    >>> unit(mx.nd.zeros((1, 4, 9, 8))).shape
+    (1, 8, 5, 4)
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
-        stride: int | tuple[int, int] = 1,
-        shortcut: str = "projection",
+        in_channels: Positive,
+        channels: Positive,
+        stride: Pair = 1,
+        shortcut: UnitShortcut = "projection",
         reduction: int | None = None,
         num_experts: int | None = None,
-        dropout: float = 0.2,
+        dropout: DropoutRate = 0.2,
     ) -> None:
         super().__init__()
-        owner = "ResNetUnit"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        channels = checks.positive(owner, "channels", channels)
-        steps = checks.axes(owner, "stride", stride, 2)
-        checks.choice(
-            owner, "shortcut", shortcut, ("projection", "zeros")
-        )
-        dropout = checks.number(
-            owner, "dropout", dropout, 0, 1, open_high=True
-        )
         self.in_channels = in_channels
         form = (num_experts, dropout)
         self.branch = nn.HybridSequential()
         self.branch.add(
-            _conv(in_channels, channels, steps, *form),
+            _conv(in_channels, channels, stride, *form),
             nn.BatchNorm(in_channels=channels),
             nn.Activation("relu"),
             _conv(channels, channels, 1, *form),
@@ -106,11 +111,11 @@ class ResNetUnit(nn.HybridBlock):
         )
         if reduction is not None:
             self.branch.add(SqueezeExcite(channels, reduction))
-        if steps == (1, 1) and in_channels == channels:
+        if stride == (1, 1) and in_channels == channels:
             self.shortcut = mx.gluon.contrib.nn.Identity()
         elif shortcut == "zeros":
             self.shortcut = SubsampleZeroPad(
-                in_channels, channels, steps
+                in_channels, channels, stride
             )
         else:
             self.shortcut = nn.HybridSequential()
@@ -118,7 +123,7 @@ class ResNetUnit(nn.HybridBlock):
                 nn.Conv2D(
                     channels,
                     1,
-                    strides=steps,
+                    strides=stride,
                     use_bias=False,
                     in_channels=in_channels,
                 ),
@@ -126,15 +131,12 @@ class ResNetUnit(nn.HybridBlock):
             )
         self.relu = nn.Activation("relu")
 
-    def forward(self, x: Any) -> Any:
-        """(N, in_channels, H, W) → (N, channels, …)."""
-        check_input("ResNetUnit", x, 2, self.in_channels, self.branch)
-        return super().forward(x)
-
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, channels, …)."""
         return self.relu(self.branch(x) + self.shortcut(x))
 
 
+@takes_input("stem")
 class ResNet(nn.HybridBlock):
     """The ResNet for CIFAR (He et al., 2015, arXiv 1512.03385, section
     4.2), with gates (Hu et al., 2018) or conditional convolutions (Yang
@@ -149,26 +151,27 @@ class ResNet(nn.HybridBlock):
         shortcut, reduction, num_experts, dropout: as in `ResNetUnit`.
 
     Raises:
-        TypeError, ValueError: a bad argument, named; a depth that does
-            not fit, with the nearest that does; in a call, an input
-            whose shape, dtype or device does not fit.
+        TypeError, ValueError: a bad argument or input, named; a depth
+            that does not fit, with the nearest that does.
+
+    >>> net = ResNet(20)
+    >>> net.initialize()
+    >>> net(mx.nd.zeros((1, 3, 32, 32))).shape
+    (1, 10)
     """
 
+    @checked
     def __init__(
         self,
         depth: int = 20,
-        num_classes: int = 10,
-        in_channels: int = 3,
+        num_classes: Positive = 10,
+        in_channels: Positive = 3,
         shortcut: str = "projection",
         reduction: int | None = None,
         num_experts: int | None = None,
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        owner = "ResNet"
-        groups = resnet_blocks(depth)
-        num_classes = checks.positive(owner, "num_classes", num_classes)
-        in_channels = checks.positive(owner, "in_channels", in_channels)
         self.in_channels = in_channels
         self.stem = nn.HybridSequential()
         self.stem.add(
@@ -185,7 +188,7 @@ class ResNet(nn.HybridBlock):
         options = (shortcut, reduction, num_experts, dropout)
         self.blocks = nn.HybridSequential()
         width = 16
-        for group, blocks in enumerate(groups):
+        for group, blocks in enumerate(resnet_blocks(depth)):
             for i in range(blocks):
                 stride = 2 if group and i == 0 else 1
                 channels = 16 * 2**group
@@ -199,10 +202,6 @@ class ResNet(nn.HybridBlock):
             nn.Dense(num_classes, in_units=width),
         )
 
-    def forward(self, x: Any) -> Any:
-        """(N, in_channels, H, W) → (N, num_classes)."""
-        check_input("ResNet", x, 2, self.in_channels, self.stem)
-        return super().forward(x)
-
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, in_channels, H, W) → (N, num_classes)."""
         return self.head(self.blocks(self.stem(x)))

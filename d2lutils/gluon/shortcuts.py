@@ -9,13 +9,23 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from d2lutils import checks
 from d2lutils._adapters.layers import Facts, Keeps, declare
+from d2lutils._arguments import (
+    PerAxis,
+    Positive,
+    Rank,
+    Widened,
+    checked,
+    non_negative,
+    positive,
+    widened,
+)
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import (
     check_input,
     check_pair,
     operators,
+    takes_input,
     traced,
 )
 
@@ -63,15 +73,19 @@ def zero_pad_channels(x: Any, channels: int) -> Any:
         TypeError: `x` is not a tensor of floating-point numbers,
             `channels` not an integer.
         ValueError: wrong rank, or fewer channels than `x` has.
+
+    >>> zero_pad_channels(mx.nd.zeros((1, 2, 9)), 6).shape
+    (1, 6, 9)
     """
     owner = "zero_pad_channels"
-    channels = checks.positive(owner, "channels", channels)
+    channels = positive(owner, "channels", channels)
     F = operators(x)
     if traced(x):
         padded = _append_zeros(F, x, channels)
         return F.slice_axis(padded, axis=1, begin=0, end=channels)
     check_input(owner, x, (1, 2), None)
-    extra = checks.extra_channels(owner, x.shape, channels)
+    extra = widened(owner, "channels", channels, x.shape[1])
+    extra -= x.shape[1]
     return _append_zeros(F, x, extra) if extra else x
 
 
@@ -98,6 +112,10 @@ def add_zero_padded(
         TypeError: not tensors of floating-point numbers.
         ValueError: batch, space, dtype or device differ, identity has
             more channels than x, or `extra` is not their difference.
+
+    >>> x, identity = mx.nd.zeros((1, 6, 9)), mx.nd.zeros((1, 2, 9))
+    >>> add_zero_padded(x, identity).shape
+    (1, 6, 9)
     """
     owner = "add_zero_padded"
     F = operators(x)
@@ -113,7 +131,7 @@ def add_zero_padded(
                 padded, F.reshape(x, shape=(0, 0, -1)), axes=(1,)
             )
             return x + F.reshape_like(padded, x)
-        extra = checks.non_negative(owner, "extra", extra)
+        extra = non_negative(owner, "extra", extra)
     else:
         extra = check_pair(owner, x, identity, extra)
     return x + (
@@ -121,6 +139,7 @@ def add_zero_padded(
     )
 
 
+@takes_input()
 class SubsampleZeroPad(nn.HybridBlock):
     """Every stride-th position, then zero channels behind (option A of
     He et al., 2015, section 3.3). It has no parameters.
@@ -136,27 +155,26 @@ class SubsampleZeroPad(nn.HybridBlock):
 
     Raises:
         TypeError, ValueError: a bad argument or input, named.
+
+    >>> shortcut = SubsampleZeroPad(2, 6, stride=2)
+    >>> shortcut(mx.nd.zeros((1, 2, 9, 8))).shape
+    (1, 6, 5, 4)
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
-        stride: int | tuple[int, ...] = 1,
-        rank: int = 2,
+        in_channels: Positive,
+        channels: Widened,
+        stride: PerAxis = 1,
+        rank: Rank = 2,
     ) -> None:
         super().__init__()
-        sizes = (in_channels, channels, stride, rank)
-        sizes = checks.widening("SubsampleZeroPad", *sizes)
-        self.in_channels, self.channels, self.stride, self.rank = sizes
-
-    def forward(self, x: Any) -> Any:
-        """(N, in_channels, …) → (N, channels, …)."""
-        sizes = (self.rank, self.in_channels)
-        check_input("SubsampleZeroPad", x, *sizes)
-        return super().forward(x)
+        self.in_channels, self.channels = in_channels, channels
+        self.stride, self.rank = stride, rank
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, in_channels, …) → (N, channels, …)."""
         F = operators(x)
         if any(step > 1 for step in self.stride):
             every = (None,) * (2 + self.rank)
@@ -166,13 +184,15 @@ class SubsampleZeroPad(nn.HybridBlock):
         return _append_zeros(F, x, extra) if extra else x
 
 
+@takes_input(smallest="stride")
 class ZeroPadShortcut(nn.HybridBlock):
     """Average pooling, then zero channels behind: PyramidNet's shortcut
     (Han et al., 2017, section 3.2). It has no parameters.
 
     The window is as large as the stride and the last one may hang over
     the edge (ceil mode); the mean is then over the positions there are.
-    An axis must have as many positions as one window.
+    An axis must have as many positions as one window: MXNet refuses
+    a window larger than its input.
 
     Shapes: (N, in_channels, L) → (N, channels, ceil(L / stride)), and
     the same along H and W for rank 2.
@@ -186,34 +206,30 @@ class ZeroPadShortcut(nn.HybridBlock):
 
     Raises:
         TypeError, ValueError: a bad argument or input, named.
+
+    >>> shortcut = ZeroPadShortcut(2, 6, stride=2)
+    >>> shortcut(mx.nd.zeros((1, 2, 9, 8))).shape
+    (1, 6, 5, 4)
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
-        stride: int | tuple[int, ...] = 1,
-        rank: int = 2,
+        in_channels: Positive,
+        channels: Widened,
+        stride: PerAxis = 1,
+        rank: Rank = 2,
     ) -> None:
         super().__init__()
-        sizes = (in_channels, channels, stride, rank)
-        sizes = checks.widening("ZeroPadShortcut", *sizes)
-        self.in_channels, self.channels, self.stride, self.rank = sizes
-        pool = nn.AvgPool1D if self.rank == 1 else nn.AvgPool2D
-        self.pool = (
-            pool(self.stride, self.stride, ceil_mode=True)
-            if any(step > 1 for step in self.stride)
-            else None
-        )
-
-    def forward(self, x: Any) -> Any:
-        """(N, in_channels, …) → (N, channels, …)."""
-        # MXNet refuses a window larger than its input.
-        sizes = (self.rank, self.in_channels, None, self.stride)
-        check_input("ZeroPadShortcut", x, *sizes)
-        return super().forward(x)
+        self.in_channels, self.channels = in_channels, channels
+        self.stride, self.rank = stride, rank
+        pool = nn.AvgPool1D if rank == 1 else nn.AvgPool2D
+        self.pool = None
+        if any(step > 1 for step in stride):
+            self.pool = pool(stride, stride, ceil_mode=True)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, in_channels, …) → (N, channels, …)."""
         F = operators(x)
         x = x if self.pool is None else self.pool(x)
         extra = self.channels - self.in_channels

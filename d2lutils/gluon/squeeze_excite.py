@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from d2lutils import checks
 from d2lutils._adapters.layers import Facts, declare
+from d2lutils._arguments import Positive, at_most, checked
 from d2lutils.compat import mx
-from d2lutils.gluon.inputs import check_input, operators
+from d2lutils.gluon.inputs import operators, takes_input
 
 __all__ = ["SqueezeExcite"]
 
 nn: Any = mx.gluon.nn
 
 
+Reduction = Annotated[int, at_most("channels")]
+
+
+@takes_input("gate", channels="channels")
 class SqueezeExcite(nn.HybridBlock):
     """Scale each channel by a number between 0 and 1 that the example
     chooses (Hu et al., 2018, arXiv 1709.01507, section 3).
@@ -27,16 +31,21 @@ class SqueezeExcite(nn.HybridBlock):
         reduction: how many times narrower the hidden layer is.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input whose shape, dtype or device does not fit.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> block = SqueezeExcite(32)
+    >>> block.initialize()
+    >>> block(mx.nd.ones((1, 32, 7, 7))).shape
+    (1, 32, 7, 7)
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    @checked
+    def __init__(
+        self, channels: Positive, reduction: Reduction = 16
+    ) -> None:
         super().__init__()
-        channels, hidden = checks.squeezed(
-            "SqueezeExcite", "channels", channels, reduction
-        )
         self.channels = channels
+        hidden = channels // reduction
         self.gate = nn.HybridSequential()
         self.gate.add(
             nn.GlobalAvgPool2D(),
@@ -47,12 +56,8 @@ class SqueezeExcite(nn.HybridBlock):
             nn.Activation("sigmoid"),
         )
 
-    def forward(self, x: Any) -> Any:
-        """(N, channels, H, W) → (N, channels, H, W)."""
-        check_input("SqueezeExcite", x, 2, self.channels, self.gate)
-        return super().forward(x)
-
     def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """(N, channels, H, W) → (N, channels, H, W)."""
         F = operators(x)
         gate = F.reshape(self.gate(x), (0, 0, 1, 1))
         return F.broadcast_mul(x, gate)

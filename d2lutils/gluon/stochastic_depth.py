@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils._arguments import (
+    Function,
+    NonNegative,
+    Probability,
+    boolean,
+    checked,
+)
+from d2lutils._inputs import kept_rows, mask_shape
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import (
+    Layer,
     check_input,
     mixed_precision,
     operators,
     traced,
 )
 from d2lutils.gluon.shortcuts import add_zero_padded, zero_pad_channels
-from d2lutils.shapes import MODES
+from d2lutils.shapes import Mode
 
 __all__ = ["StochasticDepth"]
 
@@ -24,8 +31,8 @@ nn: Any = mx.gluon.nn
 
 
 class _Exported(nn.HybridBlock):
-    """A block that is exported also where hybridizing leaves Python's
-    decisions in it: as evaluation makes them."""
+    """A block that can be exported although Python decides in it; the
+    graph decides as evaluation does."""
 
     def export(
         self, path: str, epoch: int = 0, remove_amp_cast: bool = True
@@ -40,7 +47,7 @@ class _Exported(nn.HybridBlock):
         try:
             for s in sums:
                 s._drop_prob = 0.0
-            # The graph has no sizes: any array will do.
+            # A graph has no sizes, so any array will do.
             self._build_cache(array.zeros((1,)))
             return super().export(path, epoch, remove_amp_cast)
         finally:
@@ -88,33 +95,26 @@ class StochasticDepth(_Exported):
             is above 0; by default `shortcuts.add_zero_padded`.
 
     Raises:
-        TypeError, ValueError: a bad argument, named; in a call, tensors
-            or a mask that do not fit.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> block = StochasticDepth(nn.Conv2D(2, 3, padding=1), 0.5)
+    >>> block.branch.initialize()
+    >>> block(mx.nd.zeros((1, 2, 8, 8))).shape
+    (1, 2, 8, 8)
     """
 
+    @checked
     def __init__(
         self,
-        branch: Any,
-        drop_prob: float,
-        mode: str = "batch",
-        extra: int = 0,
-        add: Callable[[Any, Any, int], Any] | None = None,
+        branch: Layer,
+        drop_prob: Probability,
+        mode: Mode = "batch",
+        extra: NonNegative = 0,
+        add: Function | None = None,
     ) -> None:
         super().__init__()
-        owner = "StochasticDepth"
-        if not isinstance(branch, mx.gluon.HybridBlock):
-            raise TypeError(
-                f"{owner}: branch must be a layer or block, got "
-                f"{type(branch).__name__}"
-            )
-        drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
-        self.mode = checks.choice(owner, "mode", mode, MODES)
-        self.extra = checks.non_negative(owner, "extra", extra)
-        if add is not None and not callable(add):
-            raise TypeError(
-                f"{owner}: add must be a function, got {add!r}"
-            )
-        if add is None or self.extra == 0:
+        self.mode, self.extra = mode, extra
+        if add is None or extra == 0:
             add = add_zero_padded  # which also checks the shapes
         self.add = add
         self.branch = branch
@@ -143,21 +143,10 @@ class StochasticDepth(_Exported):
                 in mode "batch", a tensor of shape (N,) with ones and
                 zeros in the others. Evaluation keeps everything.
         """
-        owner = "StochasticDepth"
         identity = x if identity is None else identity
         if traced(x):
             return self._graph(x, identity, keep)
-        check_input(owner, x, (1, 2), None)
-        check_input(owner, identity, (1, 2), None, name="identity")
-        if keep is not None and self.mode == "batch":
-            checks.boolean(owner, "keep", keep)
-        elif keep is not None:
-            if not isinstance(keep, mx.nd.NDArray):
-                raise TypeError(
-                    f"{owner}: keep must be a tensor in mode "
-                    f"{self.mode!r}, got {type(keep).__name__}"
-                )
-            checks.mask_shape(owner, "keep", keep.shape, len(x))
+        _check_call(self, x, identity, keep)
         dropping = mx.autograd.is_training() and (
             self._drop_prob > 0 or keep is not None
         )
@@ -200,15 +189,15 @@ class StochasticDepth(_Exported):
             return zero_pad_channels(identity, channels)
         rows = mx.nd.array(rows, ctx=x.context, dtype="int64")
         y = self.branch(x.take(rows))
-        checks.kept_rows("StochasticDepth", y.shape, len(rows))
-        # Zeros stand for the others.
+        kept_rows("StochasticDepth", y.shape, len(rows))
+        # Dropped examples are zero.
         whole = mx.nd.scatter_nd(
             y * scale, rows.reshape((1, -1)), (len(x), *y.shape[1:])
         )
         return self.add(whole, identity, self.extra)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        # Called to export: `forward` is above it otherwise.
+        # Only `export` comes here; calls go through `forward`.
         return self._graph(x, x, None)
 
     def _graph(self, x: Any, identity: Any, keep: Any) -> Any:
@@ -265,6 +254,24 @@ def _scaled(y: Any, factors: Any) -> Any:
     factors = factors.astype(kind)
     factors = factors.reshape((-1,) + (1,) * (y.ndim - 1))
     return operators(y).broadcast_mul(y, factors)
+
+
+def _check_call(
+    depth: StochasticDepth, x: Any, identity: Any, keep: Any
+) -> None:
+    """Raise at once unless identity and mask fit x."""
+    owner = "StochasticDepth"
+    check_input(owner, x, (1, 2), None)
+    check_input(owner, identity, (1, 2), None, name="identity")
+    if keep is not None and depth.mode == "batch":
+        boolean(owner, "keep", keep)
+    elif keep is not None:
+        if not isinstance(keep, mx.nd.NDArray):
+            raise TypeError(
+                f"{owner}: keep must be a tensor in mode "
+                f"{depth.mode!r}, got {type(keep).__name__}"
+            )
+        mask_shape(owner, "keep", keep.shape, len(x))
 
 
 def _inverse(survival: float) -> float:

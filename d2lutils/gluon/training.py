@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils._arguments import (
+    NonNegative,
+    NonNegativeNumber,
+    Positive,
+    Probability,
+    Rule,
+    checked,
+)
+from d2lutils._errors import reason
 from d2lutils._training import (
+    Batches,
     History,
-    Schedule,
+    NamedSchedule,
+    batch,
+    device_name,
+    finite_loss,
+    labels_fit,
     position,
     progress_bar,
-    schedule_of,
+    some_examples,
+    some_parameters,
+    some_trained,
     tell_device,
 )
 from d2lutils.compat import mx
@@ -26,18 +41,19 @@ autograd = mx.autograd
 _KINDS = {"cpu": "cpu", "cuda": "gpu"}
 
 
+@checked
 def fit(
-    net: Any,
-    train_data: Any,
-    test_data: Any = None,
-    epochs: int = 10,
-    learning_rate: float = 0.125,
-    optimizer: str = "sgd",
-    momentum: float = 0.875,
-    weight_decay: float = 0.0,
-    schedule: str | Schedule = "cosine",
-    seed: int = 0,
-    device: Any = None,
+    net: Trainable,
+    train_data: Batches,
+    test_data: Batches | None = None,
+    epochs: Positive = 10,
+    learning_rate: NonNegativeNumber = 0.125,
+    optimizer: Literal["sgd", "adam"] = "sgd",
+    momentum: Probability = 0.875,
+    weight_decay: NonNegativeNumber = 0.0,
+    schedule: NamedSchedule = "cosine",
+    seed: NonNegative = 0,
+    device: Device | None = None,
     progress: bool | None = None,
 ) -> History:
     """Train a classifier with softmax cross-entropy.
@@ -73,41 +89,31 @@ def fit(
             net that is frozen as a whole, or a bad batch, which
             includes labels that the logits have no class for.
         FloatingPointError: the loss is no longer finite.
+
+    >>> x, y = np.ones((6, 2)), np.zeros(6, int)
+    >>> net = mx.gluon.nn.Dense(3, in_units=2)
+    >>> net.initialize()
+    >>> history = fit(net, [(x, y)], epochs=5, progress=False)
+    >>> history.epochs, history.train_accuracy[-1]
+    (5, 1.0)
     """
-    owner = "fit"
-    if not isinstance(net, mx.gluon.Block):
-        raise TypeError(
-            f"{owner}: net must be a Gluon Block, got {net!r}"
-        )
-    checks.some_parameters(owner, net.collect_params())
-    checks.some_trained(owner, net.collect_params().values())
-    checks.batches(owner, "train_data", train_data)
-    if test_data is not None:
-        checks.batches(owner, "test_data", test_data)
-    epochs = checks.positive(owner, "epochs", epochs)
-    rate = checks.number(owner, "learning_rate", learning_rate, 0)
-    checks.choice(owner, "optimizer", optimizer, ("sgd", "adam"))
-    momentum = checks.number(owner, "momentum", momentum, 0, 1)
-    weight_decay = checks.number(owner, "weight_decay", weight_decay, 0)
-    factor = schedule_of(owner, schedule)
-    seed = checks.non_negative(owner, "seed", seed)
     why = why_no_gpu() if device is None else "as asked"
-    device = try_gpu() if device is None else _device(owner, device)
+    device = try_gpu() if device is None else device
     tell_device("Gluon", device, why, progress)
 
     mx.random.seed(seed)
     net.collect_params().reset_ctx(device)
-    options = {"learning_rate": rate, "wd": weight_decay}
+    options = {"learning_rate": learning_rate, "wd": weight_decay}
     if optimizer == "sgd":
         options["momentum"] = momentum
     parameters = list(net.collect_params().values())
     step = mx.gluon.Trainer(net.collect_params(), optimizer, options)
-    # A branch that stochastic depth skipped has no gradient this time;
-    # elsewhere that would be a mistake, and the Trainer says so.
+    # A branch that stochastic depth skipped has no gradient in this
+    # step. In other nets that is a mistake, and the Trainer reports it.
     skips = _skips_blocks(net)
     if skips:
-        # A batch can skip every block that is trained at all; MXNet
-        # refuses to go back from a loss that depends on nothing.
+        # A batch may skip all blocks that are trained. MXNet refuses
+        # backward for a loss that depends on no parameter.
         dtype = next(iter(net.collect_params().values())).dtype
         nothing = mx.nd.zeros((1,), ctx=device, dtype=dtype)
         nothing.attach_grad()
@@ -118,15 +124,15 @@ def fit(
     try:
         for epoch in progress_bar(range(epochs), "Gluon", progress):
             total = right = count = 0.0
-            for i, batch in enumerate(train_data):
-                x, y = checks.batch(owner, "train_data", batch)
+            for i, pair in enumerate(train_data):
+                x, y = batch("fit", "train_data", pair)
                 x, target = _to(x, net, device), _labels(y, device)
                 at = position(epoch, i, train_data) / epochs
-                now = rate * factor(at)
+                now = learning_rate * schedule(at)
                 change = now / last if last else 1.0
                 if optimizer == "sgd":
-                    # MXNet's velocity contains the rate, PyTorch's
-                    # does not: rescaled, they stay the same.
+                    # MXNet's velocity contains the rate and PyTorch's
+                    # does not; rescaling keeps the steps the same.
                     step.optimizer.momentum = momentum * change
                 step.set_learning_rate(now)
                 last = now
@@ -135,23 +141,23 @@ def fit(
                         parameter.zero_grad()
                 with autograd.record():
                     logits = net(x)
-                    checks.labels_fit(owner, logits.shape, y)
+                    labels_fit("fit", logits.shape, y)
                     loss = loss_function(logits, target).mean()
                     if skips:
                         loss = loss + nothing
                 loss.backward()
                 if skips and optimizer == "sgd":
                     _rescale_waiting(step, change)
-                # The loss is a mean already: no division by the batch.
+                # The loss is a mean already, so divide by 1.
                 step.step(1, ignore_stale_grad=skips)
                 value = loss.asnumpy().item()
-                checks.finite_loss(owner, value, epoch, i, rate)
+                finite_loss("fit", value, epoch, i, learning_rate)
                 total += value * len(y)
                 right += _hits(logits, target)
                 count += len(y)
-            checks.some_examples(owner, "train_data", count)
-            # The test comes first: an interrupt in it leaves no half
-            # of an epoch behind.
+            some_examples("fit", "train_data", count)
+            # Tested before the epoch is recorded, so that an interrupt
+            # leaves no half of an epoch behind.
             if test_data is not None:
                 history.test_accuracy.append(
                     accuracy(net, test_data, device)
@@ -165,7 +171,10 @@ def fit(
     return history
 
 
-def accuracy(net: Any, data: Any, device: Any = None) -> float:
+@checked
+def accuracy(
+    net: Net, data: Batches, device: Device | None = None
+) -> float:
     """The share of examples that `net`, in evaluation mode, gets right.
 
     Args:
@@ -176,27 +185,24 @@ def accuracy(net: Any, data: Any, device: Any = None) -> float:
     Raises:
         TypeError, ValueError: bad data, named; labels that the logits
             have no class for.
+
+    >>> x, y = np.ones((6, 2)), np.zeros(6, int)
+    >>> net = mx.gluon.nn.Dense(3, in_units=2)
+    >>> net.initialize(mx.init.Zero())
+    >>> accuracy(net, [(x, y)])
+    1.0
     """
-    owner = "accuracy"
-    if not isinstance(net, mx.gluon.Block):
-        raise TypeError(
-            f"{owner}: net must be a Gluon Block, got {net!r}"
-        )
-    checks.some_parameters(owner, net.collect_params())
-    checks.batches(owner, "data", data)
     if device is None:
         device = next(iter(net.collect_params().values())).list_ctx()[0]
-    else:
-        device = _device(owner, device)
     right = count = 0.0
     with autograd.predict_mode():
-        for batch in data:
-            x, y = checks.batch(owner, "data", batch)
+        for pair in data:
+            x, y = batch("accuracy", "data", pair)
             logits = net(_to(x, net, device))
-            checks.labels_fit(owner, logits.shape, y)
+            labels_fit("accuracy", logits.shape, y)
             right += _hits(logits, _labels(y, device))
             count += len(y)
-    checks.some_examples(owner, "data", count)
+    some_examples("accuracy", "data", count)
     return right / count
 
 
@@ -242,9 +248,27 @@ def _hits(logits: Any, y: Any) -> float:
     return float((best == y).sum().asnumpy().item())
 
 
-def _device(owner: str, device: Any) -> Any:
-    """`device` as a Context; ValueError if it cannot be used."""
-    checks.device_name(owner, device, mx.Context)
+def _net(owner: str, name: str, net: Any) -> Any:
+    """`net` if it is one with parameters."""
+    if not isinstance(net, mx.gluon.Block):
+        raise TypeError(
+            f"{owner}: {name} must be a Gluon Block, got {net!r}"
+        )
+    some_parameters(owner, net.collect_params().values())
+    return net
+
+
+def _trainable(owner: str, name: str, net: Any) -> Any:
+    """`net` if it is not frozen as a whole."""
+    some_trained(
+        owner, _net(owner, name, net).collect_params().values()
+    )
+    return net
+
+
+def _device(owner: str, name: str, device: Any) -> Any:
+    """The framework's device; ValueError if it cannot be used."""
+    device_name(owner, device, mx.Context)
     try:
         found = device
         if isinstance(device, str):
@@ -260,6 +284,11 @@ def _device(owner: str, device: Any) -> Any:
     except Exception as error:
         raise ValueError(
             f"{owner}: device {str(device)!r} cannot be used: "
-            f"{checks.reason(error)}"
+            f"{reason(error)}"
         ) from None
     return found
+
+
+Net = Annotated[Any, Rule(_net)]
+Trainable = Annotated[Any, Rule(_trainable)]
+Device = Annotated[Any, Rule(_device)]

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
-from d2lutils import checks
 from d2lutils._adapters.layers import Facts, Shape, declare
+from d2lutils._arguments import (
+    Depthwise,
+    KernelGroups,
+    Pair,
+    Positive,
+    at_most,
+    checked,
+    checked_as,
+)
 from d2lutils.compat import mx
 from d2lutils.gluon.condconv import (
-    Size,
     _unfold_each,
+    _Window,
     convolve_each,
 )
 from d2lutils.gluon.inputs import (
     any_size,
-    check_input,
-    check_routing,
     operators,
+    takes_input,
 )
-from d2lutils.shapes import check_padded_fits, resolve_padding
+from d2lutils.shapes import Padding, check_padded_fits
 
 __all__ = ["GeneratedConv2d", "WeightNet2d"]
+
+Reduction = Annotated[int, at_most("in_channels")]
 
 nn: Any = mx.gluon.nn
 
 
+@takes_input(
+    per_example="numbers",
+    fits=partial(check_padded_fits, "WeightNet2d"),
+    owner="WeightNet2d",
+)
+@takes_input("linear", channels="", owner="WeightNet2d")
 class GeneratedConv2d(nn.HybridBlock):
     """A convolution whose kernel a grouped linear layer makes of a
     vector: `WeightNet2d` without what makes the vector.
@@ -34,59 +50,49 @@ class GeneratedConv2d(nn.HybridBlock):
     out_channels, H', W').
 
     Args, Raises: as `WeightNet2d`.
+
+    >>> layer = GeneratedConv2d(4, 8, 3, padding=1)
+    >>> layer.initialize()
+    >>> layer(mx.nd.ones((2, 4, 9, 9)), mx.nd.ones((2, 16))).shape
+    (2, 8, 9, 9)
     """
 
+    @checked_as("WeightNet2d")
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size | str = 0,
-        M: int = 2,
-        G: int = 2,
-        depthwise: bool = False,
+        in_channels: Positive,
+        out_channels: Positive,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        M: Positive = 2,
+        G: KernelGroups = 2,
+        depthwise: Depthwise = False,
     ) -> None:
         super().__init__()
-        owner = "WeightNet2d"
-        in_channels, out_channels, groups = checks.depthwise(
-            owner, in_channels, out_channels, depthwise
-        )
-        taps = checks.axes(owner, "kernel_size", kernel_size, 2)
-        steps = checks.axes(owner, "stride", stride, 2)
-        pads = resolve_padding(owner, padding, taps)
+        groups = out_channels if depthwise else 1
         inputs = in_channels // groups
-        count = inputs * math.prod(taps)
-        M, G = checks.weight_groups(owner, M, G, count)
+        count = inputs * math.prod(kernel_size)
         self.in_channels, self.numbers = in_channels, M * out_channels
-        self.window = (steps, pads, (1, 1), groups)
-        self.shape = (out_channels, inputs, *taps)
-        self.sizes = (
-            taps,
-            tuple((n, n) for n in pads),
-            (1, 1),
-            "zeros",
-        )
-        # Each group makes a part of one output channel's kernel from
-        # M / G of the numbers.
+        self.options = (stride, padding, (1, 1), groups)
+        self.shape = (out_channels, inputs, *kernel_size)
+        sides = tuple((n, n) for n in padding)
+        self.window = (kernel_size, sides, (1, 1), "zeros")
+        # Each group turns M / G numbers into a part of one output
+        # channel's kernel.
         self.linear = nn.Conv2D(
             out_channels * count,
             1,
             groups=G * out_channels,
             use_bias=False,
             in_channels=M * out_channels,
-            # As a plain kernel would start: each weight is an entry of
-            # a kernel, and the linear layer's own fan-in is only M / G.
+            # Each weight becomes an entry of a kernel, so it starts as
+            # a plain kernel's; this layer's own fan-in is only M / G.
             weight_initializer=mx.init.Uniform(1 / math.sqrt(count)),
         )
 
     def forward(self, x: Any, alpha: Any) -> Any:
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
-        owner = "WeightNet2d"
-        if check_input(owner, x, 2, self.in_channels):
-            check_routing(owner, x, alpha, self.numbers, "alpha")
-            check_padded_fits(owner, x.shape[2:], *self.sizes)
-        check_input(owner, x, 2, None, self.linear)
         return super().forward(x, alpha)
 
     def hybrid_forward(self, F: Any, x: Any, alpha: Any) -> Any:
@@ -94,12 +100,13 @@ class GeneratedConv2d(nn.HybridBlock):
         kernels = self.linear(F.reshape(alpha, (0, 0, 1, 1)))
         kernels = F.reshape(kernels, (-1, *self.shape))
         if not any_size(x):
-            return convolve_each(x, kernels, *self.window)
-        # A graph for all batches cannot have as many groups as one.
-        shape = (0, *self.shape)
-        return _unfold_each(F, x, kernels, shape, *self.window)
+            return convolve_each(x, kernels, *self.options)
+        # The number of groups would fix a graph's batch size.
+        window = _Window((0, *self.shape), *self.options)
+        return _unfold_each(F, x, kernels, window)
 
 
+@takes_input("alpha", unless="alpha")
 class WeightNet2d(nn.HybridBlock):
     """A convolution whose kernel is made for each example (Ma et al.,
     2020, arXiv 2007.11823, section 3.2).
@@ -126,23 +133,30 @@ class WeightNet2d(nn.HybridBlock):
             out_channels.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input whose shape, dtype or device does not fit.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> layer = WeightNet2d(16, 8, 3, padding=1)
+    >>> layer.initialize()
+    >>> layer(mx.nd.ones((2, 16, 9, 9))).shape
+    (2, 8, 9, 9)
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size | str = 0,
-        M: int = 2,
-        G: int = 2,
-        reduction: int = 16,
-        depthwise: bool = False,
+        in_channels: Positive,
+        out_channels: Positive,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        M: Positive = 2,
+        G: KernelGroups = 2,
+        reduction: Reduction = 16,
+        depthwise: Depthwise = False,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
+        hidden = in_channels // reduction
         self.generated = GeneratedConv2d(
             in_channels,
             out_channels,
@@ -153,10 +167,6 @@ class WeightNet2d(nn.HybridBlock):
             G,
             depthwise,
         )
-        in_channels, hidden = checks.squeezed(
-            "WeightNet2d", "in_channels", in_channels, reduction
-        )
-        self.in_channels = in_channels
         self.alpha = nn.HybridSequential()
         self.alpha.add(
             nn.GlobalAvgPool2D(),
@@ -175,8 +185,6 @@ class WeightNet2d(nn.HybridBlock):
                 the layer finds itself; M for each channel in turn.
         """
         if alpha is None:
-            sizes = (2, self.in_channels)
-            check_input("WeightNet2d", x, *sizes, self.alpha)
             return super().forward(x)
         return self.generated(x, alpha)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils import _errors
 from d2lutils.porting.judges import rebound
 from d2lutils.porting.rows import Found, Judge, Quantity, Row, Spelling, markdown_table
 from d2lutils.porting.source import spelling
@@ -167,7 +167,7 @@ def find(row: Row, spoilt: Names | None = None) -> Found:
     try:
         found = judge(rebound(row.gluon, one), rebound(row.pytorch, two))
     except Exception as error:
-        why = f"{type(error).__name__}: {checks.reason(error)}"
+        why = f"{type(error).__name__}: {_errors.reason(error)}"
         failed = Quantity("running it", "", 0.0, float("inf"), why)
         # In a cell of a Markdown table, where "<class 'int'>" would be a tag.
         shown = html.escape(why, quote=False).replace("|", "\\|")

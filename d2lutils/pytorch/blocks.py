@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
-from d2lutils import checks
-from d2lutils.pytorch.inputs import check_input
-from d2lutils.shapes import check_fits, resolve_padding
+from d2lutils._arguments import (
+    Bool,
+    PerAxis,
+    Positive,
+    Rank,
+    checked,
+)
+from d2lutils.pytorch.inputs import takes_input
+from d2lutils.shapes import Padding, check_fits
 
 __all__ = ["ConvChunk"]
 
-Size = int | tuple[int, ...]
-
-_CONV = {1: nn.Conv1d, 2: nn.Conv2d}
-_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
+_CONV: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d}
+_NORM: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 
 
+@takes_input("conv", fits=check_fits)
 class ConvChunk(nn.Module):
     """Convolution → batch norm → ReLU (Ioffe and Szegedy, 2015).
 
@@ -38,40 +45,34 @@ class ConvChunk(nn.Module):
         rank: number of spatial axes, 1 or 2.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input whose shape, dtype or device does not fit,
-            or that is too small for the kernel.
+        TypeError, ValueError: a bad argument or input, named with its
+            value.
+
+    >>> ConvChunk(2, 8, 3, stride=2)(torch.zeros(1, 2, 64)).shape
+    torch.Size([1, 8, 32])
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size | str = "same",
-        bias: bool = False,
-        relu: bool = True,
-        rank: int = 1,
+        in_channels: Positive,
+        channels: Positive,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "same",
+        bias: Bool = False,
+        relu: Bool = True,
+        rank: Rank = 1,
     ) -> None:
         super().__init__()
-        owner = "ConvChunk"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        channels = checks.positive(owner, "channels", channels)
-        rank = checks.choice(owner, "rank", rank, (1, 2))
-        taps = checks.axes(owner, "kernel_size", kernel_size, rank)
-        steps = checks.axes(owner, "stride", stride, rank)
-        pads = resolve_padding(owner, padding, taps)
-        checks.boolean(owner, "bias", bias)
-        checks.boolean(owner, "relu", relu)
         self.in_channels, self.rank = in_channels, rank
-        self.window = (taps, steps, pads)
+        self.window = (kernel_size, stride, padding)
         self.conv = _CONV[rank](
             in_channels,
             channels,
-            taps,
-            stride=steps,
-            padding=pads,
+            kernel_size,
+            stride=stride,
+            padding=padding,
             bias=bias,
         )
         self.norm = _NORM[rank](channels)
@@ -79,8 +80,5 @@ class ConvChunk(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
-        sizes = (self.rank, self.in_channels)
-        if check_input("ConvChunk", x, *sizes, self.conv):
-            check_fits(x.shape[2:], *self.window)
         x = self.norm(self.conv(x))
         return x if self.relu is None else self.relu(x)

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2lutils import checks
 from d2lutils._adapters.layers import Facts, Shape, declare
-from d2lutils.pytorch.inputs import (
-    any_size,
-    check_input,
-    check_routing,
+from d2lutils._arguments import (
+    Bool,
+    DropoutRate,
+    Groups,
+    Pair,
+    Positive,
+    checked,
+    checked_as,
+    one_of,
 )
+from d2lutils.pytorch.inputs import any_size, takes_input
 from d2lutils.shapes import (
-    PADDING_MODES,
+    PaddingMode,
+    PaddingSides,
     check_padded_fits,
     condconv_form,
-    least_sizes,
-    padding_sides,
+    split_padding,
 )
 
 __all__ = [
@@ -55,41 +63,73 @@ def _space(
 ) -> list[int]:
     """The height and width of a convolution's output."""
     s, p, d = map(_pair, (stride, padding, dilation))
-    # By index: in a graph of torch.fx nothing goes through a shape.
+    # By index: a shape in a graph of torch.fx cannot be iterated over.
     return [
         (space[i] + 2 * p[i] - d[i] * (taps[i] - 1) - 1) // s[i] + 1
         for i in (0, 1)
     ]
 
 
+class _Window(NamedTuple):
+    """A convolution, as each example has it with its own kernel."""
+
+    stride: Size
+    padding: Size
+    dilation: Size
+    groups: int
+
+
+def _form(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The form with the arguments of a convolution."""
+
+    def form(
+        x: torch.Tensor,
+        routing: torch.Tensor,
+        experts: torch.Tensor,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+    ) -> Any:
+        window = _Window(stride, padding, dilation, groups)
+        return function(x, routing, experts, window)
+
+    signature = inspect.signature(form)
+    functools.update_wrapper(form, function)
+    vars(form)["__signature__"] = signature
+    return form
+
+
 def mixed(routing: torch.Tensor, experts: torch.Tensor) -> torch.Tensor:
-    """The kernel of each example: (N, K) and (K, O, …) → (N, O, …)."""
+    """The kernel of each example: (N, K) and (K, O, …) → (N, O, …).
+
+    >>> mixed(torch.ones(2, 3), torch.ones(3, 8, 4, 3, 3)).shape
+    torch.Size([2, 8, 4, 3, 3])
+    """
     kernels = routing @ experts.flatten(1)
-    # Not by view: a shape of torch.fx cannot be taken apart.
+    # Not by view: a shape in a graph of torch.fx cannot be unpacked.
     return kernels.unflatten(1, experts.shape[1:])
 
 
+@_form
 def looped(
-    x: torch.Tensor,
-    routing: torch.Tensor,
-    experts: torch.Tensor,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
+    x: Any, routing: Any, experts: Any, window: _Window
 ) -> torch.Tensor:
     """One example after the other, each with its own kernel: slow, and
     the reference for all others.
 
     Shapes: x (N, I, H, W), routing (N, K), experts (K, O, I / groups,
     k, k) → (N, O, H', W').
+
+    >>> x, routing = torch.ones(2, 4, 9, 9), torch.ones(2, 3)
+    >>> looped(x, routing, torch.ones(3, 8, 4, 3, 3)).shape
+    torch.Size([2, 8, 7, 7])
     """
-    window = (None, stride, padding, dilation, groups)
     outputs = []
     for i in range(len(x)):
         shares = routing[i, :, None, None, None, None]
         kernel = (shares * experts).sum(0)
-        outputs.append(F.conv2d(x[i : i + 1], kernel, *window))
+        outputs.append(F.conv2d(x[i : i + 1], kernel, None, *window))
     return torch.cat(outputs)
 
 
@@ -107,6 +147,10 @@ def convolve_each(
 
     Shapes: x (N, I, H, W), kernels (N, O, I / groups, k, k), bias
     (N, O) → (N, O, H', W').
+
+    >>> x, kernels = torch.ones(2, 4, 9, 9), torch.ones(2, 8, 4, 3, 3)
+    >>> convolve_each(x, kernels, padding=1).shape
+    torch.Size([2, 8, 9, 9])
     """
     # Example by example, so that each group meets its own kernel:
     # (N, I, H, W) → (1, N * I, H, W), (N, O, …) → (N * O, …).
@@ -122,21 +166,16 @@ def convolve_each(
     return y.view(x.shape[0], -1, *y.shape[2:])
 
 
+@_form
 def folded(
-    x: torch.Tensor,
-    routing: torch.Tensor,
-    experts: torch.Tensor,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
+    x: Any, routing: Any, experts: Any, window: _Window
 ) -> torch.Tensor:
     """The batch folded into the groups of one convolution.
 
     Shapes: as `looped`.
     """
     kernels = mixed(routing, experts)
-    return convolve_each(x, kernels, stride, padding, dilation, groups)
+    return convolve_each(x, kernels, *window)
 
 
 def unfold_each(
@@ -151,10 +190,14 @@ def unfold_each(
     with its patches as columns.
 
     Shapes: as `convolve_each`.
+
+    >>> x, kernels = torch.ones(2, 4, 9, 9), torch.ones(2, 8, 4, 3, 3)
+    >>> unfold_each(x, kernels, stride=2).shape
+    torch.Size([2, 8, 4, 4])
     """
     taps = kernels.shape[3:]
     space = _space(x.shape[2:], taps, stride, padding, dilation)
-    # Proxies of torch.fx and sizes in a trace cannot be compared.
+    # Proxies of torch.fx, and sizes in a trace, cannot be compared.
     known = isinstance(kernels, torch.Tensor) and all(
         type(k) is int for k in taps
     )
@@ -173,61 +216,39 @@ def unfold_each(
     return (weights @ patches).unflatten(2, space)
 
 
+@_form
 def unfolded(
-    x: torch.Tensor,
-    routing: torch.Tensor,
-    experts: torch.Tensor,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
+    x: Any, routing: Any, experts: Any, window: _Window
 ) -> torch.Tensor:
     """Patches as columns, then one matrix product for each example.
 
     Shapes: as `looped`.
     """
     kernels = mixed(routing, experts)
-    return unfold_each(x, kernels, stride, padding, dilation, groups)
+    return unfold_each(x, kernels, *window)
 
 
+@_form
 def mixture(
-    x: torch.Tensor,
-    routing: torch.Tensor,
-    experts: torch.Tensor,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
+    x: Any, routing: Any, experts: Any, window: _Window
 ) -> torch.Tensor:
     """All experts on all examples, then the answers mixed instead of
     the kernels: the same by linearity, at K times the work.
 
     Shapes: as `looped`.
     """
-    count = experts.shape[0]
+    count, groups = experts.shape[0], window.groups
     # A group needs the filters of all experts that belong to it:
     # (K, groups, O / groups, …) → (groups * K * O / groups, …).
     filters = experts.unflatten(1, (groups, -1)).transpose(0, 1)
-    y = F.conv2d(
-        x,
-        filters.flatten(0, 2),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
+    y = F.conv2d(x, filters.flatten(0, 2), None, *window)
     y = y.unflatten(1, (groups, count, -1))
     return torch.einsum("nk,ngkohw->ngohw", routing, y).flatten(1, 2)
 
 
+@_form
 def vmapped(
-    x: torch.Tensor,
-    routing: torch.Tensor,
-    experts: torch.Tensor,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
+    x: Any, routing: Any, experts: Any, window: _Window
 ) -> torch.Tensor:
     """The convolution of one example, vectorised by `torch.vmap`.
 
@@ -235,11 +256,11 @@ def vmapped(
     """
 
     def one(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-        window = (None, stride, padding, dilation, groups)
-        return F.conv2d(x[None], kernel, *window)[0]
+        return F.conv2d(x[None], kernel, None, *window)[0]
 
     kernels = mixed(routing, experts)
-    # Under autocast they have another dtype, and vmap casts nothing.
+    # Under autocast the kernels have another dtype than x, and vmap
+    # does not convert.
     return torch.vmap(one)(x.to(kernels.dtype), kernels)
 
 
@@ -253,6 +274,15 @@ FORMS: dict[str, Callable[..., Any]] = {
 }
 
 
+Form = Annotated[str, one_of("auto", FORMS)]
+
+
+@takes_input(
+    "self",
+    per_example="num_experts",
+    fits=partial(check_padded_fits, "CondConv2d"),
+    owner="CondConv2d",
+)
 class Experts2d(nn.Module):
     """Kernels and a way to convolve each example with a mixture of
     them: `CondConv2d` without the routing.
@@ -261,59 +291,40 @@ class Experts2d(nn.Module):
     out_channels, H', W').
 
     Args, Raises: as `CondConv2d`.
+
+    >>> layer = Experts2d(4, 8, 3, padding="same")
+    >>> layer(torch.ones(2, 4, 9, 9), torch.ones(2, 3)).shape
+    torch.Size([2, 8, 9, 9])
     """
 
+    @checked_as("CondConv2d")
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size | str = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        num_experts: int = 3,
-        form: str = "auto",
-        mix_bias: bool = False,
+        in_channels: Positive,
+        out_channels: Positive,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: PaddingSides = 0,
+        dilation: Pair = 1,
+        groups: Groups = 1,
+        bias: Bool = True,
+        padding_mode: PaddingMode = "zeros",
+        num_experts: Positive = 3,
+        form: Form = "auto",
+        mix_bias: Bool = False,
     ) -> None:
         super().__init__()
-        owner = "CondConv2d"
-        in_channels, out_channels, groups = checks.grouped(
-            owner, in_channels, out_channels, groups
-        )
-        taps = checks.axes(owner, "kernel_size", kernel_size, 2)
-        steps = checks.axes(owner, "stride", stride, 2)
-        gaps = checks.axes(owner, "dilation", dilation, 2)
-        sides = padding_sides(owner, padding, taps, steps, gaps)
-        checks.boolean(owner, "bias", bias)
-        checks.choice(
-            owner, "padding_mode", padding_mode, PADDING_MODES
-        )
-        num_experts = checks.positive(owner, "num_experts", num_experts)
-        checks.choice(owner, "form", form, ("auto", *FORMS))
-        checks.boolean(owner, "mix_bias", mix_bias)
         self.in_channels, self.num_experts = in_channels, num_experts
         self.out_channels = out_channels
-        # What a convolution cannot add itself is added before it.
-        apart = padding_mode != "zeros" or any(a != b for a, b in sides)
-        inside = (0, 0) if apart else tuple(a for a, _ in sides)
-        self.window = (steps, inside, gaps, groups)
-        # From the last axis to the first, as F.pad counts.
-        sizes = tuple(n for pair in reversed(sides) for n in pair)
-        self.pads = sizes if apart and any(sizes) else None
-        self.sizes = (taps, sides, gaps, padding_mode)
-        self.least = least_sizes(*self.sizes)
+        inside, self.pads = split_padding(padding, padding_mode)
+        self.padding_mode = padding_mode
+        self.options = (stride, inside, dilation, groups)
+        self.window = (kernel_size, padding, dilation, padding_mode)
         self.form, self.mix_bias = form, mix_bias
-        shape = (
-            num_experts,
-            out_channels,
-            in_channels // groups,
-            *taps,
-        )
-        # Each expert as nn.Conv2d would start in PyTorch; on the whole
-        # tensor the fan-in would be counted with the outputs in it.
+        inputs = in_channels // groups
+        shape = (num_experts, out_channels, inputs, *kernel_size)
+        # Each expert starts as PyTorch's nn.Conv2d would. For the whole
+        # tensor the fan-in would count the output channels, too.
         bound = 1 / math.sqrt(math.prod(shape[2:]))
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.uniform_(self.weight, -bound, bound)
@@ -327,18 +338,13 @@ class Experts2d(nn.Module):
         self, x: torch.Tensor, routing_weights: torch.Tensor
     ) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, out_channels, H', W')."""
-        known = self._fits(x, routing_weights)
-        if not known:
-            owner = "CondConv2d"
-            if check_input(owner, x, 2, self.in_channels, self):
-                sizes = (self.num_experts,)
-                check_routing(owner, x, routing_weights, *sizes)
-                check_padded_fits(owner, x.shape[2:], *self.sizes)
         if self.pads:
-            mode = self.sizes[-1]
-            mode = "constant" if mode == "zeros" else mode
-            x = F.pad(x, self.pads, mode=mode)
-        form, weight, bias = self._form(x, known), self.weight, None
+            zeros = self.padding_mode == "zeros"
+            mode = "constant" if zeros else self.padding_mode
+            # From the last axis to the first, as F.pad counts.
+            pads = [n for pair in reversed(self.pads) for n in pair]
+            x = F.pad(x, pads, mode=mode)
+        form, bias = self._form(x), None
         if self.bias is not None:
             bias = self.bias[None]
             if self.mix_bias:
@@ -346,37 +352,16 @@ class Experts2d(nn.Module):
         if form == "folded":
             if bias is not None:
                 bias = bias.expand(x.shape[0], -1)
-            kernels = mixed(routing_weights, weight)
-            return convolve_each(x, kernels, *self.window, bias)
-        y = FORMS[form](x, routing_weights, weight, *self.window)
+            kernels = mixed(routing_weights, self.weight)
+            return convolve_each(x, kernels, *self.options, bias)
+        convolve = FORMS[form]
+        y = convolve(x, routing_weights, self.weight, *self.options)
         if bias is None:
             return y
-        # Under autocast the answer has another dtype, and keeps it.
+        # Under autocast y has another dtype than bias, and keeps it.
         return y + bias.to(y.dtype)[:, :, None, None]
 
-    def _fits(self, x: Any, routing: Any) -> bool:
-        """Whether a call is certainly right: one look at all, since the
-        checks that find words take as long as a small convolution."""
-        if (
-            torch.compiler.is_compiling()
-            or not type(x) is type(routing) is torch.Tensor
-            or x.ndim != 4
-        ):
-            return False
-        n, channels, height, width = x.shape
-        weight, (rows, columns) = self.weight, self.least
-        return (
-            type(n) is int  # a symbol, where a graph is made
-            and n > 0
-            and channels == self.in_channels
-            and height >= rows
-            and width >= columns
-            and routing.shape == (n, self.num_experts)
-            and x.dtype == routing.dtype == weight.dtype
-            and x.device == routing.device == weight.device
-        )
-
-    def _form(self, x: torch.Tensor, known: bool = False) -> str:
+    def _form(self, x: torch.Tensor) -> str:
         """The fastest form by the stored benchmarks, unless one is set.
 
         With as many groups as examples, Inductor cannot compile a graph
@@ -384,14 +369,15 @@ class Experts2d(nn.Module):
         """
         if self.form != "auto":
             return self.form
-        if not known and any_size(x):
+        if any_size(x):
             return "unfolded"
-        (rows, columns), _, _, groups = self.window
+        (rows, columns), _, _, groups = self.options
         _, _, height, width = x.shape
         positions = height * width // (rows * columns)
         return condconv_form(self.out_channels // groups, positions)
 
 
+@takes_input("routing", unless="routing_weights")
 class CondConv2d(nn.Module):
     """A convolution whose kernel is a mixture that each example chooses
     (Yang et al., 2019, arXiv 1904.04971, section 3).
@@ -418,28 +404,32 @@ class CondConv2d(nn.Module):
             instead of one for all.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input or routing weights whose shape, dtype or
-            device does not fit.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> layer = CondConv2d(4, 8, 3, padding=1)
+    >>> layer(torch.ones(2, 4, 9, 9)).shape
+    torch.Size([2, 8, 9, 9])
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
+        in_channels: Positive,
+        out_channels: Positive,
+        kernel_size: Pair,
+        stride: Pair = 1,
         padding: Size | str = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        num_experts: int = 3,
-        dropout: float = 0.2,
-        form: str = "auto",
-        mix_bias: bool = False,
+        dilation: Pair = 1,
+        groups: Groups = 1,
+        bias: Bool = True,
+        padding_mode: PaddingMode = "zeros",
+        num_experts: Positive = 3,
+        dropout: DropoutRate = 0.2,
+        form: Form = "auto",
+        mix_bias: Bool = False,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.experts = Experts2d(
             in_channels,
             out_channels,
@@ -453,10 +443,6 @@ class CondConv2d(nn.Module):
             num_experts,
             form,
             mix_bias,
-        )
-        self.in_channels = self.experts.in_channels
-        dropout = checks.number(
-            "CondConv2d", "dropout", dropout, 0, 1, open_high=True
         )
         self.routing = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
@@ -479,8 +465,6 @@ class CondConv2d(nn.Module):
                 layer finds itself.
         """
         if routing_weights is None:
-            sizes = (2, self.in_channels)
-            check_input("CondConv2d", x, *sizes, self.routing)
             routing_weights = self.routing(x)
         return self.experts(x, routing_weights)
 

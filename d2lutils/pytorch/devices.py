@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from d2lutils import checks
+from d2lutils._arguments import NonNegative, checked
+from d2lutils._errors import reason
 
 __all__ = ["try_all_gpus", "try_gpu", "why_no_gpu"]
 
@@ -28,7 +29,7 @@ def _failure(device: torch.device) -> str:
         x = torch.ones(2, 2, device=device)
         total = float((x @ x).sum())
     except Exception as error:
-        why = checks.reason(error)
+        why = reason(error)
         return f"{device} is there, but a kernel failed: {why}"
     return (
         ""
@@ -37,18 +38,23 @@ def _failure(device: torch.device) -> str:
     )
 
 
-def why_no_gpu(i: int = 0) -> str:
-    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not."""
-    i = checks.non_negative("why_no_gpu", "i", i)
-    devices, reason = _candidates()
+@checked
+def why_no_gpu(i: NonNegative = 0) -> str:
+    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not.
+
+    >>> why_no_gpu(99) == ""
+    False
+    """
+    devices, why = _candidates()
     if i < len(devices):
         return _failure(devices[i])
     if devices:
         return f"GPU {i} was asked for, but there are {len(devices)}"
-    return reason
+    return why
 
 
-def try_gpu(i: int = 0) -> torch.device:
+@checked
+def try_gpu(i: NonNegative = 0) -> torch.device:
     """The i-th GPU (CUDA or Apple's MPS) if it works, else the CPU.
 
     Args:
@@ -56,15 +62,21 @@ def try_gpu(i: int = 0) -> torch.device:
 
     Raises:
         TypeError, ValueError: `i` is not an integer ≥ 0.
+
+    >>> try_gpu(99)
+    device(type='cpu')
     """
-    i = checks.non_negative("try_gpu", "i", i)
     if why_no_gpu(i):
         return torch.device("cpu")
     return _candidates()[0][i]
 
 
 def try_all_gpus() -> list[torch.device]:
-    """All GPUs on which a kernel runs, or else the CPU alone."""
+    """All GPUs on which a kernel runs, or else the CPU alone.
+
+    >>> len(try_all_gpus()) > 0
+    True
+    """
     working = [
         device for device in _candidates()[0] if not _failure(device)
     ]

@@ -1,13 +1,14 @@
-"""The check that every block here makes on what it is called with."""
+"""What blocks check of the arrays that they are called with."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
-from d2lutils import checks
+from d2lutils import _inputs as checks
+from d2lutils._arguments import Rule
 
 __all__ = [
     "any_size",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d}
-# They hand on the dtype and the channels that they get.
+# Layers that change neither the dtype nor the channels.
 _BETWEEN = (
     nn.BatchNorm1d,
     nn.BatchNorm2d,
@@ -50,7 +51,7 @@ def any_size(x: torch.Tensor) -> bool:
         return not isinstance(x, torch.Tensor) or any(
             type(n) is not int for n in x.shape
         )
-    # It takes a second to load, and knows what is a symbol.
+    # Imported here, because it takes a second to load.
     from torch.fx.experimental.symbolic_shapes import has_static_value
 
     return not all(map(has_static_value, x.shape))
@@ -96,6 +97,9 @@ def check_input(
     Raises:
         TypeError: `x` is not a tensor.
         ValueError: wrong shape, dtype or device.
+
+    >>> check_input("Block", torch.zeros(1, 2, 9), rank=1, channels=2)
+    True
     """
     _check_tensor(owner, name, x)
     if traced(x):
@@ -153,7 +157,7 @@ def _own_weight(
 
 
 def _hooked(layer: nn.Module) -> bool:
-    """Whether somebody's code stands before, after or around it."""
+    """Whether a hook or a replaced forward could change x before it."""
     return bool(
         layer._forward_pre_hooks
         or layer._forward_hooks
@@ -193,6 +197,10 @@ def check_pair(
         TypeError: not tensors of floating-point numbers.
         ValueError: shapes, dtypes or devices that do not fit, or an
             `extra` that is not the difference.
+
+    >>> x, identity = torch.zeros(1, 5, 9), torch.zeros(1, 2, 9)
+    >>> check_pair("add", x, identity, None)
+    3
     """
     _check_tensor(owner, "x", x)
     _check_tensor(owner, "identity", identity)
@@ -245,3 +253,18 @@ def check_routing(
         return
     checks.table_shape(owner, name, routing.shape, len(x), count)
     _check_alike(owner, name, routing, x)
+
+
+takes_input = checks.takes_input_of(check_input, check_routing)
+
+
+def _layer(owner: str, name: str, value: Any) -> Any:
+    if not isinstance(value, nn.Module):
+        raise TypeError(
+            f"{owner}: {name} must be a layer or block, got "
+            f"{type(value).__name__}"
+        )
+    return value
+
+
+Layer = Annotated[nn.Module, Rule(_layer)]

@@ -10,10 +10,12 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
+from d2lutils import _errors
 from d2lutils._adapters import adapter_of
 from d2lutils._adapters.pytorch import TorchNet
 from d2lutils._lifetimes import Lifetimes, Operation, Trace
+from d2lutils._training import some_parameters, some_trained
 
 __all__ = [
     "kept_bytes",
@@ -40,7 +42,7 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
     """
     owner = "kept_bytes"
     adapter, x = _prepared(owner, net, input_shape)
-    checks.some_parameters(owner, net.parameters())
+    some_parameters(owner, net.parameters())
     with (
         adapter.undisturbed(dropout=True),
         torch.enable_grad(),
@@ -135,9 +137,9 @@ def step_trace(
     """
     owner = "step_trace"
     adapter, x = _prepared(owner, net, input_shape)
-    checks.some_parameters(owner, net.parameters())
+    some_parameters(owner, net.parameters())
     checks.choice(owner, "optimizer", optimizer, OPTIMIZERS)
-    checks.some_trained(owner, net.parameters())
+    some_trained(owner, net.parameters())
     with adapter.undisturbed(dropout=True), torch.enable_grad():
         net.train()
         step = _optimizer(optimizer, net)
@@ -155,7 +157,7 @@ def step_trace(
             except RuntimeError as error:
                 raise ValueError(
                     f"{owner}: the backward pass of net fails: "
-                    f"{checks.reason(error)}"
+                    f"{_errors.reason(error)}"
                 ) from error
             census.phase = "step"
             step.step()
@@ -215,7 +217,7 @@ def _run(owner: str, net: Any, x: torch.Tensor) -> Any:
     except Exception as error:
         raise ValueError(
             f"{owner}: the net fails on input_shape={tuple(x.shape)}: "
-            f"{checks.reason(error)}"
+            f"{_errors.reason(error)}"
         ) from error
 
 

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from d2lutils import checks
-from d2lutils.pytorch.blocks import Size
-from d2lutils.pytorch.inputs import check_input
+from d2lutils._arguments import (
+    Bool,
+    Dimensions,
+    DropoutRate,
+    Pair,
+    Positive,
+    StemWindow,
+    Widths,
+    checked,
+    shown,
+)
+from d2lutils.pytorch.inputs import takes_input
 from d2lutils.shapes import (
     NIN,
     NIN_CIFAR,
+    Padding,
     Window,
-    resolve_padding,
     smallest_size,
 )
 
 __all__ = ["CIFARNiN", "NiN", "nin_block", "nin_small"]
 
 
+@checked
 def nin_block(
-    in_channels: int,
-    channels: int,
-    kernel_size: Size,
-    stride: Size = 1,
-    padding: Size | str = 0,
-    pointwise: Sequence[int] | None = None,
-    last_relu: bool = True,
+    in_channels: Positive,
+    channels: Positive,
+    kernel_size: Pair,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    pointwise: Dimensions | None = None,
+    last_relu: Bool = True,
 ) -> nn.Sequential:
     """A convolution, then 1x1 convolutions, a ReLU after each
     (Lin, Chen and Yan, 2014, arXiv 1312.4400, section 3.1: mlpconv).
@@ -48,21 +57,17 @@ def nin_block(
         last_relu: end in a ReLU; False leaves it out.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> block = nin_block(3, 8, 5, stride=2, padding=2)
+    >>> block(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 8, 16, 16])
     """
-    owner = "nin_block"
-    in_channels = checks.positive(owner, "in_channels", in_channels)
-    channels = checks.positive(owner, "channels", channels)
-    taps = checks.axes(owner, "kernel_size", kernel_size, 2)
-    steps = checks.axes(owner, "stride", stride, 2)
-    pads = resolve_padding(owner, padding, taps)
+    block = nn.Sequential(
+        nn.Conv2d(in_channels, channels, kernel_size, stride, padding)
+    )
     if pointwise is None:
         pointwise = (channels, channels)
-    pointwise = checks.shape_of(owner, "pointwise", pointwise)
-    checks.boolean(owner, "last_relu", last_relu)
-    block = nn.Sequential(
-        nn.Conv2d(in_channels, channels, taps, steps, pads)
-    )
     for width in pointwise:
         block.append(nn.ReLU())
         block.append(nn.Conv2d(channels, width, 1))
@@ -82,6 +87,7 @@ def _head(pool: str) -> nn.Sequential:
     return nn.Sequential(layer, nn.Flatten())
 
 
+@takes_input("features", explained_by="smallest")
 class NiN(nn.Module):
     """Network in Network for images of one size, 224 by default
     (the variant of Zhang et al., Dive into Deep Learning, section 8.3).
@@ -109,43 +115,34 @@ class NiN(nn.Module):
         last_relu: end the last block in a ReLU; False leaves it out.
 
     Raises:
-        TypeError, ValueError: a bad argument, named; in a call, an
-            input whose shape, dtype or device does not fit.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> NiN()(torch.zeros(1, 1, 224, 224)).shape
+    torch.Size([1, 10])
     """
 
+    @checked
     def __init__(
         self,
-        num_classes: int = 10,
-        in_channels: int = 1,
-        widths: Sequence[int] = (96, 256, 384),
-        stem: Sequence[Size] = (11, 4, 0),
-        dropout: float = 0.5,
-        pool: str = "avg",
-        last_width: int | None = None,
-        last_relu: bool = True,
+        num_classes: Positive = 10,
+        in_channels: Positive = 1,
+        widths: Widths = (96, 256, 384),
+        stem: StemWindow = (11, 4, 0),
+        dropout: DropoutRate = 0.5,
+        pool: Literal["avg", "max"] = "avg",
+        last_width: Positive | None = None,
+        last_relu: Bool = True,
     ) -> None:
         super().__init__()
-        owner = "NiN"
-        num_classes = checks.positive(owner, "num_classes", num_classes)
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        widths = checks.widths(owner, "widths", widths, 3)
-        first = checks.stem(owner, "stem", stem)
-        dropout = checks.number(
-            owner, "dropout", dropout, 0, 1, open_high=True
-        )
-        checks.choice(owner, "pool", pool, ("avg", "max"))
-        if last_width is None:
-            last_width = num_classes
-        last_width = checks.positive(owner, "last_width", last_width)
-        checks.boolean(owner, "last_relu", last_relu)
         self.in_channels = in_channels
-        # Before the head, along one axis, or each if they differ.
-        taps, steps, pads = map(checks.shown, first)
+        # Windows have one number where both axes have the same.
+        taps, steps, pads = map(shown, stem)
         conv1 = Window(taps, steps, pads, name="conv1")
         self.windows = (conv1, *NIN[1:])
         self.smallest = smallest_size(self.windows)
+        last_width = last_width or num_classes
         self.features = nn.Sequential(
-            nin_block(in_channels, widths[0], taps, steps, pads),
+            nin_block(in_channels, widths[0], *stem),
             nn.MaxPool2d(3, 2),
             nin_block(widths[0], widths[1], 5, padding=2),
             nn.MaxPool2d(3, 2),
@@ -165,13 +162,7 @@ class NiN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, num_classes)."""
-        check_input("NiN", x, 2, self.in_channels, self.features)
-        try:
-            return self.head(self.features(x))
-        except (RuntimeError, ValueError):
-            # Said only now: a net that was changed may take less.
-            check_input("NiN", x, 2, None, None, self.smallest)
-            raise
+        return self.head(self.features(x))
 
 
 def nin_small(num_classes: int = 10, in_channels: int = 1) -> NiN:
@@ -181,6 +172,9 @@ def nin_small(num_classes: int = 10, in_channels: int = 1) -> NiN:
     last block is wide until its last layer and has no last ReLU, and
     the weights start He-normal (He et al., 2015, arXiv 1502.01852), the
     biases at zero: without these so small a net seldom learns.
+
+    >>> nin_small()(torch.zeros(1, 1, 28, 28)).shape
+    torch.Size([1, 10])
     """
     net = NiN(
         num_classes,
@@ -199,6 +193,7 @@ def nin_small(num_classes: int = 10, in_channels: int = 1) -> NiN:
     return net
 
 
+@takes_input("features", smallest="smallest")
 class CIFARNiN(nn.Module):
     """Network in Network as published for CIFAR-10, 32x32 pixels
     (Lin, Chen and Yan, 2014, arXiv 1312.4400, and the authors' model).
@@ -215,22 +210,20 @@ class CIFARNiN(nn.Module):
         dropout: share of the numbers set to zero after each pooling.
 
     Raises:
-        TypeError, ValueError: as `NiN`.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> CIFARNiN()(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 10])
     """
 
+    @checked
     def __init__(
         self,
-        num_classes: int = 10,
-        in_channels: int = 3,
-        dropout: float = 0.5,
+        num_classes: Positive = 10,
+        in_channels: Positive = 3,
+        dropout: DropoutRate = 0.5,
     ) -> None:
         super().__init__()
-        owner = "CIFARNiN"
-        num_classes = checks.positive(owner, "num_classes", num_classes)
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        dropout = checks.number(
-            owner, "dropout", dropout, 0, 1, open_high=True
-        )
         self.in_channels = in_channels
         self.windows = NIN_CIFAR
         self.smallest = smallest_size(self.windows)
@@ -248,6 +241,4 @@ class CIFARNiN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, num_classes)."""
-        sizes = (2, self.in_channels, self.features, self.smallest)
-        check_input("CIFARNiN", x, *sizes)
         return self.head(self.features(x))

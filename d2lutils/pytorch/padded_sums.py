@@ -4,6 +4,13 @@ Each way is called as `way(x, identity, extra)` and returns the sum as
 if `extra` channels of zeros stood behind `identity`, or fails: that is
 what `capabilities` finds out. The one to use is
 `shortcuts.add_zero_padded`.
+
+>>> x, identity = torch.ones(2, 8, 5), torch.ones(2, 3, 5)
+>>> pad_view(x, identity, 5).shape
+torch.Size([2, 8, 5])
+>>> way = WAYS["concatenate a constant parameter"](2, 3, 5, (5,))
+>>> way(x, identity, 5).shape
+torch.Size([2, 8, 5])
 """
 
 from __future__ import annotations
@@ -11,14 +18,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from d2lutils import checks
+from d2lutils._arguments import checked, one_of
+from d2lutils._errors import reason
 from d2lutils.pytorch.pyramidnet import PyramidNet
 from d2lutils.pytorch.shortcuts import add_zero_padded
 
@@ -206,7 +214,7 @@ def _plain(way: Any) -> Any:
     return lambda batch, channels, extra, space: way
 
 
-# What makes each way: called with the sizes that some must know.
+# What makes each way, called with the sizes that some ways need.
 WAYS: dict[str, Callable[[int, int, int, tuple[int, ...]], Any]] = {
     "concatenate, sized ahead": _plain(concat_ahead),
     "concatenate, derived from the branch": _plain(concat_derived),
@@ -300,7 +308,10 @@ def _trains(make: Any) -> None:
         raise ArithmeticError("the loss is not finite")
 
 
-def capabilities(way: str) -> dict[str, str]:
+@checked
+def capabilities(
+    way: Annotated[str, one_of(WAYS)],
+) -> dict[str, str]:
     """Find out by running what one of `WAYS` can do.
 
     - eager: values on 4x64x6x6 from 40 channels.
@@ -320,7 +331,6 @@ def capabilities(way: str) -> dict[str, str]:
     Raises:
         ValueError: an unknown name.
     """
-    checks.choice("capabilities", "way", way, tuple(WAYS))
     make, shape = WAYS[way], (4, 64, 6, 6)
 
     def everywhere(sizes: tuple[int, ...], channels: int) -> None:
@@ -346,8 +356,8 @@ def capabilities(way: str) -> dict[str, str]:
             with _quiet():
                 test()
         except Exception as error:
-            reason = checks.reason(error)
-            found[column] = f"{type(error).__name__}: {reason}"
+            why = reason(error)
+            found[column] = f"{type(error).__name__}: {why}"
     return found
 
 

@@ -8,12 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from d2lutils import checks
-from d2lutils.pytorch.inputs import check_input
+from d2lutils._arguments import (
+    HalvingStride,
+    Positive,
+    Probability,
+    checked,
+)
+from d2lutils.pytorch.inputs import takes_input
 from d2lutils.pytorch.stochastic_depth import StochasticDepth
 from d2lutils.shapes import (
-    BLOCKS,
-    MODES,
+    Block,
+    BlockWidth,
+    Mode,
+    block_channels,
     drop_probs,
     pyramid_blocks,
     pyramid_widths,
@@ -41,7 +48,7 @@ def _norm(channels: int) -> Any:
 
 
 def _relu() -> Any:
-    # In place: the batch norm before it does not need its own output.
+    # In place: batch norm does not need its output for backward.
     return nn.ReLU(inplace=True)
 
 
@@ -73,11 +80,7 @@ def _branch(
     return nn.Sequential(*layers)
 
 
-def _one_or_two(owner: str, name: str, value: Any) -> int:
-    found: int = checks.choice(owner, name, value, (1, 2))
-    return found
-
-
+@takes_input("sum.branch", smallest="stride")
 class PyramidUnit(nn.Module):
     """One block: branch + zero-padded shortcut, no ReLU after the sum
     (Han et al., 2017, arXiv 1610.02915, sections 3.2 and 3.3).
@@ -99,49 +102,44 @@ class PyramidUnit(nn.Module):
 
     Raises:
         TypeError, ValueError: a bad argument or input, named.
+
+    >>> unit = PyramidUnit(4, 6, stride=2)
+    >>> unit(torch.zeros(1, 4, 9, 8)).shape
+    torch.Size([1, 6, 5, 4])
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        width: int,
-        stride: int | tuple[int, int] = 1,
-        block: str = "basic",
+        in_channels: Positive,
+        width: BlockWidth,
+        stride: HalvingStride = 1,
+        block: Block = "basic",
         drop_prob: float = 0.0,
         drop_mode: str = "batch",
         add: Callable[[Any, Any, int], Any] | None = None,
     ) -> None:
         super().__init__()
-        owner = "PyramidUnit"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        width = checks.positive(owner, "width", width)
-        steps = checks.axes(owner, "stride", stride, 2, _one_or_two)
-        checks.choice(owner, "block", block, tuple(BLOCKS))
-        channels = width if block == "basic" else 4 * width
-        extra = checks.extra_channels(owner, (1, in_channels), channels)
-        self.in_channels, self.channels = in_channels, channels
-        self.pool = (
-            nn.AvgPool2d(steps, steps, ceil_mode=True)
-            if 2 in steps
-            else None
-        )
-        self.smallest = steps
+        self.in_channels, self.stride = in_channels, stride
+        self.channels = block_channels(width, block)
+        self.pool = None
+        if 2 in stride:
+            self.pool = nn.AvgPool2d(stride, stride, ceil_mode=True)
         self.sum = StochasticDepth(
-            _branch(in_channels, width, steps, block),
+            _branch(in_channels, width, stride, block),
             drop_prob,
             drop_mode,
-            extra,
+            self.channels - in_channels,
             add,
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, channels, …)."""
-        sizes = (2, self.in_channels, self.sum.branch, self.smallest)
-        check_input("PyramidUnit", x, *sizes)
         identity = x if self.pool is None else self.pool(x)
         return self.sum(x, identity)
 
 
+@takes_input("stem", explained_by="smallest")
 class PyramidNet(nn.Module):
     """PyramidNet (Han et al., 2017, arXiv 1610.02915).
 
@@ -167,36 +165,35 @@ class PyramidNet(nn.Module):
         add: how the sums are made; see `StochasticDepth`.
 
     Raises:
-        TypeError, ValueError: a bad argument, named; a depth that does
-            not fit, with the nearest that does; in a call, an input
-            whose shape, dtype or device does not fit.
+        TypeError, ValueError: a bad argument or input, named; a depth
+            that does not fit, with the nearest that does.
+
+    >>> net = PyramidNet(20, alpha=48)
+    >>> net(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 10])
     """
 
+    @checked
     def __init__(
         self,
         depth: int,
         alpha: float,
-        num_classes: int = 10,
-        in_channels: int = 3,
+        num_classes: Positive = 10,
+        in_channels: Positive = 3,
         block: str = "basic",
         widening: str = "additive",
         stem: str = "cifar",
-        drop_prob: float = 0.0,
-        drop_mode: str = "batch",
+        drop_prob: Probability = 0.0,
+        drop_mode: Mode = "batch",
         add: Callable[[Any, Any, int], Any] | None = None,
     ) -> None:
         super().__init__()
-        owner = "PyramidNet"
         groups = pyramid_blocks(depth, block, stem)
         width = 16 if stem == "cifar" else 64
         options = (block, widening, width, stem)
         widths = pyramid_widths(depth, alpha, *options)
-        num_classes = checks.positive(owner, "num_classes", num_classes)
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
-        checks.choice(owner, "drop_mode", drop_mode, MODES)
         self.in_channels = in_channels
-        # Two positions are left for the last shortcut that pools.
+        # Leaves two positions for the last shortcut that pools.
         self.smallest = 3 if stem == "cifar" else 17
 
         if stem == "cifar":
@@ -210,7 +207,7 @@ class PyramidNet(nn.Module):
                 _relu(),
                 nn.MaxPool2d(3, 2, padding=1),
             )
-        # The first block of every group but the first strides.
+        # Each group but the first begins with a block that strides.
         firsts = {sum(groups[:i]) for i in range(1, len(groups))}
         drops = drop_probs(len(widths), drop_prob)
         self.blocks = nn.Sequential()
@@ -236,10 +233,4 @@ class PyramidNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, num_classes)."""
-        check_input("PyramidNet", x, 2, self.in_channels, self.stem)
-        try:
-            return self.head(self.blocks(self.stem(x)))
-        except (RuntimeError, ValueError):
-            # Said only now: a net that was changed may take less.
-            check_input("PyramidNet", x, 2, None, None, self.smallest)
-            raise
+        return self.head(self.blocks(self.stem(x)))

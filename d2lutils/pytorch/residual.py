@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
-from d2lutils import checks
-from d2lutils.pytorch.blocks import ConvChunk, Size
-from d2lutils.pytorch.inputs import check_input
+from d2lutils._arguments import (
+    Bool,
+    PerAxis,
+    Positive,
+    Rank,
+    Shortcut,
+    checked,
+)
+from d2lutils.pytorch.blocks import ConvChunk
+from d2lutils.pytorch.inputs import takes_input
 from d2lutils.pytorch.shortcuts import SubsampleZeroPad
-from d2lutils.shapes import check_addable, resolve_padding
+from d2lutils.shapes import Padding, check_addable
 
 __all__ = ["ResidualChunks"]
 
 
+@takes_input("branch", fits=partial(check_addable, "ResidualChunks"))
 class ResidualChunks(nn.Module):
     """ReLU(branch(x) + shortcut(x)), the branch a chain of `ConvChunk`s
     (He et al., 2015, section 3; the placements: He et al., 2016).
@@ -43,49 +53,39 @@ class ResidualChunks(nn.Module):
         rank: number of spatial axes, 1 or 2.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input that does not fit, or paths whose sizes
-            differ.
+        TypeError, ValueError: a bad argument or input, named; paths
+            whose sizes differ.
+
+    >>> block = ResidualChunks(2, 8, 3, stride=2, chain_length=3)
+    >>> block(torch.zeros(1, 2, 64)).shape
+    torch.Size([1, 8, 32])
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        chain_length: int = 1,
-        padding: Size | str = "same",
-        shortcut: str = "auto",
-        relu_before_sum: bool = True,
-        rank: int = 1,
+        in_channels: Positive,
+        channels: Positive,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        chain_length: Positive = 1,
+        padding: Padding = "same",
+        shortcut: Shortcut = "auto",
+        relu_before_sum: Bool = True,
+        rank: Rank = 1,
     ) -> None:
         super().__init__()
-        owner = "ResidualChunks"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        channels = checks.positive(owner, "channels", channels)
-        rank = checks.choice(owner, "rank", rank, (1, 2))
-        taps = checks.axes(owner, "kernel_size", kernel_size, rank)
-        steps = checks.axes(owner, "stride", stride, rank)
-        chain_length = checks.positive(
-            owner, "chain_length", chain_length
-        )
-        pads = resolve_padding(owner, padding, taps)
-        checks.boolean(owner, "relu_before_sum", relu_before_sum)
-        shortcut = checks.shortcut(
-            owner, shortcut, in_channels, channels, steps
-        )
         self.in_channels, self.rank = in_channels, rank
-        self.window = (taps, steps, pads, chain_length)
+        self.window = (kernel_size, stride, padding, chain_length)
 
         self.branch = nn.Sequential()
         for i in range(chain_length):
             chunk = ConvChunk(
                 in_channels if i == 0 else channels,
                 channels,
-                taps,
-                stride=steps if i == 0 else 1,
-                padding=pads,
+                kernel_size,
+                stride=stride if i == 0 else 1,
+                padding=padding,
                 relu=relu_before_sum or i < chain_length - 1,
                 rank=rank,
             )
@@ -96,17 +96,14 @@ class ResidualChunks(nn.Module):
             self.shortcut = nn.Identity()
         elif shortcut == "projection":
             self.shortcut = ConvChunk(
-                in_channels, channels, 1, steps, relu=False, rank=rank
+                in_channels, channels, 1, stride, relu=False, rank=rank
             )
         else:
             self.shortcut = SubsampleZeroPad(
-                in_channels, channels, steps, rank
+                in_channels, channels, stride, rank
             )
         self.relu = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
-        sizes = (self.rank, self.in_channels)
-        if check_input("ResidualChunks", x, *sizes, self.branch):
-            check_addable("ResidualChunks", x.shape[2:], *self.window)
         return self.relu(self.branch(x) + self.shortcut(x))

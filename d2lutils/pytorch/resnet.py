@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
-from d2lutils import checks
+from d2lutils._arguments import (
+    DropoutRate,
+    Pair,
+    Positive,
+    checked,
+    one_of,
+)
 from d2lutils.pytorch.condconv import CondConv2d
-from d2lutils.pytorch.inputs import check_input
+from d2lutils.pytorch.inputs import takes_input
 from d2lutils.pytorch.shortcuts import SubsampleZeroPad
 from d2lutils.pytorch.squeeze_excite import SqueezeExcite
 from d2lutils.shapes import resnet_blocks
 
 __all__ = ["ResNet", "ResNetUnit"]
+
+UnitShortcut = Annotated[str, one_of("projection", "zeros")]
 
 
 def _conv(
@@ -41,6 +49,7 @@ def _conv(
     )
 
 
+@takes_input("branch")
 class ResNetUnit(nn.Module):
     """Two 3x3 convolutions and a shortcut (He et al., 2015, arXiv
     1512.03385, section 4.2).
@@ -66,33 +75,28 @@ class ResNetUnit(nn.Module):
 
     Raises:
         TypeError, ValueError: a bad argument or input, named.
+
+    >>> unit = ResNetUnit(4, 8, stride=2)
+    >>> unit(torch.zeros(1, 4, 9, 8)).shape
+    torch.Size([1, 8, 5, 4])
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
-        stride: int | tuple[int, int] = 1,
-        shortcut: str = "projection",
+        in_channels: Positive,
+        channels: Positive,
+        stride: Pair = 1,
+        shortcut: UnitShortcut = "projection",
         reduction: int | None = None,
         num_experts: int | None = None,
-        dropout: float = 0.2,
+        dropout: DropoutRate = 0.2,
     ) -> None:
         super().__init__()
-        owner = "ResNetUnit"
-        in_channels = checks.positive(owner, "in_channels", in_channels)
-        channels = checks.positive(owner, "channels", channels)
-        steps = checks.axes(owner, "stride", stride, 2)
-        checks.choice(
-            owner, "shortcut", shortcut, ("projection", "zeros")
-        )
-        dropout = checks.number(
-            owner, "dropout", dropout, 0, 1, open_high=True
-        )
         self.in_channels = in_channels
         form = (num_experts, dropout)
         self.branch = nn.Sequential(
-            _conv(in_channels, channels, steps, *form),
+            _conv(in_channels, channels, stride, *form),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
             _conv(channels, channels, 1, *form),
@@ -100,25 +104,25 @@ class ResNetUnit(nn.Module):
         )
         if reduction is not None:
             self.branch.append(SqueezeExcite(channels, reduction))
-        if steps == (1, 1) and in_channels == channels:
+        if stride == (1, 1) and in_channels == channels:
             self.shortcut: Any = nn.Identity()
         elif shortcut == "zeros":
             self.shortcut = SubsampleZeroPad(
-                in_channels, channels, steps
+                in_channels, channels, stride
             )
         else:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, steps, bias=False),
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False),
                 nn.BatchNorm2d(channels),
             )
         self.relu = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, channels, …)."""
-        check_input("ResNetUnit", x, 2, self.in_channels, self.branch)
         return self.relu(self.branch(x) + self.shortcut(x))
 
 
+@takes_input("stem")
 class ResNet(nn.Module):
     """The ResNet for CIFAR (He et al., 2015, arXiv 1512.03385, section
     4.2), with gates (Hu et al., 2018) or conditional convolutions (Yang
@@ -133,26 +137,26 @@ class ResNet(nn.Module):
         shortcut, reduction, num_experts, dropout: as in `ResNetUnit`.
 
     Raises:
-        TypeError, ValueError: a bad argument, named; a depth that does
-            not fit, with the nearest that does; in a call, an input
-            whose shape, dtype or device does not fit.
+        TypeError, ValueError: a bad argument or input, named; a depth
+            that does not fit, with the nearest that does.
+
+    >>> net = ResNet(20)
+    >>> net(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 10])
     """
 
+    @checked
     def __init__(
         self,
         depth: int = 20,
-        num_classes: int = 10,
-        in_channels: int = 3,
+        num_classes: Positive = 10,
+        in_channels: Positive = 3,
         shortcut: str = "projection",
         reduction: int | None = None,
         num_experts: int | None = None,
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        owner = "ResNet"
-        groups = resnet_blocks(depth)
-        num_classes = checks.positive(owner, "num_classes", num_classes)
-        in_channels = checks.positive(owner, "in_channels", in_channels)
         self.in_channels = in_channels
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, 16, 3, padding=1, bias=False),
@@ -162,7 +166,7 @@ class ResNet(nn.Module):
         options = (shortcut, reduction, num_experts, dropout)
         self.blocks = nn.Sequential()
         width = 16
-        for group, blocks in enumerate(groups):
+        for group, blocks in enumerate(resnet_blocks(depth)):
             for i in range(blocks):
                 stride = 2 if group and i == 0 else 1
                 channels = 16 * 2**group
@@ -177,5 +181,4 @@ class ResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) → (N, num_classes)."""
-        check_input("ResNet", x, 2, self.in_channels, self.stem)
         return self.head(self.blocks(self.stem(x)))

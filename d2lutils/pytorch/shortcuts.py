@@ -12,9 +12,22 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from d2lutils import checks
 from d2lutils._adapters.layers import Facts, Keeps, declare
-from d2lutils.pytorch.inputs import check_input, check_pair, traced
+from d2lutils._arguments import (
+    PerAxis,
+    Positive,
+    Rank,
+    Widened,
+    checked,
+    positive,
+    widened,
+)
+from d2lutils.pytorch.inputs import (
+    check_input,
+    check_pair,
+    takes_input,
+    traced,
+)
 
 __all__ = [
     "SubsampleZeroPad",
@@ -47,11 +60,15 @@ def zero_pad_channels(x: torch.Tensor, channels: int) -> torch.Tensor:
         TypeError: `x` is not a tensor of floating-point numbers,
             `channels` not an integer.
         ValueError: wrong rank, or fewer channels than `x` has.
+
+    >>> zero_pad_channels(torch.zeros(1, 2, 9), 6).shape
+    torch.Size([1, 6, 9])
     """
     owner = "zero_pad_channels"
-    channels = checks.positive(owner, "channels", channels)
+    channels = positive(owner, "channels", channels)
     check_input(owner, x, (1, 2), None)
-    extra = checks.extra_channels(owner, x.shape, channels)
+    extra = widened(owner, "channels", channels, x.shape[1])
+    extra -= x.shape[1]
     return _append_zeros(x, extra, x.ndim - 2) if extra else x
 
 
@@ -69,8 +86,8 @@ class _AddToFirst(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        # A view, not a copy; autograd would fill a tensor with zeros
-        # for each slice of x that it met.
+        # A view, not a copy. For slices of x, autograd would allocate a
+        # tensor of zeros each.
         return grad, grad[:, : ctx.channels]
 
 
@@ -94,18 +111,24 @@ def add_zero_padded(
         TypeError: not tensors of floating-point numbers.
         ValueError: batch, space, dtype or device differ, identity has
             more channels than x, or `extra` is not their difference.
+
+    >>> x, identity = torch.zeros(1, 6, 9), torch.zeros(1, 2, 9)
+    >>> add_zero_padded(x, identity).shape
+    torch.Size([1, 6, 9])
     """
     extra = check_pair("add_zero_padded", x, identity, extra)
     if extra == 0:
         return x + identity
     if traced(x) or torch._C._are_functorch_transforms_active():
-        # A compiler makes one kernel of this, and torch.func knows it.
+        # A compiler fuses this into one kernel, and torch.func, which
+        # does not know _AddToFirst, can differentiate it.
         sums = (x[:, :-extra] + identity, x[:, -extra:])
         return torch.cat(sums, 1)
     sum_: torch.Tensor = _AddToFirst.apply(x, identity)
     return sum_
 
 
+@takes_input()
 class SubsampleZeroPad(nn.Module):
     """Every stride-th position, then zero channels behind (option A of
     He et al., 2015, section 3.3). It has no parameters.
@@ -121,24 +144,26 @@ class SubsampleZeroPad(nn.Module):
 
     Raises:
         TypeError, ValueError: a bad argument or input, named.
+
+    >>> shortcut = SubsampleZeroPad(2, 6, stride=2)
+    >>> shortcut(torch.zeros(1, 2, 9, 8)).shape
+    torch.Size([1, 6, 5, 4])
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
-        stride: int | tuple[int, ...] = 1,
-        rank: int = 2,
+        in_channels: Positive,
+        channels: Widened,
+        stride: PerAxis = 1,
+        rank: Rank = 2,
     ) -> None:
         super().__init__()
-        sizes = (in_channels, channels, stride, rank)
-        sizes = checks.widening("SubsampleZeroPad", *sizes)
-        self.in_channels, self.channels, self.stride, self.rank = sizes
+        self.in_channels, self.channels = in_channels, channels
+        self.stride, self.rank = stride, rank
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
-        sizes = (self.rank, self.in_channels)
-        check_input("SubsampleZeroPad", x, *sizes)
         for axis, step in enumerate(self.stride, 2):
             every = (slice(None),) * axis + (slice(None, None, step),)
             x = x[every] if step > 1 else x
@@ -146,13 +171,15 @@ class SubsampleZeroPad(nn.Module):
         return _append_zeros(x, extra, self.rank) if extra else x
 
 
+@takes_input(smallest="stride")
 class ZeroPadShortcut(nn.Module):
     """Average pooling, then zero channels behind: PyramidNet's shortcut
     (Han et al., 2017, section 3.2). It has no parameters.
 
     The window is as large as the stride and the last one may hang over
     the edge (ceil mode); the mean is then over the positions there are.
-    An axis must have as many positions as one window.
+    An axis must have as many positions as one window: MXNet refuses
+    a window larger than its input.
 
     Shapes: (N, in_channels, L) → (N, channels, ceil(L / stride)), and
     the same along H and W for rank 2.
@@ -166,31 +193,30 @@ class ZeroPadShortcut(nn.Module):
 
     Raises:
         TypeError, ValueError: a bad argument or input, named.
+
+    >>> shortcut = ZeroPadShortcut(2, 6, stride=2)
+    >>> shortcut(torch.zeros(1, 2, 9, 8)).shape
+    torch.Size([1, 6, 5, 4])
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
-        stride: int | tuple[int, ...] = 1,
-        rank: int = 2,
+        in_channels: Positive,
+        channels: Widened,
+        stride: PerAxis = 1,
+        rank: Rank = 2,
     ) -> None:
         super().__init__()
-        sizes = (in_channels, channels, stride, rank)
-        sizes = checks.widening("ZeroPadShortcut", *sizes)
-        self.in_channels, self.channels, self.stride, self.rank = sizes
-        pool: Any = nn.AvgPool1d if self.rank == 1 else nn.AvgPool2d
-        self.pool = (
-            pool(self.stride, self.stride, ceil_mode=True)
-            if any(step > 1 for step in self.stride)
-            else None
-        )
+        self.in_channels, self.channels = in_channels, channels
+        self.stride, self.rank = stride, rank
+        pool: Any = nn.AvgPool1d if rank == 1 else nn.AvgPool2d
+        self.pool = None
+        if any(step > 1 for step in stride):
+            self.pool = pool(stride, stride, ceil_mode=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, …) → (N, channels, …)."""
-        # MXNet refuses a window larger than its input.
-        sizes = (self.rank, self.in_channels, None, self.stride)
-        check_input("ZeroPadShortcut", x, *sizes)
         x = x if self.pool is None else self.pool(x)
         extra = self.channels - self.in_channels
         return _append_zeros(x, extra, self.rank) if extra else x

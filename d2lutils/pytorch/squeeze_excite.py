@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import nn
 
-from d2lutils import checks
 from d2lutils._adapters.layers import Facts, declare
-from d2lutils.pytorch.inputs import check_input
+from d2lutils._arguments import Positive, at_most, checked
+from d2lutils.pytorch.inputs import takes_input
 
 __all__ = ["SqueezeExcite"]
 
 
+Reduction = Annotated[int, at_most("channels")]
+
+
+@takes_input("gate", channels="channels")
 class SqueezeExcite(nn.Module):
     """Scale each channel by a number between 0 and 1 that the example
     chooses (Hu et al., 2018, arXiv 1709.01507, section 3).
@@ -25,16 +31,19 @@ class SqueezeExcite(nn.Module):
         reduction: how many times narrower the hidden layer is.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value; in
-            a call, an input whose shape, dtype or device does not fit.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> SqueezeExcite(32)(torch.ones(1, 32, 7, 7)).shape
+    torch.Size([1, 32, 7, 7])
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    @checked
+    def __init__(
+        self, channels: Positive, reduction: Reduction = 16
+    ) -> None:
         super().__init__()
-        channels, hidden = checks.squeezed(
-            "SqueezeExcite", "channels", channels, reduction
-        )
         self.channels = channels
+        hidden = channels // reduction
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
@@ -46,7 +55,6 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, channels, H, W) → (N, channels, H, W)."""
-        check_input("SqueezeExcite", x, 2, self.channels, self.gate)
         return x * self.gate(x)[:, :, None, None]
 
 

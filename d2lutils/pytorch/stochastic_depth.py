@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from d2lutils import checks
-from d2lutils.pytorch.inputs import check_input, traced
+from d2lutils._arguments import (
+    Function,
+    NonNegative,
+    Probability,
+    boolean,
+    checked,
+)
+from d2lutils._inputs import kept_rows, mask_shape
+from d2lutils.pytorch.inputs import Layer, check_input, traced
 from d2lutils.pytorch.shortcuts import (
     add_zero_padded,
     zero_pad_channels,
 )
-from d2lutils.shapes import MODES
+from d2lutils.shapes import Mode
 
 __all__ = ["StochasticDepth"]
 
@@ -57,33 +63,25 @@ class StochasticDepth(nn.Module):
             is above 0; by default `shortcuts.add_zero_padded`.
 
     Raises:
-        TypeError, ValueError: a bad argument, named; in a call, tensors
-            or a mask that do not fit.
+        TypeError, ValueError: a bad argument or input, named.
+
+    >>> conv = nn.Conv2d(2, 2, 3, padding=1)
+    >>> StochasticDepth(conv, 0.5)(torch.zeros(1, 2, 8, 8)).shape
+    torch.Size([1, 2, 8, 8])
     """
 
+    @checked
     def __init__(
         self,
-        branch: Any,
-        drop_prob: float,
-        mode: str = "batch",
-        extra: int = 0,
-        add: Callable[[Any, Any, int], Any] | None = None,
+        branch: Layer,
+        drop_prob: Probability,
+        mode: Mode = "batch",
+        extra: NonNegative = 0,
+        add: Function | None = None,
     ) -> None:
         super().__init__()
-        owner = "StochasticDepth"
-        if not isinstance(branch, nn.Module):
-            raise TypeError(
-                f"{owner}: branch must be a layer or block, got "
-                f"{type(branch).__name__}"
-            )
-        drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
-        self.mode = checks.choice(owner, "mode", mode, MODES)
-        self.extra = checks.non_negative(owner, "extra", extra)
-        if add is not None and not callable(add):
-            raise TypeError(
-                f"{owner}: add must be a function, got {add!r}"
-            )
-        if add is None or self.extra == 0:
+        self.mode, self.extra = mode, extra
+        if add is None or extra == 0:
             add = add_zero_padded  # which also checks the shapes
         self.add = add
         self.branch = branch
@@ -106,19 +104,8 @@ class StochasticDepth(nn.Module):
                 in mode "batch", a tensor of shape (N,) with ones and
                 zeros in the others. Evaluation keeps everything.
         """
-        owner = "StochasticDepth"
         identity = x if identity is None else identity
-        check_input(owner, x, (1, 2), None)
-        check_input(owner, identity, (1, 2), None, name="identity")
-        if keep is not None and self.mode == "batch":
-            checks.boolean(owner, "keep", keep)
-        elif keep is not None and not traced(x):
-            if not isinstance(keep, torch.Tensor):
-                raise TypeError(
-                    f"{owner}: keep must be a tensor in mode "
-                    f"{self.mode!r}, got {type(keep).__name__}"
-                )
-            checks.mask_shape(owner, "keep", keep.shape, len(x))
+        _check_call(self, x, identity, keep)
         dropping = self.training and (
             self._drop_prob > 0 or keep is not None
         )
@@ -167,11 +154,29 @@ class StochasticDepth(nn.Module):
                 f"examples, and branch fails on one, so use "
                 f"mode='row': {error}"
             ) from error
-        checks.kept_rows("StochasticDepth", y.shape, len(rows))
-        # Zeros stand for the others.
+        kept_rows("StochasticDepth", y.shape, len(rows))
+        # Dropped examples are zero.
         whole = y.new_zeros((len(x), *y.shape[1:]))
         whole = whole.index_add(0, rows, y * scale)
         return self.add(whole, identity, self.extra)
+
+
+def _check_call(
+    depth: StochasticDepth, x: Any, identity: Any, keep: Any
+) -> None:
+    """Raise at once unless identity and mask fit x."""
+    owner = "StochasticDepth"
+    check_input(owner, x, (1, 2), None)
+    check_input(owner, identity, (1, 2), None, name="identity")
+    if keep is not None and depth.mode == "batch":
+        boolean(owner, "keep", keep)
+    elif keep is not None and not traced(x):
+        if not isinstance(keep, torch.Tensor):
+            raise TypeError(
+                f"{owner}: keep must be a tensor in mode "
+                f"{depth.mode!r}, got {type(keep).__name__}"
+            )
+        mask_shape(owner, "keep", keep.shape, len(x))
 
 
 def _inverse(survival: float) -> float:

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
 
-from d2lutils import checks
+from d2lutils._arguments import (
+    NonNegative,
+    NonNegativeNumber,
+    Positive,
+    Probability,
+    Rule,
+    checked,
+)
+from d2lutils._errors import reason
 from d2lutils._training import (
+    Batches,
     History,
-    Schedule,
+    NamedSchedule,
+    batch,
+    device_name,
+    finite_loss,
+    labels_fit,
     position,
     progress_bar,
-    schedule_of,
+    some_examples,
+    some_parameters,
+    some_trained,
     tell_device,
 )
 from d2lutils.pytorch.devices import try_gpu, why_no_gpu
@@ -23,18 +38,19 @@ from d2lutils.pytorch.stochastic_depth import StochasticDepth
 __all__ = ["accuracy", "fit"]
 
 
+@checked
 def fit(
-    net: nn.Module,
-    train_data: Any,
-    test_data: Any = None,
-    epochs: int = 10,
-    learning_rate: float = 0.125,
-    optimizer: str = "sgd",
-    momentum: float = 0.875,
-    weight_decay: float = 0.0,
-    schedule: str | Schedule = "cosine",
-    seed: int = 0,
-    device: torch.device | None = None,
+    net: Trainable,
+    train_data: Batches,
+    test_data: Batches | None = None,
+    epochs: Positive = 10,
+    learning_rate: NonNegativeNumber = 0.125,
+    optimizer: Literal["sgd", "adam"] = "sgd",
+    momentum: Probability = 0.875,
+    weight_decay: NonNegativeNumber = 0.0,
+    schedule: NamedSchedule = "cosine",
+    seed: NonNegative = 0,
+    device: Device | None = None,
     progress: bool | None = None,
 ) -> History:
     """Train a classifier with softmax cross-entropy.
@@ -70,26 +86,15 @@ def fit(
             net that is frozen as a whole, or a bad batch, which
             includes labels that the logits have no class for.
         FloatingPointError: the loss is no longer finite.
+
+    >>> x, y = torch.ones(6, 2), torch.zeros(6)
+    >>> net = nn.Linear(2, 3)
+    >>> history = fit(net, [(x, y)], epochs=5, progress=False)
+    >>> history.epochs, history.train_accuracy[-1]
+    (5, 1.0)
     """
-    owner = "fit"
-    if not isinstance(net, nn.Module):
-        raise TypeError(
-            f"{owner}: net must be a PyTorch Module, got {net!r}"
-        )
-    checks.some_parameters(owner, net.parameters())
-    checks.some_trained(owner, net.parameters())
-    checks.batches(owner, "train_data", train_data)
-    if test_data is not None:
-        checks.batches(owner, "test_data", test_data)
-    epochs = checks.positive(owner, "epochs", epochs)
-    rate = checks.number(owner, "learning_rate", learning_rate, 0)
-    checks.choice(owner, "optimizer", optimizer, ("sgd", "adam"))
-    momentum = checks.number(owner, "momentum", momentum, 0, 1)
-    weight_decay = checks.number(owner, "weight_decay", weight_decay, 0)
-    factor = schedule_of(owner, schedule)
-    seed = checks.non_negative(owner, "seed", seed)
     why = why_no_gpu() if device is None else "as asked"
-    device = try_gpu() if device is None else _device(owner, device)
+    device = try_gpu() if device is None else device
     tell_device("PyTorch", device, why, progress)
 
     torch.manual_seed(seed)
@@ -97,15 +102,17 @@ def fit(
     if optimizer == "sgd":
         step: Any = torch.optim.SGD(
             net.parameters(),
-            lr=rate,
+            lr=learning_rate,
             momentum=momentum,
             weight_decay=weight_decay,
         )
     else:
         step = torch.optim.Adam(
-            net.parameters(), lr=rate, weight_decay=weight_decay
+            net.parameters(),
+            lr=learning_rate,
+            weight_decay=weight_decay,
         )
-    # A batch can skip every block that is trained at all.
+    # A batch may skip all blocks that are trained.
     skips = any(_skips_blocks(module) for module in net.modules())
     loss_function = nn.CrossEntropyLoss()
     history = History(framework="pytorch", device=str(device))
@@ -114,29 +121,30 @@ def fit(
         for epoch in progress_bar(range(epochs), "PyTorch", progress):
             net.train()
             total = right = count = 0.0
-            for i, batch in enumerate(train_data):
-                x, y = checks.batch(owner, "train_data", batch)
+            for i, pair in enumerate(train_data):
+                x, y = batch("fit", "train_data", pair)
                 x, target = _to(x, net, device), _labels(y, device)
                 at = position(epoch, i, train_data) / epochs
                 for group in step.param_groups:
-                    group["lr"] = rate * factor(at)
+                    group["lr"] = learning_rate * schedule(at)
                 step.zero_grad()
                 logits = net(x)
-                checks.labels_fit(owner, logits.shape, y)
+                labels_fit("fit", logits.shape, y)
                 loss = loss_function(logits, target)
                 if loss.requires_grad or not skips:
                     loss.backward()
                 step.step()
-                # Autocast would go on with copies of older weights.
+                # Autocast would reuse copies of the weights before
+                # this step.
                 torch.clear_autocast_cache()
                 value = loss.item()
-                checks.finite_loss(owner, value, epoch, i, rate)
+                finite_loss("fit", value, epoch, i, learning_rate)
                 total += value * len(y)
                 right += (logits.argmax(1) == target).sum().item()
                 count += len(y)
-            checks.some_examples(owner, "train_data", count)
-            # The test comes first: an interrupt in it leaves no half
-            # of an epoch behind.
+            some_examples("fit", "train_data", count)
+            # Tested before the epoch is recorded, so that an interrupt
+            # leaves no half of an epoch behind.
             if test_data is not None:
                 history.test_accuracy.append(
                     accuracy(net, test_data, device)
@@ -150,8 +158,9 @@ def fit(
     return history
 
 
+@checked
 def accuracy(
-    net: nn.Module, data: Any, device: torch.device | None = None
+    net: Net, data: Batches, device: Device | None = None
 ) -> float:
     """The share of examples that `net`, in evaluation mode, gets right.
 
@@ -163,33 +172,28 @@ def accuracy(
     Raises:
         TypeError, ValueError: bad data, named; labels that the logits
             have no class for.
+
+    >>> x, net = torch.ones(6, 2), nn.Linear(2, 3)
+    >>> accuracy(net, [(x, net(x).argmax(1))])
+    1.0
     """
-    owner = "accuracy"
-    if not isinstance(net, nn.Module):
-        raise TypeError(
-            f"{owner}: net must be a PyTorch Module, got {net!r}"
-        )
-    checks.some_parameters(owner, net.parameters())
-    checks.batches(owner, "data", data)
     if device is None:
         device = next(net.parameters()).device
-    else:
-        device = _device(owner, device)
     was_training = net.training
     net.eval()
     right = count = 0.0
     try:
         with torch.no_grad():
-            for batch in data:
-                x, y = checks.batch(owner, "data", batch)
+            for pair in data:
+                x, y = batch("accuracy", "data", pair)
                 logits = net(_to(x, net, device))
-                checks.labels_fit(owner, logits.shape, y)
+                labels_fit("accuracy", logits.shape, y)
                 target = _labels(y, device)
                 right += (logits.argmax(1) == target).sum().item()
                 count += len(y)
     finally:
         net.train(was_training)
-    checks.some_examples(owner, "data", count)
+    some_examples("accuracy", "data", count)
     return right / count
 
 
@@ -211,9 +215,25 @@ def _labels(y: Any, device: torch.device) -> torch.Tensor:
     return torch.as_tensor(y).to(device=device, dtype=torch.int64)
 
 
-def _device(owner: str, device: Any) -> torch.device:
-    """`device` as torch.device; ValueError if it cannot be used."""
-    checks.device_name(owner, device, torch.device)
+def _net(owner: str, name: str, net: Any) -> Any:
+    """`net` if it is one with parameters."""
+    if not isinstance(net, nn.Module):
+        raise TypeError(
+            f"{owner}: {name} must be a PyTorch Module, got {net!r}"
+        )
+    some_parameters(owner, net.parameters())
+    return net
+
+
+def _trainable(owner: str, name: str, net: Any) -> Any:
+    """`net` if it is not frozen as a whole."""
+    some_trained(owner, _net(owner, name, net).parameters())
+    return net
+
+
+def _device(owner: str, name: str, device: Any) -> torch.device:
+    """The framework's device; ValueError if it cannot be used."""
+    device_name(owner, device, torch.device)
     try:
         found = torch.device(device)
         if found.type == "cuda":
@@ -224,6 +244,11 @@ def _device(owner: str, device: Any) -> torch.device:
     except Exception as error:
         raise ValueError(
             f"{owner}: device {str(device)!r} cannot be used: "
-            f"{checks.reason(error)}"
+            f"{reason(error)}"
         ) from None
     return found
+
+
+Net = Annotated[nn.Module, Rule(_net)]
+Trainable = Annotated[nn.Module, Rule(_trainable)]
+Device = Annotated[torch.device, Rule(_device)]

@@ -8,6 +8,9 @@
 
 from d2lutils.shapes.padding import (
     PADDING_MODES,
+    Padding,
+    PaddingMode,
+    PaddingSides,
     check_addable,
     check_fits,
     check_padded_fits,
@@ -16,12 +19,16 @@ from d2lutils.shapes.padding import (
     residual_sizes,
     resolve_padding,
     same_padding,
+    split_padding,
 )
-from d2lutils.shapes.survival import MODES, RULES, drop_probs, expected_blocks
+from d2lutils.shapes.survival import MODES, RULES, Mode, drop_probs, expected_blocks
 from d2lutils.shapes.widths import (
     BLOCKS,
     STEMS,
     WIDENINGS,
+    Block,
+    BlockWidth,
+    block_channels,
     condconv_form,
     pyramid_blocks,
     pyramid_widths,
@@ -58,9 +65,16 @@ __all__ = [
     "RULES",
     "STEMS",
     "WIDENINGS",
+    "Block",
+    "BlockWidth",
+    "Mode",
+    "Padding",
+    "PaddingMode",
+    "PaddingSides",
     "ReceptiveField",
     "Sizes",
     "Window",
+    "block_channels",
     "chain_readers",
     "chain_sizes",
     "chain_unread",
@@ -84,6 +98,7 @@ __all__ = [
     "resolve_padding",
     "same_padding",
     "smallest_size",
+    "split_padding",
     "transposed_output_size",
     "unread",
     "unread_parts",

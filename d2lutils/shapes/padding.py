@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
 from d2lutils.shapes.windows import Window, output_size, per_axis
 
 
@@ -64,6 +66,14 @@ def resolve_padding(owner: str, padding: Any, kernel_size: Any) -> Any:
     return checks.non_negative(owner, "padding", padding)
 
 
+def _resolved(owner: str, name: str, value: Any, kernel_size: Any) -> Any:
+    return resolve_padding(owner, value, kernel_size)
+
+
+#: A layer's padding: an integer, one for each axis, "same" or "valid".
+Padding = Annotated[Any, checks.Rule(_resolved, sees=("kernel_size",))]
+
+
 def padding_sides(
     owner: str,
     padding: Any,
@@ -87,6 +97,29 @@ def padding_sides(
         )
     totals = [d * (k - 1) for k, d in zip(kernel_size, dilation, strict=True)]
     return tuple((total // 2, total - total // 2) for total in totals)
+
+
+def split_padding(sides: Any, padding_mode: str) -> tuple[Any, Any]:
+    """(zeros per side that a convolution adds itself, sides to be padded before it).
+
+    A layer of both frameworks adds zeros alone, and as many before as behind.
+
+    >>> split_padding(((1, 1), (0, 1)), "zeros")
+    ((0, 0), ((1, 1), (0, 1)))
+    """
+    if padding_mode == "zeros" and all(a == b for a, b in sides):
+        return tuple(a for a, _ in sides), ()
+    return (0,) * len(sides), sides if any(map(any, sides)) else ()
+
+
+def _sides(owner: str, name: str, value: Any, *window: Any) -> Any:
+    return padding_sides(owner, value, *window)
+
+
+#: Any padding that PyTorch's layers know, as (before, behind) for each axis.
+PaddingSides = Annotated[
+    Any, checks.Rule(_sides, sees=("kernel_size", "stride", "dilation"))
+]
 
 
 def residual_sizes(
@@ -127,8 +160,10 @@ def check_fits(
 
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+PaddingMode = Annotated[str, checks.one_of(*PADDING_MODES)]
 
 
+@functools.lru_cache
 def least_sizes(
     kernel_size: tuple[int, ...],
     sides: tuple[tuple[int, int], ...],
@@ -163,6 +198,10 @@ def check_padded_fits(
 
     `sides` as from `padding_sides`; the least sizes are `least_sizes`.
     """
+    # The usual case first, since every call of a layer comes here.
+    window = (kernel_size, sides, dilation, padding_mode)
+    if all(map(operator.ge, sizes, least_sizes(*window))):
+        return
     for n, k, (before, behind), d in zip(
         sizes, kernel_size, sides, dilation, strict=True
     ):

@@ -8,24 +8,30 @@ named here so that they can be told apart.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
-from d2lutils import checks
+from d2lutils._arguments import Positive, Probability, checked, one_of
 
-__all__ = ["MODES", "RULES", "drop_probs", "expected_blocks"]
+__all__ = ["MODES", "RULES", "Mode", "drop_probs", "expected_blocks"]
 
-# What is decided at once, and by whom: see `StochasticDepth`.
+# What is dropped together, and whether it is computed: see `StochasticDepth`.
 MODES = ("batch", "row", "gather")
+Mode = Annotated[str, one_of(*MODES)]
 
-# Share of the rate asked for that block i = 0 … L - 1 gets.
+# The drop probability of block i = 0 … L - 1, as a share of drop_prob.
 RULES = {
     "paper": "(i + 1) / L",
     "from zero": "i / L",
     "end to end": "i / (L - 1)",
     "constant": "1",
 }
+Rule = Annotated[str, one_of(RULES)]
 
 
-def drop_probs(num_blocks: int, drop_prob: float, rule: str = "paper") -> list[float]:
+@checked
+def drop_probs(
+    num_blocks: Positive, drop_prob: Probability, rule: Rule = "paper"
+) -> list[float]:
     """The probability of being dropped for each block, first to last.
 
     Rules, for block i = 0 … L - 1 (arXiv 1603.09382, section 3, and what libraries
@@ -48,10 +54,6 @@ def drop_probs(num_blocks: int, drop_prob: float, rule: str = "paper") -> list[f
     >>> drop_probs(4, 0.5)
     [0.125, 0.25, 0.375, 0.5]
     """
-    owner = "drop_probs"
-    num_blocks = checks.positive(owner, "num_blocks", num_blocks)
-    drop_prob = checks.number(owner, "drop_prob", drop_prob, 0, 1)
-    checks.choice(owner, "rule", rule, tuple(RULES))
     blocks = range(num_blocks)
     if rule == "paper":
         return [drop_prob * (i + 1) / num_blocks for i in blocks]

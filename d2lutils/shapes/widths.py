@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import partial
+from typing import Annotated, Any
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
+from d2lutils._arguments import Positive, checked
 
 
 def condconv_form(filters: int, positions: int) -> str:
@@ -13,6 +16,9 @@ def condconv_form(filters: int, positions: int) -> str:
 
     For each number of a patch, the fold rearranges `filters` weights (the output
     channels of a group), and unfolding copies `positions` inputs, about the output's.
+
+    >>> condconv_form(filters=512, positions=7 * 7)
+    'unfolded'
     """
     return "unfolded" if filters > 2 * positions else "folded"
 
@@ -29,10 +35,36 @@ _IMAGENET = {
 }
 STEMS = ("cifar", "imagenet")
 WIDENINGS = ("additive", "multiplicative")
+Block = Annotated[str, checks.one_of(BLOCKS)]
+Stem = Annotated[str, checks.one_of(*STEMS)]
+Widening = Annotated[str, checks.one_of(*WIDENINGS)]
+Alpha = Annotated[float, checks.Rule(partial(checks.number, low=0, open_low=True))]
 
 
+def block_channels(width: int, block: str) -> int:
+    """Channels of a PyramidNet block's output; `width` is that of its 3x3 convolutions.
+
+    >>> block_channels(16, "bottleneck")
+    64
+    """
+    return width if block == "basic" else 4 * width
+
+
+def _block_width(
+    owner: str, name: str, value: Any, in_channels: int, block: str
+) -> int:
+    value = checks.positive(owner, name, value)
+    checks.widened(owner, "channels", block_channels(value, block), in_channels)
+    return value
+
+
+#: Wide enough that the block's output has at least the input's channels.
+BlockWidth = Annotated[int, checks.Rule(_block_width, sees=("in_channels", "block"))]
+
+
+@checked
 def pyramid_blocks(
-    depth: int, block: str = "basic", stem: str = "cifar"
+    depth: Positive, block: Block = "basic", stem: Stem = "cifar"
 ) -> tuple[int, ...]:
     """The number of blocks in each group of a PyramidNet; a new group halves the map.
 
@@ -54,9 +86,6 @@ def pyramid_blocks(
     (18, 18, 18)
     """
     owner = "pyramid_blocks"
-    depth = checks.positive(owner, "depth", depth)
-    checks.choice(owner, "block", block, tuple(BLOCKS))
-    checks.choice(owner, "stem", stem, STEMS)
     if stem == "imagenet":
         known = _IMAGENET[block]
         if depth not in known:
@@ -100,12 +129,13 @@ def _groups(owner: str, depth: int, layers: int, of: str) -> tuple[int, ...]:
     return (blocks,) * 3
 
 
+@checked
 def pyramid_widths(
     depth: int,
-    alpha: float,
+    alpha: Alpha,
     block: str = "basic",
-    widening: str = "additive",
-    start: int = 16,
+    widening: Widening = "additive",
+    start: Positive = 16,
     stem: str = "cifar",
 ) -> list[int]:
     """The width of every block of a PyramidNet, k = 1 … N (Han et al., 2017, eq. 2–3).
@@ -129,13 +159,9 @@ def pyramid_widths(
     >>> pyramid_widths(20, 48)
     [21, 27, 32, 37, 43, 48, 53, 59, 64]
     """
-    owner = "pyramid_widths"
     total = sum(pyramid_blocks(depth, block, stem))
-    alpha = checks.number(owner, "alpha", alpha, 0, open_low=True)
-    checks.choice(owner, "widening", widening, WIDENINGS)
-    start = checks.positive(owner, "start", start)
     if widening == "additive":
-        # In whole numbers, so that a half is a half: floor(start + a k / N + 1 / 2).
+        # Fractions, so that a half is exactly a half: floor(start + a k / N + 1 / 2).
         a = Fraction(alpha)
         return [
             math.floor(start + a * k / total + Fraction(1, 2))
@@ -143,7 +169,7 @@ def pyramid_widths(
         ]
     if alpha < 1:
         raise ValueError(
-            f"{owner}: alpha must be at least 1 for widening='multiplicative', since "
-            f"zeros can only add channels, got {alpha:g}"
+            "pyramid_widths: alpha must be at least 1 for widening='multiplicative', "
+            f"since zeros can only add channels, got {alpha:g}"
         )
     return [math.floor(start * alpha ** (k / total) + 0.5) for k in range(1, total + 1)]

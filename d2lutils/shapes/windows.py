@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils import checks
+from d2lutils import _arguments as checks
+from d2lutils._arguments import NonNegative, Positive, checked
 
 FRAMEWORKS = ("pytorch", "gluon")
-# What may differ along the axes; each is a number there.
+# Arguments that may be tuples, with a number for each axis.
 _PER_AXIS = (
     *("n", "kernel_size", "stride", "padding", "dilation"),
     *("output_padding", "position"),
@@ -119,6 +120,7 @@ def output_size(
     >>> output_size(64, 3, stride=2, padding=1)
     32
     """
+    # Without @checked, which takes longer: blocks ask at each of their calls.
     owner = "output_size"
     n = checks.positive(owner, "n", n)
     kernel_size = checks.positive(owner, "kernel_size", kernel_size)
@@ -144,13 +146,14 @@ def output_size(
 
 
 @per_axis
+@checked
 def transposed_output_size(
-    n: int,
-    kernel_size: int,
-    stride: int = 1,
-    padding: int = 0,
-    output_padding: int = 0,
-    dilation: int = 1,
+    n: Positive,
+    kernel_size: Positive,
+    stride: Positive = 1,
+    padding: NonNegative = 0,
+    output_padding: NonNegative = 0,
+    dilation: Positive = 1,
 ) -> int:
     """The number of outputs of a transposed convolution of `n` inputs.
 
@@ -169,12 +172,6 @@ def transposed_output_size(
     55
     """
     owner = "transposed_output_size"
-    n = checks.positive(owner, "n", n)
-    kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-    stride = checks.positive(owner, "stride", stride)
-    padding = checks.non_negative(owner, "padding", padding)
-    output_padding = checks.non_negative(owner, "output_padding", output_padding)
-    dilation = checks.positive(owner, "dilation", dilation)
     if output_padding >= max(stride, dilation):
         raise ValueError(
             f"{owner}: output_padding must be smaller than stride={stride} or "
@@ -203,6 +200,9 @@ class Window:
 
     Raises:
         TypeError, ValueError: a bad number, named together with the layer.
+
+    >>> Window(3, stride=2, padding=1).output_size(64)
+    32
     """
 
     kernel_size: Any
@@ -363,7 +363,8 @@ def unread(
     return {position for position, count in enumerate(counts) if count == 0}
 
 
-def unread_parts(positions: set[int], n: int) -> dict[str, list[int]]:
+@checked
+def unread_parts(positions: set[int], n: Positive) -> dict[str, list[int]]:
     """Unread positions of an axis of `n`, sorted into "left", "gaps" and "right".
 
     "left" and "right" are the unbroken runs that touch the ends; "gaps" is the rest,
@@ -372,7 +373,6 @@ def unread_parts(positions: set[int], n: int) -> dict[str, list[int]]:
     >>> unread_parts({1, 3, 4}, 5)
     {'left': [], 'gaps': [1], 'right': [3, 4]}
     """
-    n = checks.positive("unread_parts", "n", n)
     strange = sorted(q for q in positions if not 0 <= q < n)
     if strange:
         raise ValueError(
@@ -406,8 +406,8 @@ def repairing_padding(
     owner = "repairing_padding"
     n = checks.positive(owner, "n", n)
     window = Window(kernel_size, stride, 0, dilation, name=owner)
-    # From span - 1 on the first window touches nothing but padding; after another
-    # stride the windows stand as they stood before.
+    # From a padding of span on, the first window reads nothing but padding. A stride
+    # more puts the windows where they were before.
     for padding in range(window.span + stride):
         if n + 2 * padding < window.span or (ceil_mode and 2 * padding > kernel_size):
             continue
@@ -651,8 +651,8 @@ def lossless_sizes(
     """
     layers = _chain("lossless_sizes", layers)
     field = receptive_field(layers)
-    # Deep inside, and near each end, which inputs are read depends on n only through
-    # n mod jump, as long as the ends do not see each other.
+    # Inside, and near each end, n matters only through n mod jump, as long as no
+    # window chain reaches from one end to the other.
     start = 2 * (field.size - 2 * field.offset) + field.jump
     good = {
         n

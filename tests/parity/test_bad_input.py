@@ -1,67 +1,68 @@
-"""Bad input: the same type and the same words in both halves, and at once."""
+"""Bad input: the same type and the same words in both halves, and at once.
+
+Rules stand in annotations, so one test walks over all public constructors and functions
+and breaks the rule of each argument once. What else a rule refuses is in
+`tests/unit/test_arguments.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from pairs import halves
+from pairs import MODULES, halves
 from without_mxnet import halves_here
 
+from d2lutils._arguments import rules_of
 from d2lutils.compat import mx
 
-MODULES = (
-    *("blocks", "residual", "shortcuts", "inputs", "stochastic_depth", "pyramidnet"),
-    *("padded_sums", "nin", "condconv", "squeeze_excite", "weightnet", "resnet"),
-)
+BLOCKS = [name for name in MODULES if name != "memory"]
+
+
+def public(half: int) -> dict[str, Any]:
+    """What one half offers, by name, but for what measures memory."""
+    modules = [halves(name)[half] for name in BLOCKS]
+    return {name: vars(module)[name] for module in modules for name in module.__all__}
 
 
 def gluon_half() -> Any:
-    modules = {m: halves(m)[0] for m in MODULES}
+    def ready(made: Any) -> Any:
+        if isinstance(made, mx.gluon.Block):
+            made.initialize()
+        return made
 
-    def ready(block: Any) -> Any:
-        block.initialize()
-        return block
+    def zeros(*shape: int, dtype: str = "float32") -> Any:
+        return mx.nd.array(np.zeros(shape, dtype), dtype=dtype)
 
     return SimpleNamespace(
-        **modules,
+        **public(0) | {name: halves(name)[0] for name in BLOCKS},
         ready=ready,
-        zeros=lambda *shape, dtype="float32": mx.nd.zeros(shape, dtype=dtype),
-        empty=lambda *shape: mx.nd.array(np.zeros(shape, "float32")),
+        zeros=zeros,
         double=lambda block: block.cast("float64") or block,
         relu=lambda: mx.gluon.nn.Activation("relu"),
-        train=lambda block: TrainMode(block),
+        dense=lambda: ready(mx.gluon.nn.Dense(3, in_units=2)),
+        train_mode=mx.autograd.train_mode,
     )
 
 
 def pytorch_half() -> Any:
-    modules = {m: halves(m)[1] for m in MODULES}
+    def zeros(*shape: int, dtype: str = "float32") -> Any:
+        return torch.zeros(shape, dtype=getattr(torch, dtype))
+
     return SimpleNamespace(
-        **modules,
-        ready=lambda block: block,
-        zeros=lambda *shape, dtype="float32": torch.zeros(
-            shape, dtype=getattr(torch, dtype)
-        ),
-        empty=torch.zeros,
+        **public(1) | {name: halves(name)[1] for name in BLOCKS},
+        ready=lambda made: made,
+        zeros=zeros,
         double=lambda block: block.double(),
         relu=torch.nn.ReLU,
-        train=lambda block: block.train(),
+        dense=lambda: torch.nn.Linear(2, 3),
+        train_mode=torch.enable_grad,
     )
-
-
-class TrainMode:
-    """A Gluon block that is called as in training."""
-
-    def __init__(self, block: Any) -> None:
-        self.block = block
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        with mx.autograd.train_mode():
-            return self.block(*arguments, **options)
 
 
 HALVES = halves_here({"gluon": gluon_half(), "pytorch": pytorch_half()})
@@ -79,926 +80,380 @@ def outcome(half: Any, call: Callable[[Any], Any]) -> tuple[type, str]:
 
 
 def refused_alike(
-    call: Callable[[Any], Any], error: type[Exception], text: str
+    call: Callable[[Any], Any] | str, error: type[Exception], text: str
 ) -> None:
+    if isinstance(call, str):
+        code = call
+
+        def call(half: Any) -> Any:
+            return eval(code, vars(half) | {"np": np, "X": X})
+
     found = {name: outcome(half, call) for name, half in HALVES.items()}
     assert found == dict.fromkeys(HALVES, (error, text))
 
 
-def conv(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
-    return lambda half: half.ready(half.blocks.ConvChunk(*arguments, **options))
+# -- constructors and functions: each argument breaks its rule once --------------------
 
-
-def chunks(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
-    return lambda half: half.ready(half.residual.ResidualChunks(*arguments, **options))
-
-
-def pads(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
-    return lambda half: half.ready(
-        half.shortcuts.SubsampleZeroPad(*arguments, **options)
-    )
-
-
-def zeros(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
-    return lambda half: half.ready(
-        half.shortcuts.ZeroPadShortcut(*arguments, **options)
-    )
-
-
-def unit(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
-    return lambda half: half.ready(half.pyramidnet.PyramidUnit(*arguments, **options))
-
-
-def pyramid(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
-    return lambda half: half.ready(half.pyramidnet.PyramidNet(*arguments, **options))
-
-
-def nin(name: str, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
-    return lambda half: half.ready(getattr(half.nin, name)(*arguments, **options))
-
-
-def depth(drop_prob: Any, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
-    """Stochastic depth around a ReLU, in training."""
-    return lambda half: half.train(
-        half.stochastic_depth.StochasticDepth(
-            half.relu(), drop_prob, *arguments, **options
-        )
-    )
-
-
-SIZES = [
-    (0, ValueError, "must be at least 1, got 0"),
-    (-2, ValueError, "must be at least 1, got -2"),
-    (2.0, TypeError, "must be an integer, got 2.0"),
-    ("2", TypeError, "must be an integer, got '2'"),
-    (True, TypeError, "must be an integer, got True"),
-    (None, TypeError, "must be an integer, got None"),
-    (2j, TypeError, "must be an integer, got 2j"),
-]
-OWNERS = [
-    (conv, "ConvChunk", ("in_channels", "channels", "kernel_size", "stride")),
-    (
-        chunks,
-        "ResidualChunks",
-        ("in_channels", "channels", "kernel_size", "stride", "chain_length"),
+CONV = {"in_channels": 4, "channels": 6, "kernel_size": 3}
+EACH = {"in_channels": 4, "out_channels": 6, "kernel_size": 3}
+DATA = [(np.ones((2, 2), "float32"), np.array([0, 1]))]
+#: Arguments with which each of them works; a string is code.
+WORKS: dict[str, dict[str, Any]] = {
+    "ConvChunk": CONV,
+    "ResidualChunks": CONV,
+    "SubsampleZeroPad": {"in_channels": 4, "channels": 6},
+    "ZeroPadShortcut": {"in_channels": 4, "channels": 6},
+    "SqueezeExcite": {"channels": 4, "reduction": 2},
+    "ResNetUnit": {"in_channels": 4, "channels": 6},
+    "ResNet": {"depth": 8, "in_channels": 4},
+    "PyramidUnit": {"in_channels": 4, "width": 6},
+    "PyramidNet": {"depth": 8, "alpha": 12, "in_channels": 4},
+    "StochasticDepth": {"branch": "relu()", "drop_prob": 0.5},
+    "nin_block": CONV,
+    "NiN": {"in_channels": 4, "widths": (2, 2, 2), "stem": (3, 1, 1)},
+    "nin_small": {"in_channels": 4},
+    "CIFARNiN": {"in_channels": 4},
+    "CondConv2d": EACH,
+    "Experts2d": EACH,
+    "WeightNet2d": EACH | {"reduction": 2},
+    "GeneratedConv2d": EACH,
+    "fit": {"net": "dense()", "train_data": DATA, "epochs": 1, "progress": False},
+    "accuracy": {"net": "dense()", "data": DATA},
+    "try_gpu": {},
+    "why_no_gpu": {},
+}
+#: Whom the messages name, where it is another.
+OWNERS = {
+    "Experts2d": "CondConv2d",
+    "GeneratedConv2d": "WeightNet2d",
+    "nin_small": "NiN",
+}
+SIZE = (0, " must be at least 1, got 0")
+ONE_OF = " must be one of "
+#: By annotation: a value that breaks the rule, and what follows the argument's name.
+BREAKS: dict[str, tuple[Any, str]] = {
+    "Positive": SIZE,
+    "Widened": SIZE,
+    "Groups": SIZE,
+    "Reduction": SIZE,
+    "BlockWidth": SIZE,
+    "KernelGroups": SIZE,
+    "PerAxis": SIZE,
+    "NonNegative": (-1, " must be at least 0, got -1"),
+    "Rank": (3, ONE_OF + "1, 2, got 3"),
+    "HalvingStride": ((2, 3), "[1] must be one of 1, 2, got 3"),
+    "Padding": ("full", " must be 'same', 'valid' or an integer, got 'full'"),
+    "PaddingSides": ("full", " must be 'same', 'valid' or an integer, got 'full'"),
+    "PaddingMode": ("", ONE_OF + "'zeros', 'reflect', 'replicate', 'circular', got ''"),
+    "Dimensions": ((4, 0), "[1] must be at least 1, got 0"),
+    "Widths": ((8, 8), " must have 3 entries, got (8, 8)"),
+    "StemWindow": ((3, 1, -1), "[2] must be at least 0, got -1"),
+    "Probability": (1.5, " must be at least 0 and at most 1, got 1.5"),
+    "DropoutRate": (1, " must be at least 0 and below 1, got 1"),
+    "NonNegativeNumber": (-0.5, " must be at least 0, got -0.5"),
+    "Mode": ("layer", ONE_OF + "'batch', 'row', 'gather', got 'layer'"),
+    "Block": ("wide", ONE_OF + "'basic', 'bottleneck', got 'wide'"),
+    "Shortcut": (
+        *("skip", ONE_OF + "'auto', 'identity', 'projection', 'zeros', got 'skip'"),
     ),
-    (pads, "SubsampleZeroPad", ("in_channels", "channels", "stride")),
-    (zeros, "ZeroPadShortcut", ("in_channels", "channels", "stride")),
-]
-
-
-@pytest.mark.parametrize(("value", "error", "text"), SIZES)
-@pytest.mark.parametrize(
-    ("make", "owner", "name"),
-    [(make, owner, name) for make, owner, names in OWNERS for name in names],
-)
-def test_sizes(
-    make: Any, owner: str, name: str, value: Any, error: Any, text: str
-) -> None:
-    sizes = {"in_channels": 4, "channels": 4, "kernel_size": 3}
-    if make in (pads, zeros):
-        del sizes["kernel_size"]
-    refused_alike(make(**sizes | {name: value}), error, f"{owner}: {name} {text}")
-
-
-CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
-    (conv(2, 4, 3, padding=-1), ValueError, "ConvChunk: padding must be at least 0, "),
-    (
-        conv(2, 4, 3, padding="full"),
-        ValueError,
-        "ConvChunk: padding must be 'same', 'valid' or an integer, got 'full'",
+    "UnitShortcut": (2, ONE_OF + "'projection', 'zeros', got 2"),
+    "Literal['avg', 'max']": (None, ONE_OF + "'avg', 'max', got None"),
+    "Literal['sgd', 'adam']": ("SGD", ONE_OF + "'sgd', 'adam', got 'SGD'"),
+    "NamedSchedule": ("linear", ONE_OF + "'constant', 'cosine', got 'linear'"),
+    "Device": (
+        "tpu",
+        " must be a device or a name such as 'cpu', 'cuda:0' or 'mps', got 'tpu'",
     ),
-    (
-        conv(2, 4, 3, padding=1.5),
-        TypeError,
-        "ConvChunk: padding must be an integer, got 1.5",
+}
+#: The same, where a TypeError is due.
+BREAKS_KIND: dict[str, tuple[Any, str]] = {
+    "Bool": (1, " must be True or False, got 1"),
+    "Depthwise": (None, " must be True or False, got None"),
+    "Pair": ((3, "1"), "[1] must be an integer, got '1'"),
+    "Function": (3, " must be a function, got 3"),
+    "Layer": (abs, " must be a layer or block, got builtin_function_or_method"),
+    "Batches": (
+        iter([]),
+        " must be an iterable of (x, y) batches that can be gone through once an "
+        "epoch, got list_iterator",
     ),
-    (
-        conv(2, 4, 3, padding=(1, 1)),
-        ValueError,
-        "ConvChunk: padding must be an integer or have 1 entry, got (1, 1)",
-    ),
-    (
-        conv(2, 4, 3, padding=np.array([1.5])),
-        TypeError,
-        "ConvChunk: padding[0] must be an integer, got ",
-    ),
-    (
-        conv(2, 4, 4),
-        ValueError,
-        "same_padding: kernel_size must be odd so that both sides get the same "
-        "padding, got 4",
-    ),
-    (conv(2, 4, 3, bias=1), TypeError, "ConvChunk: bias must be True or False, got 1"),
-    (
-        conv(2, 4, 3, relu="yes"),
-        TypeError,
-        "ConvChunk: relu must be True or False, got 'yes'",
-    ),
-    (conv(2, 4, 3, rank=3), ValueError, "ConvChunk: rank must be one of 1, 2, got 3"),
-    (
-        conv(2, 4, 3, rank=True),
-        ValueError,
-        "ConvChunk: rank must be one of 1, 2, got True",
-    ),
-    (
-        chunks(4, 4, 2),
-        ValueError,
-        "same_padding: kernel_size must be odd so that both sides get the same "
-        "padding, got 2",
-    ),
-    (
-        chunks(4, 4, 3, padding="full"),
-        ValueError,
-        "ResidualChunks: padding must be 'same', 'valid' or an integer, got 'full'",
-    ),
-    (
-        chunks(4, 4, 3, relu_before_sum=0),
-        TypeError,
-        "ResidualChunks: relu_before_sum must be True or False, got 0",
-    ),
-    (
-        chunks(4, 4, 3, rank=0),
-        ValueError,
-        "ResidualChunks: rank must be one of 1, 2, got 0",
-    ),
-    (
-        chunks(4, 4, 3, shortcut="skip"),
-        ValueError,
-        "ResidualChunks: shortcut must be one of 'auto', 'identity', 'projection', "
-        "'zeros', got 'skip'",
-    ),
-    (
-        chunks(4, 5, 3, shortcut="identity"),
-        ValueError,
-        "ResidualChunks: shortcut='identity' needs stride=1 and channels equal to "
-        "in_channels, got stride=1, in_channels=4, channels=5; use 'projection' or "
-        "'zeros'",
-    ),
-    (
-        chunks(4, 4, 3, 2, shortcut="identity"),
-        ValueError,
-        "ResidualChunks: shortcut='identity' needs stride=1 and channels equal to "
-        "in_channels, got stride=2, in_channels=4, channels=4; use 'projection' or "
-        "'zeros'",
-    ),
-    (
-        chunks(5, 4, 3, shortcut="zeros"),
-        ValueError,
-        "ResidualChunks: shortcut='zeros' can only add channels, got in_channels=5, "
-        "channels=4; use 'projection'",
-    ),
-    (
-        pads(5, 4),
-        ValueError,
-        "SubsampleZeroPad: channels must be at least the input's 5, got 4",
-    ),
-    (
-        pads(4, 5, rank=3),
-        ValueError,
-        "SubsampleZeroPad: rank must be one of 1, 2, got 3",
-    ),
-    (
-        zeros(5, 4),
-        ValueError,
-        "ZeroPadShortcut: channels must be at least the input's 5, got 4",
-    ),
-    (
-        zeros(4, 5, rank=3),
-        ValueError,
-        "ZeroPadShortcut: rank must be one of 1, 2, got 3",
-    ),
-    (
-        zeros(4, 5, rank="2"),
-        ValueError,
-        "ZeroPadShortcut: rank must be one of 1, 2, got '2'",
-    ),
-]
-
-PROBS = [
-    (-0.25, ValueError, "drop_prob must be at least 0 and at most 1, got -0.25"),
-    (1.5, ValueError, "drop_prob must be at least 0 and at most 1, got 1.5"),
-    (float("nan"), ValueError, "drop_prob must be finite, got nan"),
-    ("0.5", TypeError, "drop_prob must be a number, got '0.5'"),
-    (True, TypeError, "drop_prob must be a number, got True"),
-    (None, TypeError, "drop_prob must be a number, got None"),
-]
-UNIT: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"in_channels": 0}, ValueError, "in_channels must be at least 1, got 0"),
-    ({"in_channels": 4.0}, TypeError, "in_channels must be an integer, got 4.0"),
-    ({"width": -1}, ValueError, "width must be at least 1, got -1"),
-    ({"width": True}, TypeError, "width must be an integer, got True"),
-    ({"width": 3}, ValueError, "channels must be at least the input's 4, got 3"),
-    (
-        {"in_channels": 9, "width": 2, "block": "bottleneck"},
-        ValueError,
-        "channels must be at least the input's 9, got 8",
-    ),
-    ({"stride": 3}, ValueError, "stride must be one of 1, 2, got 3"),
-    ({"stride": 0}, ValueError, "stride must be one of 1, 2, got 0"),
-    ({"stride": 2.0}, ValueError, "stride must be one of 1, 2, got 2.0"),
-    (
-        {"block": "wide"},
-        ValueError,
-        "block must be one of 'basic', 'bottleneck', got 'wide'",
-    ),
-]
-# The unit hands these on to its StochasticDepth, which says so.
-DEPTH: list[tuple[dict[str, Any], type[Exception], str]] = [
-    *(({"drop_prob": value}, error, text) for value, error, text in PROBS),
-    (
-        {"mode": "layer"},
-        ValueError,
-        "mode must be one of 'batch', 'row', 'gather', got 'layer'",
-    ),
-    (
-        {"mode": None},
-        ValueError,
-        "mode must be one of 'batch', 'row', 'gather', got None",
-    ),
-    ({"add": "sum"}, TypeError, "add must be a function, got 'sum'"),
-]
-NET: list[tuple[dict[str, Any], type[Exception], str]] = [
-    *(({"drop_prob": value}, error, f"PyramidNet: {t}") for value, error, t in PROBS),
-    (
-        {"depth": 21},
-        ValueError,
-        "pyramid_blocks: depth must be 6n + 2 for stem='cifar' and block='basic' "
-        "(three groups of n blocks, a stem and a classifier), got 21; the nearest is "
-        "20",
-    ),
-    (
-        {"depth": 21, "block": "bottleneck"},
-        ValueError,
-        "pyramid_blocks: depth must be 9n + 2 for stem='cifar' and block='bottleneck' "
-        "(three groups of n blocks, a stem and a classifier), got 21; the nearest is "
-        "20",
-    ),
-    (
-        {"depth": 110, "stem": "imagenet"},
-        ValueError,
-        "pyramid_blocks: depth must be one of 18, 34 for stem='imagenet' and "
-        "block='basic', got 110; the nearest is 34",
-    ),
-    (
-        {"depth": 8.0},
-        TypeError,
-        "pyramid_blocks: depth must be an integer, got 8.0",
-    ),
-    ({"depth": 0}, ValueError, "pyramid_blocks: depth must be at least 1, got 0"),
-    ({"alpha": 0}, ValueError, "pyramid_widths: alpha must be above 0, got 0"),
-    ({"alpha": -1.5}, ValueError, "pyramid_widths: alpha must be above 0, got -1.5"),
-    (
-        {"alpha": float("nan")},
-        ValueError,
-        "pyramid_widths: alpha must be finite, got nan",
-    ),
-    (
-        {"alpha": True},
-        TypeError,
-        "pyramid_widths: alpha must be a number, got True",
-    ),
-    (
-        {"alpha": 0.5, "widening": "multiplicative"},
-        ValueError,
-        "pyramid_widths: alpha must be at least 1 for widening='multiplicative', since "
-        "zeros can only add channels, got 0.5",
-    ),
-    (
-        {"num_classes": 0},
-        ValueError,
-        "PyramidNet: num_classes must be at least 1, got 0",
-    ),
-    (
-        {"num_classes": "10"},
-        TypeError,
-        "PyramidNet: num_classes must be an integer, got '10'",
-    ),
-    (
-        {"in_channels": -3},
-        ValueError,
-        "PyramidNet: in_channels must be at least 1, got -3",
-    ),
-    (
-        {"block": None},
-        ValueError,
-        "pyramid_blocks: block must be one of 'basic', 'bottleneck', got None",
-    ),
-    (
-        {"widening": "linear"},
-        ValueError,
-        "pyramid_widths: widening must be one of 'additive', 'multiplicative', got "
-        "'linear'",
-    ),
-    (
-        {"stem": "mnist"},
-        ValueError,
-        "pyramid_blocks: stem must be one of 'cifar', 'imagenet', got 'mnist'",
-    ),
-    (
-        {"drop_mode": "layer"},
-        ValueError,
-        "PyramidNet: drop_mode must be one of 'batch', 'row', 'gather', got 'layer'",
-    ),
-    (
-        {"add": 3},
-        TypeError,
-        "StochasticDepth: add must be a function, got 3",
-    ),
-]
+}
+#: In each half its own words, which test_training.py and test_condconv.py have.
+OWN_WORDS = {"Net", "Trainable", "Form"}
 
 
-def alone(text: str) -> str:
-    """A parameter's id: what is said after the owner's name."""
-    return text.partition(": ")[2][:50] or text[:50]
+def constructor(name: str) -> Any:
+    """A function, or the function that a class makes its objects with."""
+    found = getattr(HALVES["pytorch"], name)
+    return inspect.unwrap(found.__init__ if inspect.isclass(found) else found)
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "text"), UNIT, ids=[alone(c[2]) for c in UNIT]
-)
-def test_pyramid_unit(
-    changes: dict[str, Any], error: type[Exception], text: str
-) -> None:
-    arguments = {"in_channels": 4, "width": 6} | changes
-    refused_alike(unit(**arguments), error, f"PyramidUnit: {text}")
+def owner(name: str) -> str:
+    return OWNERS.get(name, name)
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "text"), DEPTH, ids=[alone(c[2]) for c in DEPTH]
-)
-def test_stochastic_depth(
-    changes: dict[str, Any], error: type[Exception], text: str
-) -> None:
-    text = f"StochasticDepth: {text}"
-    refused_alike(depth(**{"drop_prob": 0.5} | changes), error, text)
-    if "mode" in changes:
-        changes = {"drop_mode": changes["mode"]}
-    refused_alike(unit(4, 6, **changes), error, text)
-
-
-@pytest.mark.parametrize("value", [-1, 1.0, True, None])
-def test_extra_of_stochastic_depth(value: Any) -> None:
-    below = type(value) is int
-    text = "at least 0, got -1" if below else f"an integer, got {value!r}"
-    refused_alike(
-        depth(0.5, "row", value),
-        ValueError if below else TypeError,
-        f"StochasticDepth: extra must be {text}",
-    )
-
-
-@pytest.mark.parametrize("branch", [None, 3, abs, "conv"])
-def test_branch(branch: Any) -> None:
-    kind = type(branch).__name__
-    refused_alike(
-        lambda half: half.stochastic_depth.StochasticDepth(branch, 0.5),
-        TypeError,
-        f"StochasticDepth: branch must be a layer or block, got {kind}",
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "text"), NET, ids=[alone(c[2]) for c in NET]
-)
-def test_pyramidnet(changes: dict[str, Any], error: type[Exception], text: str) -> None:
-    refused_alike(pyramid(**{"depth": 8, "alpha": 12} | changes), error, text)
-
-
-@pytest.mark.parametrize(
-    ("options", "nearest"),
-    [
-        ({"depth": 111}, 110),
-        ({"depth": 3}, 8),
-        ({"depth": 167, "block": "bottleneck"}, 164),
-        ({"depth": 19, "stem": "imagenet"}, 18),
-    ],
-)
-def test_the_nearest_depth_is_taken(options: dict[str, Any], nearest: int) -> None:
-    for half in HALVES.values():
-        error, text = outcome(half, pyramid(alpha=9, **options))
-        assert error is ValueError
-        assert text.endswith(f"; the nearest is {nearest}")
-        with torch.device("meta"):
-            half.pyramidnet.PyramidNet(**options | {"alpha": 9, "depth": nearest})
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "text"), CONSTRUCTORS, ids=[c[2][:60] for c in CONSTRUCTORS]
-)
-def test_constructors(call: Any, error: Any, text: str) -> None:
-    ((kind, words),) = {outcome(half, call) for half in HALVES.values()}
-    assert kind is error
-    assert words.startswith(text)
-
-
-# (owner, the block, rank)
-BLOCKS = [
-    ("ConvChunk", conv(4, 6, 3), 1),
-    ("ConvChunk", conv(4, 6, 3, rank=2), 2),
-    ("ResidualChunks", chunks(4, 6, 3), 1),
-    ("ResidualChunks", chunks(4, 6, 3, rank=2), 2),
-    ("SubsampleZeroPad", pads(4, 6, rank=1), 1),
-    ("SubsampleZeroPad", pads(4, 6), 2),
-    ("ZeroPadShortcut", zeros(4, 6, rank=1), 1),
-    ("ZeroPadShortcut", zeros(4, 6), 2),
-    ("PyramidUnit", unit(4, 6), 2),
-    ("PyramidUnit", unit(4, 6, drop_prob=1.0), 2),
-    ("PyramidNet", pyramid(8, 12, 6, 4), 2),
-    ("PyramidNet", pyramid(8, 12, 6, 4, drop_prob=0.5, drop_mode="row"), 2),
-]
-
-
-@pytest.mark.parametrize(
-    ("owner", "make", "rank"), BLOCKS, ids=[f"{o}-{r}" for o, _, r in BLOCKS]
-)
-class TestCalls:
-    @pytest.mark.parametrize(
-        "shape", [(4,), (2, 4), (2, 3, 5), (2, 3, 5, 5), (2, 4, 5, 5, 5), ()]
-    )
-    def test_shape(
-        self, owner: str, make: Any, rank: int, shape: tuple[int, ...]
-    ) -> None:
-        expected = "(N, 4, L)" if rank == 1 else "(N, 4, H, W)"
-        text = f"{owner}: x must have shape {expected}, got {shape}"
-        # A Gluon array without axes does not exist: it has one.
-        if shape == ():
-            text = text.replace("()", "(1,)")
-            shape = (1,)
-        refused_alike(lambda half: make(half)(half.zeros(*shape)), ValueError, text)
-
-    def test_the_other_rank(self, owner: str, make: Any, rank: int) -> None:
-        shape = (2, 4, 5, 5) if rank == 1 else (2, 4, 5)
-        expected = "(N, 4, L)" if rank == 1 else "(N, 4, H, W)"
-        text = f"{owner}: x must have shape {expected}, got {shape}"
-        refused_alike(lambda half: make(half)(half.zeros(*shape)), ValueError, text)
-
-    @pytest.mark.parametrize("axis", [0, 2])
-    def test_empty(self, owner: str, make: Any, rank: int, axis: int) -> None:
-        shape = [2, 4, 5, 5][: rank + 2]
-        shape[axis] = 0
-        expected = "(N, 4, L)" if rank == 1 else "(N, 4, H, W)"
-        text = (
-            f"{owner}: x must have shape {expected}, got {tuple(shape)}; "
-            "no axis may be empty"
-        )
-        refused_alike(lambda half: make(half)(half.empty(*shape)), ValueError, text)
-
-    @pytest.mark.parametrize("value", [None, 3, [1.0], np.zeros((2, 4, 5), "float32")])
-    def test_kind(self, owner: str, make: Any, rank: int, value: Any) -> None:
-        text = f"{owner}: x must be a tensor, got {type(value).__name__}"
-        refused_alike(lambda half: make(half)(value), TypeError, text)
-
-    @pytest.mark.parametrize("dtype", ["float64", "float16", "int32"])
-    def test_dtype(self, owner: str, make: Any, rank: int, dtype: str) -> None:
-        shape = (2, 4, 5, 5)[: rank + 2]
-        if owner in ("SubsampleZeroPad", "ZeroPadShortcut"):
-            if dtype != "int32":
-                return  # no parameters, so any floating-point number will do
-            error: type[Exception] = TypeError
-            text = f"{owner}: x must be floating point, got int32"
-        else:
-            error = ValueError
-            text = (
-                f"{owner}: x has dtype {dtype}, but the parameters have float32; "
-                "convert one of them"
-            )
-        refused_alike(
-            lambda half: make(half)(half.zeros(*shape, dtype=dtype)), error, text
-        )
-
-    def test_the_error_is_not_the_end(self, owner: str, make: Any, rank: int) -> None:
-        """A block that refused something takes the right thing afterwards."""
-        shape = (2, 4, 5, 5)[: rank + 2]
-        for half in HALVES.values():
-            block = make(half)
-            assert outcome(half, lambda h, b=block: b(h.zeros(2, 4)))[0] is ValueError
-            expected = (2, 6) if owner == "PyramidNet" else (2, 6, *shape[2:])
-            assert tuple(block(half.zeros(*shape)).shape) == expected
-
-
-def test_dtype_of_the_parameters() -> None:
-    text = (
-        "ConvChunk: x has dtype float32, but the parameters have float64; "
-        "convert one of them"
-    )
-    refused_alike(
-        lambda half: half.double(conv(2, 4, 3)(half))(half.zeros(1, 2, 5)),
-        ValueError,
-        text,
-    )
-
-
-@pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize(
-    ("make", "size", "text"),
-    [
-        (
-            lambda rank: conv(2, 4, 5, padding=1, rank=rank),
-            2,
-            "output_size: a window of 5 (kernel_size=5, dilation=1) does not fit into "
-            "4 inputs (n=2, padding=1 on each side)",
-        ),
-        (
-            lambda rank: chunks(2, 4, 3, padding=0, chain_length=3, rank=rank),
-            6,
-            # 6 → 4 → 2, and then no window fits.
-            "output_size: a window of 3 (kernel_size=3, dilation=1) does not fit into "
-            "2 inputs (n=2, padding=0 on each side)",
-        ),
-        (
-            lambda rank: chunks(2, 4, 3, 2, 3, padding=0, rank=rank),
-            64,
-            "ResidualChunks: the branch turns 64 into 27 and the shortcut into 32, so "
-            "they cannot be added (kernel_size=3, stride=2, padding=0, "
-            "chain_length=3); padding='same' makes them equal",
-        ),
-        (
-            lambda rank: chunks(2, 4, 3, 1, 3, padding=0, rank=rank),
-            64,
-            "ResidualChunks: the branch turns 64 into 58 and the shortcut into 64, so "
-            "they cannot be added (kernel_size=3, stride=1, padding=0, "
-            "chain_length=3); padding='same' makes them equal",
-        ),
-    ],
-    ids=["kernel", "chain", "stride 2", "stride 1"],
-)
-def test_sizes_that_do_not_fit(make: Any, size: int, text: str, rank: int) -> None:
-    shape = (2, 2, *(size,) * rank)
-    refused_alike(lambda half: make(rank)(half)(half.zeros(*shape)), ValueError, text)
-
-
-@pytest.mark.parametrize(
-    ("shape", "channels", "error", "text"),
-    [
-        ((2, 3, 4), 2, ValueError, "channels must be at least the input's 3, got 2"),
-        ((2, 3, 4), 0, ValueError, "channels must be at least 1, got 0"),
-        ((2, 3, 4), 4.0, TypeError, "channels must be an integer, got 4.0"),
-        ((2, 3, 4), True, TypeError, "channels must be an integer, got True"),
-        (
-            (2, 3),
-            4,
-            ValueError,
-            "x must have shape (N, C, L) or (N, C, H, W), got (2, 3)",
-        ),
-        (
-            (2, 3, 4, 4, 4),
-            4,
-            ValueError,
-            "x must have shape (N, C, L) or (N, C, H, W), got (2, 3, 4, 4, 4)",
-        ),
-    ],
-)
-def test_zero_pad_channels(
-    shape: tuple[int, ...], channels: Any, error: Any, text: str
-) -> None:
-    refused_alike(
-        lambda half: half.shortcuts.zero_pad_channels(half.zeros(*shape), channels),
-        error,
-        f"zero_pad_channels: {text}",
-    )
-
-
-@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
-def test_zero_pad_channels_wants_floats(dtype: str) -> None:
-    refused_alike(
-        lambda half: half.shortcuts.zero_pad_channels(
-            half.zeros(2, 3, 4, dtype=dtype), 5
-        ),
-        TypeError,
-        f"zero_pad_channels: x must be floating point, got {dtype}",
-    )
-
-
-def test_zero_pad_channels_of_something_else() -> None:
-    refused_alike(
-        lambda half: half.shortcuts.zero_pad_channels([[[1.0]]], 5),
-        TypeError,
-        "zero_pad_channels: x must be a tensor, got list",
-    )
-
-
-def test_zero_pad_channels_of_nothing() -> None:
-    refused_alike(
-        lambda half: half.shortcuts.zero_pad_channels(half.empty(0, 3, 4), 5),
-        ValueError,
-        "zero_pad_channels: x must have shape (N, C, L) or (N, C, H, W), got "
-        "(0, 3, 4); no axis may be empty",
-    )
-
-
-# -- add_zero_padded -------------------------------------------------------------------
-
-
-def adds(
-    x: tuple[int, ...],
-    identity: tuple[int, ...],
-    extra: Any = None,
-    dtypes: tuple[str, str] = ("float32", "float32"),
-) -> Callable[[Any], Any]:
-    return lambda half: half.shortcuts.add_zero_padded(
-        half.zeros(*x, dtype=dtypes[0]), half.zeros(*identity, dtype=dtypes[1]), extra
-    )
-
-
-RANKS = "must have shape (N, C, L) or (N, C, H, W)"
-MISFIT = "identity must have the batch and space of x and at most its channels, got x"
-ADDS: list[tuple[Any, type[Exception], str]] = [
-    (adds((2, 5), (2, 3)), ValueError, f"x {RANKS}, got (2, 5)"),
-    (
-        adds((2, 5, 3, 3, 3), (2, 3, 3, 3, 3)),
-        ValueError,
-        f"x {RANKS}, got (2, 5, 3, 3, 3)",
-    ),
-    (adds((2, 5, 3), (2, 3)), ValueError, f"identity {RANKS}, got (2, 3)"),
-    (
-        adds((2, 5, 3), (2, 3, 3, 1)),
-        ValueError,
-        f"{MISFIT} (2, 5, 3) and identity (2, 3, 3, 1)",
-    ),
-    (
-        adds((2, 5, 3), (1, 3, 3)),
-        ValueError,
-        f"{MISFIT} (2, 5, 3) and identity (1, 3, 3)",
-    ),
-    (
-        adds((2, 5, 3), (2, 3, 4)),
-        ValueError,
-        f"{MISFIT} (2, 5, 3) and identity (2, 3, 4)",
-    ),
-    (
-        adds((2, 5, 4, 3), (2, 3, 3, 4)),
-        ValueError,
-        f"{MISFIT} (2, 5, 4, 3) and identity (2, 3, 3, 4)",
-    ),
-    (
-        adds((2, 3, 4), (2, 5, 4)),
-        ValueError,
-        f"{MISFIT} (2, 3, 4) and identity (2, 5, 4)",
-    ),
-    (
-        adds((2, 5, 4), (2, 3, 4), 3),
-        ValueError,
-        "extra must be the channels of x less those of identity, 5 - 3 = 2, got 3",
-    ),
-    (
-        adds((2, 5, 4), (2, 3, 4), 0),
-        ValueError,
-        "extra must be the channels of x less those of identity, 5 - 3 = 2, got 0",
-    ),
-    (adds((2, 5, 4), (2, 3, 4), -2), ValueError, "extra must be at least 0, got -2"),
-    (
-        adds((2, 5, 4), (2, 3, 4), 2.0),
-        TypeError,
-        "extra must be an integer, got 2.0",
-    ),
-    (
-        adds((2, 5, 4), (2, 4, 4), True),
-        TypeError,
-        "extra must be an integer, got True",
-    ),
-    (
-        adds((2, 5, 4), (2, 3, 4), None, ("float32", "float64")),
-        ValueError,
-        "identity has dtype float64, but x has float32; convert one of them",
-    ),
-    (
-        adds((2, 5, 4), (2, 3, 4), None, ("float16", "float32")),
-        ValueError,
-        "identity has dtype float32, but x has float16; convert one of them",
-    ),
-    (
-        adds((2, 5, 4), (2, 3, 4), None, ("int32", "int32")),
-        TypeError,
-        "x must be floating point, got int32",
-    ),
-    (
-        adds((2, 5, 4), (2, 3, 4), None, ("float32", "int64")),
-        TypeError,
-        "identity must be floating point, got int64",
-    ),
-    (
-        lambda half: half.shortcuts.add_zero_padded([[[1.0]]], half.zeros(1, 1, 1)),
-        TypeError,
-        "x must be a tensor, got list",
-    ),
-    (
-        lambda half: half.shortcuts.add_zero_padded(
-            half.zeros(1, 2, 1), np.zeros((1, 1, 1))
-        ),
-        TypeError,
-        "identity must be a tensor, got ndarray",
-    ),
-    (
-        lambda half: half.shortcuts.add_zero_padded(half.zeros(1, 2, 1), None),
-        TypeError,
-        "identity must be a tensor, got NoneType",
-    ),
-    (
-        lambda half: half.shortcuts.add_zero_padded(
-            half.empty(0, 5, 4), half.empty(0, 3, 4)
-        ),
-        ValueError,
-        f"x {RANKS}, got (0, 5, 4); no axis may be empty",
-    ),
-    (
-        lambda half: half.shortcuts.add_zero_padded(
-            half.zeros(2, 5, 4), half.empty(2, 0, 4)
-        ),
-        ValueError,
-        f"identity {RANKS}, got (2, 0, 4); no axis may be empty",
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "text"), ADDS, ids=[str(i) for i in range(len(ADDS))]
-)
-def test_add_zero_padded(call: Any, error: type[Exception], text: str) -> None:
-    refused_alike(call, error, f"add_zero_padded: {text}")
-
-
-@pytest.mark.parametrize("extra", [-1, 1.5, True])
-def test_add_zero_padded_of_symbols_looks_at_extra(extra: Any) -> None:
-    """All that it can look at there."""
-    with pytest.raises((TypeError, ValueError)) as caught:
-        halves("shortcuts")[0].add_zero_padded(mx.sym.var("x"), mx.sym.var("y"), extra)
-    assert str(caught.value).startswith("add_zero_padded: extra must be ")
-
-
-def test_add_zero_padded_on_two_devices() -> None:
-    """No CPU machine has two; the message is that of all dtypes and devices."""
-    from d2lutils import checks
-
-    with pytest.raises(ValueError, match="device") as caught:
-        checks.alike("add_zero_padded", "identity", "x", "device", "cuda:0", "cpu")
-    assert str(caught.value) == (
-        "add_zero_padded: identity has device cuda:0, but x has cpu; convert one of "
-        "them"
-    )
-
-
-# -- calls of what is new --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize("stride", [2, 3])
-def test_a_map_smaller_than_the_window(stride: int, rank: int) -> None:
-    """MXNet's pooling cannot; both say so, and take one position more."""
-    shape = (2, 4, *(stride - 1, 9)[:rank])
-    text = (
-        f"ZeroPadShortcut: x must have at least {stride} positions along each spatial "
-        f"axis, got {shape}"
-    )
-    make = zeros(4, 6, stride, rank)
-    refused_alike(lambda half: make(half)(half.zeros(*shape)), ValueError, text)
-    for half in HALVES.values():
-        fits = half.zeros(2, 4, *(stride, 9)[:rank])
-        assert make(half)(fits).shape[2] == 1
-
-
-@pytest.mark.parametrize(
-    ("owner", "make", "channels", "smallest"),
-    [
-        ("PyramidUnit", unit(4, 6, 2), 4, 2),
-        ("PyramidUnit", unit(4, 6, 2, drop_prob=1.0), 4, 2),
-        ("PyramidUnit", unit(4, 2, 2, "bottleneck"), 4, 2),
-        ("PyramidNet", pyramid(8, 12), 3, 3),
-        ("PyramidNet", pyramid(18, 12, stem="imagenet"), 3, 17),
-        ("NiN", nin("NiN", widths=(2, 2, 2)), 1, 67),
-        ("NiN", nin("nin_small", in_channels=2), 2, 15),
-        ("NiN", nin("NiN", widths=(2, 2, 2), stem=(5, 2, 1)), 1, 31),
-        ("CIFARNiN", nin("CIFARNiN"), 3, 6),
-    ],
-)
-def test_images_that_are_too_small(
-    owner: str, make: Any, channels: int, smallest: int
-) -> None:
-    for size in ((smallest - 1, smallest), (smallest, smallest - 1)):
-        shape = (2, channels, *size)
-        text = (
-            f"{owner}: x must have at least {smallest} positions along each spatial "
-            f"axis, got {shape}"
-        )
-        refused_alike(
-            lambda half, shape=shape: make(half)(half.zeros(*shape)), ValueError, text
-        )
-    for half in HALVES.values():
-        assert len(make(half)(half.zeros(2, channels, smallest, smallest))) == 2
-    mx.nd.waitall()
-
-
-X = (2, 3, 4)
-MASK = "keep must have shape (2,), one entry for each example, got"
-
-
-def calls(
-    drop_prob: float, mode: str, *more: Any, x: Any = X, extra: int = 0
-) -> Callable[[Any], Any]:
-    """A call in training; what is a tuple stands for zeros of that shape."""
+def made(name: str, **changes: Any) -> Callable[[Any], Any]:
+    """A call that makes it from arguments that work, but for some changes."""
 
     def call(half: Any) -> Any:
-        def made(value: Any) -> Any:
-            return half.zeros(*value) if isinstance(value, tuple) else value
-
-        return depth(drop_prob, mode, extra)(half)(made(x), *map(made, more))
+        options = {
+            key: eval(value, vars(half)) if isinstance(value, str) else value
+            for key, value in WORKS[name].items()
+            if key not in changes
+        }
+        return half.ready(getattr(half, name)(**options | changes))
 
     return call
 
 
-# (a call, its error, and the text after "StochasticDepth: " unless it names an owner)
-CALLS: list[tuple[Any, type[Exception], str]] = [
-    (calls(0.5, "row", x=(2, 3)), ValueError, f"x {RANKS}, got (2, 3)"),
-    (calls(1.0, "batch", x=(2, 3)), ValueError, f"x {RANKS}, got (2, 3)"),
-    (calls(0.5, "batch", x=[1.0]), TypeError, "x must be a tensor, got list"),
-    (calls(0.5, "row", x=3), TypeError, "x must be a tensor, got int"),
-    # Whether or not the branch is dropped: the identity is looked at.
-    (calls(1.0, "batch", [1.0]), TypeError, "identity must be a tensor, got list"),
-    (calls(0.0, "batch", [1.0]), TypeError, "identity must be a tensor, got list"),
-    (calls(1.0, "batch", (2, 3)), ValueError, f"identity {RANKS}, got (2, 3)"),
-    (calls(0.0, "row", (2, 3)), ValueError, f"identity {RANKS}, got (2, 3)"),
-    (
-        calls(0.0, "batch", (2, 4, 4)),
-        ValueError,
-        f"add_zero_padded: {MISFIT} (2, 3, 4) and identity (2, 4, 4)",
-    ),
-    (
-        calls(0.5, "row", (1, 3, 4)),
-        ValueError,
-        f"add_zero_padded: {MISFIT} (2, 3, 4) and identity (1, 3, 4)",
-    ),
-    (
-        calls(0.0, "batch", extra=1),
-        ValueError,
-        "add_zero_padded: extra must be the channels of x less those of identity, "
-        "3 - 3 = 0, got 1",
-    ),
-    (
-        calls(0.5, "row", (2, 2, 4)),
-        ValueError,
-        "add_zero_padded: extra must be the channels of x less those of identity, "
-        "3 - 2 = 1, got 0",
-    ),
-    (
-        calls(0.5, "batch", None, 1),
-        TypeError,
-        "keep must be True or False, got 1",
-    ),
-    (
-        calls(0.5, "batch", None, np.True_),
-        TypeError,
-        f"keep must be True or False, got {np.True_!r}",
-    ),
-    (
-        calls(0.5, "row", None, True),
-        TypeError,
-        "keep must be a tensor in mode 'row', got bool",
-    ),
-    (
-        calls(0.5, "row", None, [1, 0]),
-        TypeError,
-        "keep must be a tensor in mode 'row', got list",
-    ),
-    (
-        calls(0.5, "row", None, np.ones(2)),
-        TypeError,
-        "keep must be a tensor in mode 'row', got ndarray",
-    ),
-    (calls(0.5, "row", None, (3,)), ValueError, f"{MASK} (3,)"),
-    (calls(0.5, "row", None, (2, 1)), ValueError, f"{MASK} (2, 1)"),
-    (calls(0.5, "row", None, (1, 2)), ValueError, f"{MASK} (1, 2)"),
-    (calls(0.5, "row", None, (2, 1, 1)), ValueError, f"{MASK} (2, 1, 1)"),
-    # A probability of 0 does not excuse a bad mask.
-    (calls(0.0, "row", None, (3,)), ValueError, f"{MASK} (3,)"),
-]
+def wirings() -> Iterator[Any]:
+    for name in WORKS:
+        for argument in rules_of(constructor(name)):
+            hint = inspect.signature(constructor(name)).parameters[argument].annotation
+            if hint.removesuffix(" | None") not in OWN_WORDS:
+                yield pytest.param(name, argument, hint, id=f"{name}-{argument}")
+
+
+@pytest.mark.parametrize(("name", "argument", "hint"), list(wirings()))
+def test_each_argument_has_its_rule(name: str, argument: str, hint: str) -> None:
+    hint = hint.removesuffix(" | None")
+    error = ValueError if hint in BREAKS else TypeError
+    value, text = (BREAKS | BREAKS_KIND)[hint]
+    call = made(name, **{argument: value})
+    refused_alike(call, error, f"{owner(name)}: {argument}{text}")
+
+
+def test_whatever_has_rules_is_walked_over() -> None:
+    callables = [name for name, value in public(1).items() if callable(value)]
+    ruled = {name for name in callables if rules_of(constructor(name))}
+    assert ruled - {"capabilities"} == WORKS.keys() - {"nin_small"}
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_numpy_integers_are_taken(name: str) -> None:
+    def converted(value: Any) -> Any:
+        value = np.array(value) if isinstance(value, tuple) else value
+        return np.int64(value) if type(value) is int else value
+
+    integers = {
+        key: converted(value)
+        for key, value in WORKS[name].items()
+        if not isinstance(value, str)
+    }
+    for half in HALVES.values():
+        assert outcome(half, made(name, **integers)) == (type(None), "")
+
+
+EVEN = "same_padding: kernel_size must be odd so that both sides get the same padding"
+IDENTITY = "ResidualChunks: shortcut='identity' needs stride=1 and channels equal to "
+OTHER = "; use 'projection' or 'zeros'"
+GROUPS = "(three groups of n blocks, a stem and a classifier)"
+NUMBERS = "and the 36 numbers of one output channel's filter, got"
+#: Rules between arguments, and arguments that are handed on to what names them.
+TOGETHER: dict[str, str] = {
+    "ConvChunk(4, 6, kernel_size=4)": f"{EVEN}, got 4",
+    "ConvChunk(4, 6, 3, padding=-1)": "ConvChunk: padding must be at least 0, got -1",
+    "ConvChunk(4, 6, 3, padding=(1, 1))": "ConvChunk: padding must be an integer or "
+    "have 1 entry, got (1, 1)",
+    "ResidualChunks(4, 6, kernel_size=2)": f"{EVEN}, got 2",
+    "ResidualChunks(4, 5, 3, shortcut='identity')": IDENTITY
+    + "in_channels, got stride=1, in_channels=4, channels=5"
+    + OTHER,
+    "ResidualChunks(4, 4, 3, 2, shortcut='identity')": IDENTITY
+    + "in_channels, got stride=2, in_channels=4, channels=4"
+    + OTHER,
+    "ResidualChunks(4, 3, 3, shortcut='zeros')": "ResidualChunks: shortcut='zeros' can "
+    "only add channels, got in_channels=4, channels=3; use 'projection'",
+    "SubsampleZeroPad(4, 3)": "SubsampleZeroPad: channels must be at least the "
+    "input's 4, got 3",
+    "ZeroPadShortcut(4, 3)": "ZeroPadShortcut: channels must be at least the input's "
+    "4, got 3",
+    "SqueezeExcite(4, 5)": "SqueezeExcite: reduction must be at most channels=4, got 5",
+    "WeightNet2d(4, 6, 3, reduction=5)": "WeightNet2d: reduction must be at most "
+    "in_channels=4, got 5",
+    "WeightNet2d(4, 6, 3, M=3, G=2)": f"WeightNet2d: G must divide M=3 {NUMBERS} 2",
+    "WeightNet2d(4, 6, 3, M=5, G=5)": f"WeightNet2d: G must divide M=5 {NUMBERS} 5",
+    "WeightNet2d(4, 6, 3, depthwise=True)": "WeightNet2d: depthwise=True needs "
+    "out_channels equal to in_channels, got in_channels=4, out_channels=6",
+    "CondConv2d(4, 6, 3, groups=3)": "CondConv2d: groups must divide in_channels=4 and "
+    "out_channels=6, got 3",
+    "CondConv2d(4, 6, 3, (1, 2), padding='same')": "CondConv2d: padding='same' needs "
+    "stride=1, got (1, 2)",
+    "CondConv2d(4, 6, 3, padding=(1, -1))": "CondConv2d: padding[1] must be at least "
+    "0, got -1",
+    "ResNetUnit(4, 6, reduction=7)": "SqueezeExcite: reduction must be at most "
+    "channels=6, got 7",
+    "ResNetUnit(4, 6, num_experts=0)": "CondConv2d: num_experts must be at least 1, "
+    "got 0",
+    "ResNetUnit(4, 3, shortcut='zeros')": "SubsampleZeroPad: channels must be at least "
+    "the input's 4, got 3",
+    "ResNet(depth=21)": f"resnet_blocks: depth must be 6n + 2 {GROUPS}, got 21; the "
+    "nearest is 20",
+    "ResNet(reduction=17)": "SqueezeExcite: reduction must be at most channels=16, got "
+    "17",
+    "ResNet(num_experts=0)": "CondConv2d: num_experts must be at least 1, got 0",
+    "ResNet(shortcut=1)": "ResNetUnit: shortcut must be one of 'projection', 'zeros', "
+    "got 1",
+    "ResNet(dropout=1.0)": "ResNetUnit: dropout must be at least 0 and below 1, got 1",
+    "PyramidUnit(4, 3)": "PyramidUnit: channels must be at least the input's 4, got 3",
+    "PyramidUnit(9, 2, block='bottleneck')": "PyramidUnit: channels must be at least "
+    "the input's 9, got 8",
+    "PyramidUnit(4, 6, drop_prob=2)": "StochasticDepth: drop_prob must be at least 0 "
+    "and at most 1, got 2",
+    "PyramidUnit(4, 6, drop_mode=0)": "StochasticDepth: mode must be one of 'batch', "
+    "'row', 'gather', got 0",
+    "PyramidNet(depth=21, alpha=9)": "pyramid_blocks: depth must be 6n + 2 for "
+    f"stem='cifar' and block='basic' {GROUPS}, got 21; the nearest is 20",
+    "PyramidNet(110, 9, stem='imagenet')": "pyramid_blocks: depth must be one of 18, "
+    "34 for stem='imagenet' and block='basic', got 110; the nearest is 34",
+    "PyramidNet(8, alpha=float('nan'))": "pyramid_widths: alpha must be finite, got "
+    "nan",
+    "PyramidNet(8, 0.5, widening='multiplicative')": "pyramid_widths: alpha must be at "
+    "least 1 for widening='multiplicative', since zeros can only add channels, got 0.5",
+    "PyramidNet(8, 9, block=None)": "pyramid_blocks: block must be one of 'basic', "
+    "'bottleneck', got None",
+    "PyramidNet(8, 9, widening='linear')": "pyramid_widths: widening must be one of "
+    "'additive', 'multiplicative', got 'linear'",
+    "PyramidNet(8, 9, stem='mnist')": "pyramid_blocks: stem must be one of 'cifar', "
+    "'imagenet', got 'mnist'",
+    "NiN(stem=(3, 1))": "NiN: stem must be (kernel_size, stride, padding), got (3, 1)",
+    "nin_small(num_classes=0)": "NiN: num_classes must be at least 1, got 0",
+    "nin_small(in_channels=0)": "NiN: in_channels must be at least 1, got 0",
+}
+TOGETHER_KIND: dict[str, str] = {
+    "ConvChunk(4, 6, 3, padding=1.5)": "ConvChunk: padding must be an integer, got 1.5",
+    "PyramidUnit(4, 6, add='sum')": "StochasticDepth: add must be a function, got "
+    "'sum'",
+    "PyramidNet(8, 9, add=3)": "StochasticDepth: add must be a function, got 3",
+    "PyramidNet(8.0, 9)": "pyramid_blocks: depth must be an integer, got 8.0",
+    "NiN(stem='311')": "NiN: stem must be (kernel_size, stride, padding), got '311'",
+}
+
+
+@pytest.mark.parametrize("call", TOGETHER | TOGETHER_KIND)
+def test_arguments_that_do_not_go_together(call: str) -> None:
+    error = ValueError if call in TOGETHER else TypeError
+    refused_alike(call, error, (TOGETHER | TOGETHER_KIND)[call])
+
+
+def test_no_argument_is_left_out() -> None:
+    """What has no rule is handed on, and a row above says to whom."""
+    for name in WORKS:
+        rows = [row for row in TOGETHER | TOGETHER_KIND if row.startswith(f"{name}(")]
+        names = set(inspect.signature(constructor(name)).parameters)
+        free = names - rules_of(constructor(name)).keys() - {"self", "progress"}
+        assert {a for a in free if not any(f"{a}=" in row for row in rows)} == set()
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "text"), CALLS, ids=[str(i) for i in range(len(CALLS))]
+    ("depth", "options", "nearest"),
+    [(3, {}, 8), (167, {"block": "bottleneck"}, 164), (19, {"stem": "imagenet"}, 18)],
 )
-def test_calls_of_stochastic_depth(
-    call: Any, error: type[Exception], text: str
+def test_the_nearest_depth_is_taken(
+    depth: int, options: dict[str, Any], nearest: int
 ) -> None:
-    owner = "" if text.startswith("add_zero_padded: ") else "StochasticDepth: "
-    refused_alike(call, error, owner + text)
+    for half in HALVES.values():
+        error, text = outcome(half, made("PyramidNet", depth=depth, **options))
+        assert error is ValueError
+        assert text.endswith(f"; the nearest is {nearest}")
+        with torch.device("meta"):
+            half.PyramidNet(depth=nearest, alpha=9, **options)
 
 
-def test_a_bad_mask_is_told_in_evaluation_too() -> None:
-    gluon = depth(0.5, "row")(HALVES["gluon"]).block
-    pytorch = depth(0.5, "row")(HALVES["pytorch"]).eval()
-    for half, block in ((HALVES["gluon"], gluon), (HALVES["pytorch"], pytorch)):
-        with pytest.raises(ValueError, match="keep must have shape") as caught:
-            block(half.zeros(*X), None, half.zeros(3))
-        assert str(caught.value) == f"StochasticDepth: {MASK} (3,)"
-
-
-def test_capabilities_of_nothing() -> None:
-    for name in (None, 3, "", "Add_zero_padded"):
+def test_a_way_that_there_is_not() -> None:
+    for name in (None, "Add_zero_padded"):
         found = {
-            key: outcome(half, lambda h, n=name: h.padded_sums.capabilities(n))
-            for key, half in HALVES.items()
+            outcome(half, lambda h, n=name: h.capabilities(n))
+            for half in HALVES.values()
         }
-        assert len(set(found.values())) == 1
-        assert {error for error, _ in found.values()} == {ValueError}
+        assert {error for error, _ in found} == {ValueError}
+        assert len(found) == 1
+
+
+# -- calls of blocks -------------------------------------------------------------------
+
+#: (which, changes to what works, spatial axes)
+CALLED: dict[str, tuple[str, dict[str, Any], int]] = {
+    **{name: (name, {}, 2) for name in WORKS if name not in ("StochasticDepth",)},
+    "ConvChunk": ("ConvChunk", {}, 1),
+    "ResidualChunks": ("ResidualChunks", {}, 1),
+    "ConvChunk, rank 2": ("ConvChunk", {"rank": 2}, 2),
+    "ResidualChunks, rank 2": ("ResidualChunks", {"rank": 2}, 2),
+    "SubsampleZeroPad, rank 1": ("SubsampleZeroPad", {"rank": 1}, 1),
+    "ZeroPadShortcut, rank 1": ("ZeroPadShortcut", {"rank": 1}, 1),
+    "PyramidUnit, always dropped": ("PyramidUnit", {"drop_prob": 1}, 2),
+    "NiN, max": ("NiN", {"pool": "max"}, 2),
+}
+for name in ("nin_block", "fit", "accuracy", "try_gpu", "why_no_gpu"):
+    del CALLED[name]
+#: What is not float32 is refused where a parameter is, or only what is an integer.
+NO_WEIGHT_FOR_X = ("SubsampleZeroPad", "ZeroPadShortcut", "GeneratedConv2d")
+SECOND = {"Experts2d": (2, 3), "GeneratedConv2d": (2, 12)}
+
+
+def more(name: str, half: Any) -> list[Any]:
+    return [half.zeros(*SECOND[name])] if name in SECOND else []
+
+
+@pytest.mark.parametrize("key", CALLED)
+class TestCalls:
+    def refused(self, key: str, x: Any, text: str, dtype: str = "float32") -> None:
+        name, changes, _ = CALLED[key]
+
+        def call(half: Any) -> Any:
+            given = half.zeros(*x, dtype=dtype) if isinstance(x, tuple) else x
+            return made(name, **changes)(half)(given, *more(name, half))
+
+        kind = "must be a tensor" in text or "floating" in text
+        error = TypeError if kind else ValueError
+        refused_alike(call, error, f"{owner(name)}: {text}")
+
+    def test_shape(self, key: str) -> None:
+        rank = CALLED[key][2]
+        expected = "(N, 4, L)" if rank == 1 else "(N, 4, H, W)"
+        for shape in ((2, 4), (2, 3, 9, 9)[: rank + 2], (2, 4, 9, 9)[: 5 - rank]):
+            text = f"x must have shape {expected}, got {shape}"
+            self.refused(key, shape, text)
+        for shape in ((0, 4, 9, 9)[: rank + 2], (2, 4, 0, 9)[: rank + 2]):
+            text = f"x must have shape {expected}, got {shape}; no axis may be empty"
+            self.refused(key, shape, text)
+
+    def test_kind(self, key: str) -> None:
+        for value in ([1.0], np.zeros(4), None):
+            name = type(value).__name__
+            self.refused(key, value, f"x must be a tensor, got {name}")
+
+    def test_dtype(self, key: str) -> None:
+        name, _, rank = CALLED[key]
+        shape = (2, 4, 16, 16)[: rank + 2]
+        if name in NO_WEIGHT_FOR_X:
+            text = "x must be floating point, got int32"
+            self.refused(key, shape, text, "int32")
+        else:
+            text = "x has dtype float64, but the parameters have float32; convert one "
+            self.refused(key, shape, text + "of them", "float64")
+
+    def test_the_error_is_not_the_end(self, key: str) -> None:
+        """A block that refused something takes the right thing; hybridized, too."""
+        name, changes, rank = CALLED[key]
+        for half in HALVES.values():
+            block = made(name, **changes)(half)
+            for hybrid in (False, True):
+                if hybrid and hasattr(block, "hybridize"):
+                    block.hybridize()
+                bad = outcome(half, lambda h, b=block: b(h.zeros(2, 4), *more(name, h)))
+                assert bad[0] is ValueError
+                x = half.zeros(*(2, 4, 16, 16)[: rank + 2])
+                assert len(block(x, *more(name, half))) == 2
+        mx.nd.waitall()
+
+
+def test_dtype_of_the_parameters() -> None:
+    text = (
+        "ConvChunk: x has dtype float32, but the parameters have float64; convert one "
+        "of them"
+    )
+    refused_alike("double(ready(ConvChunk(4, 6, 3)))(zeros(1, 4, 5))", ValueError, text)
 
 
 def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1015,266 +470,174 @@ def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, half in HALVES.items():
         monkeypatch.setattr(half.inputs, "_own_weight", lambda *_, n=name: weights[n])
-        with pytest.raises(ValueError, match="device") as caught:
-            half.inputs.check_input("Block", half.zeros(1, 2, 3), 1, 2, half.relu())
-        assert str(caught.value) == text
+    call = "inputs.check_input('Block', zeros(1, 2, 3), 1, 2, relu())"
+    refused_alike(call, ValueError, text)
 
 
-def test_symbols_and_traces_are_not_looked_at() -> None:
+def test_symbols_are_not_looked_at() -> None:
     halves("inputs")[0].check_input("Block", mx.sym.var("x"), 1, 2)
 
 
-@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8])
-def test_numpy_integers_are_taken(kind: Any) -> None:
-    calls = [
-        conv(kind(2), kind(8), kind(3), kind(2), kind(1), rank=kind(1)),
-        chunks(kind(2), kind(8), kind(3), kind(2), kind(2), rank=kind(1)),
-        chunks(kind(2), kind(8), kind(3), kind(2), shortcut="zeros", rank=kind(1)),
-        pads(kind(2), kind(8), kind(2), kind(1)),
-        zeros(kind(2), kind(8), kind(2), kind(1)),
-    ]
-    for half in HALVES.values():
-        for call in calls:
-            block = call(half)
-            assert tuple(block(half.zeros(3, 2, 9)).shape) == (3, 8, 5)
-        padded = half.shortcuts.zero_pad_channels(half.zeros(3, 2, 9), kind(4))
-        assert tuple(padded.shape) == (3, 4, 9)
-        total = half.shortcuts.add_zero_padded(padded, half.zeros(3, 2, 9), kind(2))
-        assert tuple(total.shape) == (3, 4, 9)
-        block = unit(kind(2), kind(8), kind(2))(half)
-        assert tuple(block(half.zeros(3, 2, 9, 8)).shape) == (3, 8, 5, 4)
-        net = pyramid(kind(8), kind(12), kind(5), kind(2))(half)
-        assert tuple(net(half.zeros(3, 2, 5, 5)).shape) == (3, 5)
-        block = depth(np.float64(0.0), "row", kind(0))(half)
-        assert tuple(block(half.zeros(3, 2, 9)).shape) == (3, 2, 9)
-    mx.nd.waitall()
+WINDOW = "output_size: a window of {0} (kernel_size={0}, dilation=1) does not fit into "
+PADDED = " inputs (n={}, padding={} on each side)"
+#: Windows that do not fit into the input, and paths that cannot be added.
+MISFITS = {
+    "ConvChunk(4, 6, 5, padding=1)|4, 2": WINDOW.format(5) + "4" + PADDED.format(2, 1),
+    # The second axis is looked at, too.
+    "ConvChunk(4, 6, 5, padding=0, rank=2)|4, 9, 4": WINDOW.format(5)
+    + "4"
+    + PADDED.format(4, 0),
+    # 6 → 4 → 2, and then no window fits.
+    "ResidualChunks(4, 6, 3, 1, 3, padding=0)|4, 6": WINDOW.format(3)
+    + "2"
+    + PADDED.format(2, 0),
+    "ResidualChunks(4, 6, 3, 2, 3, padding=0, rank=2)|4, 64, 64": "ResidualChunks: the "
+    "branch turns 64 into 27 and the shortcut into 32, so they cannot be added "
+    "(kernel_size=3, stride=2, padding=0, chain_length=3); padding='same' makes them "
+    "equal",
+    "CondConv2d(4, 6, 5)|4, 5, 4": "CondConv2d: a window of 5 (kernel_size=5, "
+    "dilation=1) does not fit into 4 inputs (n=4, padding=0 on each side)",
+    "CondConv2d(4, 6, 3, padding=2, padding_mode='reflect')|4, 9, 2": "CondConv2d: "
+    "padding=2 with padding_mode='reflect' needs at least 3 inputs along each axis, "
+    "got 2",
+    "WeightNet2d(4, 6, 5, reduction=1)|4, 4, 5": "WeightNet2d: a window of 5 "
+    "(kernel_size=5, dilation=1) does not fit into 4 inputs (n=4, padding=0 on each "
+    "side)",
+}
 
 
-def test_every_axis_is_looked_at() -> None:
-    text = (
-        "output_size: a window of 5 (kernel_size=5, dilation=1) does not fit into "
-        "4 inputs (n=4, padding=0 on each side)"
-    )
-    refused_alike(
-        lambda half: conv(2, 4, 5, padding=0, rank=2)(half)(half.zeros(1, 2, 9, 4)),
-        ValueError,
-        text,
-    )
-
-
-# -- Network in Network ----------------------------------------------------------------
-
-NIN_SIZES: list[tuple[str, dict[str, Any], str]] = [
-    ("nin_block", {"in_channels": 3, "channels": 4, "kernel_size": 3}, "in_channels"),
-    ("nin_block", {"in_channels": 3, "channels": 4, "kernel_size": 3}, "channels"),
-    ("nin_block", {"in_channels": 3, "channels": 4, "kernel_size": 3}, "kernel_size"),
-    ("nin_block", {"in_channels": 3, "channels": 4, "kernel_size": 3}, "stride"),
-    ("NiN", {}, "num_classes"),
-    ("NiN", {}, "in_channels"),
-    ("nin_small", {}, "num_classes"),
-    ("nin_small", {}, "in_channels"),
-    ("CIFARNiN", {}, "num_classes"),
-    ("CIFARNiN", {}, "in_channels"),
-]
-
-
-@pytest.mark.parametrize(("value", "error", "text"), SIZES)
-@pytest.mark.parametrize(
-    ("name", "options", "argument"),
-    NIN_SIZES,
-    ids=[f"{n}-{a}" for n, _, a in NIN_SIZES],
-)
-def test_sizes_of_nin(
-    name: str, options: dict[str, Any], argument: str, value: Any, error: Any, text: str
-) -> None:
-    owner = "NiN" if name == "nin_small" else name
-    call = nin(name, **options | {argument: value})
-    refused_alike(call, error, f"{owner}: {argument} {text}")
-
-
-STEM = "stem must be (kernel_size, stride, padding), got"
-RATE = "dropout must be at least 0 and below 1, got"
-NIN_BLOCK = {"in_channels": 3, "channels": 4, "kernel_size": 3}
-NINS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
-    (
-        "nin_block",
-        NIN_BLOCK | {"last_relu": 1},
-        TypeError,
-        "last_relu must be True or False, got 1",
-    ),
-    ("NiN", {"last_relu": 0}, TypeError, "last_relu must be True or False, got 0"),
-    ("NiN", {"last_width": 0}, ValueError, "last_width must be at least 1, got 0"),
-    ("NiN", {"last_width": "8"}, TypeError, "last_width must be an integer, got '8'"),
-    (
-        "nin_block",
-        NIN_BLOCK | {"padding": -1},
-        ValueError,
-        "padding must be at least 0, got -1",
-    ),
-    (
-        "nin_block",
-        NIN_BLOCK | {"padding": "full"},
-        ValueError,
-        "padding must be 'same', 'valid' or an integer, got 'full'",
-    ),
-    (
-        "nin_block",
-        NIN_BLOCK | {"pointwise": 4},
-        TypeError,
-        "pointwise must be a tuple of sizes, got 4",
-    ),
-    (
-        "nin_block",
-        NIN_BLOCK | {"pointwise": "44"},
-        TypeError,
-        "pointwise must be a tuple of sizes, got '44'",
-    ),
-    (
-        "nin_block",
-        NIN_BLOCK | {"pointwise": (4, 0)},
-        ValueError,
-        "pointwise[1] must be at least 1, got 0",
-    ),
-    (
-        "nin_block",
-        NIN_BLOCK | {"pointwise": [4.0]},
-        TypeError,
-        "pointwise[0] must be an integer, got 4.0",
-    ),
-    (
-        "NiN",
-        {"widths": (8, 8)},
-        ValueError,
-        "widths must have 3 entries, got (8, 8)",
-    ),
-    (
-        "NiN",
-        {"widths": (8, 8, 8, 8)},
-        ValueError,
-        "widths must have 3 entries, got (8, 8, 8, 8)",
-    ),
-    ("NiN", {"widths": ()}, ValueError, "widths must have 3 entries, got ()"),
-    ("NiN", {"widths": 8}, TypeError, "widths must be a tuple of sizes, got 8"),
-    ("NiN", {"widths": None}, TypeError, "widths must be a tuple of sizes, got None"),
-    (
-        "NiN",
-        {"widths": (8, 0, 8)},
-        ValueError,
-        "widths[1] must be at least 1, got 0",
-    ),
-    (
-        "NiN",
-        {"widths": (8, 8, True)},
-        TypeError,
-        "widths[2] must be an integer, got True",
-    ),
-    ("NiN", {"stem": 3}, TypeError, f"{STEM} 3"),
-    ("NiN", {"stem": "311"}, TypeError, f"{STEM} '311'"),
-    ("NiN", {"stem": None}, TypeError, f"{STEM} None"),
-    ("NiN", {"stem": (3, 1)}, ValueError, f"{STEM} (3, 1)"),
-    ("NiN", {"stem": [3, 1, 1, 1]}, ValueError, f"{STEM} (3, 1, 1, 1)"),
-    ("NiN", {"stem": (0, 1, 1)}, ValueError, "stem[0] must be at least 1, got 0"),
-    ("NiN", {"stem": (3, 0, 1)}, ValueError, "stem[1] must be at least 1, got 0"),
-    ("NiN", {"stem": (3, 1, -1)}, ValueError, "stem[2] must be at least 0, got -1"),
-    (
-        "NiN",
-        {"stem": (3, 1, "same")},
-        TypeError,
-        "stem[2] must be an integer, got 'same'",
-    ),
-    ("NiN", {"pool": "sum"}, ValueError, "pool must be one of 'avg', 'max', got 'sum'"),
-    ("NiN", {"pool": None}, ValueError, "pool must be one of 'avg', 'max', got None"),
-    *(
-        (name, {"dropout": value}, error, text)
-        for name in ("NiN", "CIFARNiN")
-        for value, error, text in (
-            (-0.5, ValueError, f"{RATE} -0.5"),
-            # MXNet divides by what is kept: 0 * inf there, and zeros in PyTorch.
-            (1, ValueError, f"{RATE} 1"),
-            (1.5, ValueError, f"{RATE} 1.5"),
-            (float("nan"), ValueError, "dropout must be finite, got nan"),
-            ("0.5", TypeError, "dropout must be a number, got '0.5'"),
-            (True, TypeError, "dropout must be a number, got True"),
-        )
-    ),
-]
+@pytest.mark.parametrize("key", MISFITS)
+def test_sizes_that_do_not_fit(key: str) -> None:
+    block, _, shape = key.partition("|")
+    refused_alike(f"ready({block})(zeros(2, {shape}))", ValueError, MISFITS[key])
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "error", "text"),
-    NINS,
-    ids=[f"{name}-{text[:50]}" for name, _, _, text in NINS],
-)
-def test_nin(
-    name: str, options: dict[str, Any], error: type[Exception], text: str
-) -> None:
-    refused_alike(nin(name, **options), error, f"{name}: {text}")
-
-
-@pytest.mark.parametrize(
-    ("owner", "make"),
+    ("name", "changes", "smallest"),
     [
-        ("NiN", nin("NiN", 5, 4, (2, 2, 2), (3, 1, 1))),
-        ("NiN", nin("NiN", 5, 4, (2, 2, 2), (3, 1, 1), pool="max")),
-        ("NiN", nin("nin_small", 5, 4)),
-        ("CIFARNiN", nin("CIFARNiN", 5, 4)),
+        ("ZeroPadShortcut", {"stride": 3}, 3),
+        ("PyramidUnit", {"stride": 2}, 2),
+        ("PyramidUnit", {"stride": 2, "drop_prob": 1.0}, 2),
+        ("PyramidNet", {}, 3),
+        ("PyramidNet", {"depth": 18, "stem": "imagenet"}, 17),
+        ("NiN", {"stem": (11, 4, 0)}, 67),
+        ("NiN", {"stem": (5, 2, 1)}, 31),
+        ("nin_small", {}, 15),
+        ("CIFARNiN", {}, 6),
     ],
-    ids=["NiN", "NiN-max", "nin_small", "CIFARNiN"],
 )
-class TestCallsOfNiN:
-    @pytest.mark.parametrize(
-        "shape", [(4,), (2, 4), (2, 4, 16), (2, 3, 16, 16), (2, 4, 16, 16, 16)]
-    )
-    def test_shape(self, owner: str, make: Any, shape: tuple[int, ...]) -> None:
-        text = f"{owner}: x must have shape (N, 4, H, W), got {shape}"
-        refused_alike(lambda half: make(half)(half.zeros(*shape)), ValueError, text)
-
-    @pytest.mark.parametrize("axis", [0, 2, 3])
-    def test_empty(self, owner: str, make: Any, axis: int) -> None:
-        shape = tuple(0 if i == axis else n for i, n in enumerate((2, 4, 16, 16)))
+def test_images_that_are_too_small(
+    name: str, changes: dict[str, Any], smallest: int
+) -> None:
+    """Both say so, and take one position more; MXNet's pooling could not."""
+    make = made(name, **changes)
+    for size in ((smallest - 1, smallest), (smallest, smallest - 1)):
+        shape = (2, 4, *size)
         text = (
-            f"{owner}: x must have shape (N, 4, H, W), got {shape}; no axis may be "
-            "empty"
-        )
-        refused_alike(lambda half: make(half)(half.empty(*shape)), ValueError, text)
-
-    @pytest.mark.parametrize("value", [None, 3, [1.0], np.zeros((2, 4, 16, 16))])
-    def test_kind(self, owner: str, make: Any, value: Any) -> None:
-        text = f"{owner}: x must be a tensor, got {type(value).__name__}"
-        refused_alike(lambda half: make(half)(value), TypeError, text)
-
-    @pytest.mark.parametrize("dtype", ["float64", "float16", "int32", "uint8"])
-    def test_dtype(self, owner: str, make: Any, dtype: str) -> None:
-        text = (
-            f"{owner}: x has dtype {dtype}, but the parameters have float32; "
-            "convert one of them"
+            f"{owner(name)}: x must have at least {smallest} positions along each "
+            f"spatial axis, got {shape}"
         )
         refused_alike(
-            lambda half: make(half)(half.zeros(2, 4, 16, 16, dtype=dtype)),
-            ValueError,
-            text,
+            lambda half, shape=shape: make(half)(half.zeros(*shape)), ValueError, text
         )
-
-    def test_the_error_is_not_the_end(self, owner: str, make: Any) -> None:
-        """Nor once the Gluon net is hybridized."""
-        for name, half in HALVES.items():
-            for hybrid in {False, name == "gluon"}:
-                net = make(half)
-                if hybrid:
-                    net.hybridize()
-                for shape in ((2, 4), (2, 4, 5, 5), (2, 3, 16, 16)):
-                    found = outcome(half, lambda h, n=net, s=shape: n(h.zeros(*s)))
-                    assert found[0] is ValueError
-                    assert tuple(net(half.zeros(2, 4, 16, 16)).shape) == (2, 5)
-        mx.nd.waitall()
-
-
-def test_numpy_integers_are_taken_by_nin() -> None:
-    i = np.int64
     for half in HALVES.values():
-        block = nin("nin_block", i(3), i(4), i(3), i(1), i(1), np.array([5, 6]))(half)
-        assert tuple(block(half.zeros(2, 3, 7, 7)).shape) == (2, 6, 7, 7)
-        widths, stem = np.array([2, 3, 4]), np.array([3, 1, 1])
-        net = nin("NiN", i(5), i(2), widths, stem, np.float32(0.5))(half)
-        assert tuple(net(half.zeros(2, 2, 16, 16)).shape) == (2, 5)
+        assert len(make(half)(half.zeros(2, 4, smallest, smallest))) == 2
     mx.nd.waitall()
+
+
+# -- calls of functions and of stochastic depth ----------------------------------------
+
+X = (2, 3, 4)
+RANKS = "must have shape (N, C, L) or (N, C, H, W), got"
+EMPTY = "; no axis may be empty"
+MISFIT = "identity must have the batch and space of x and at most its channels, got x"
+EXTRA = "extra must be the channels of x less those of identity, "
+PAD, ADD = "zero_pad_channels: ", "add_zero_padded: "
+FUNCTIONS = {
+    "zero_pad_channels(zeros(2, 3, 4), 2)": PAD
+    + "channels must be at least the input's 3, got 2",
+    "zero_pad_channels(zeros(2, 3, 4), 0)": PAD + "channels must be at least 1, got 0",
+    "zero_pad_channels(zeros(2, 3), 4)": PAD + f"x {RANKS} (2, 3)",
+    "zero_pad_channels(zeros(0, 3, 4), 4)": PAD + f"x {RANKS} (0, 3, 4){EMPTY}",
+    "add_zero_padded(zeros(2, 5), zeros(2, 3))": ADD + f"x {RANKS} (2, 5)",
+    "add_zero_padded(zeros(2, 5, 3), zeros(2, 3))": ADD + f"identity {RANKS} (2, 3)",
+    "add_zero_padded(zeros(2, 5, 4), zeros(2, 0, 4))": ADD
+    + f"identity {RANKS} (2, 0, 4){EMPTY}",
+    "add_zero_padded(zeros(2, 5, 4, 3), zeros(2, 3, 3, 4))": ADD
+    + f"{MISFIT} (2, 5, 4, 3) and identity (2, 3, 3, 4)",
+    "add_zero_padded(zeros(2, 3, 4), zeros(2, 5, 4))": ADD
+    + f"{MISFIT} (2, 3, 4) and identity (2, 5, 4)",
+    "add_zero_padded(zeros(2, 5, 4), zeros(2, 3, 4), 0)": ADD
+    + EXTRA
+    + "5 - 3 = 2, got 0",
+    "add_zero_padded(zeros(2, 5, 4), zeros(2, 3, 4), -2)": ADD
+    + "extra must be at least 0, got -2",
+    "add_zero_padded(zeros(2, 5, 4), zeros(2, 3, 4, dtype='float64'))": ADD
+    + "identity has dtype float64, but x has float32; convert one of them",
+}
+FUNCTIONS_KIND = {
+    "zero_pad_channels(zeros(2, 3, 4, dtype='uint8'), 4)": PAD
+    + "x must be floating point, got uint8",
+    "zero_pad_channels([[[1.0]]], 5)": PAD + "x must be a tensor, got list",
+    "add_zero_padded(zeros(2, 5, 4, dtype='int32'), zeros(2, 3, 4))": ADD
+    + "x must be floating point, got int32",
+    "add_zero_padded(zeros(2, 5, 4), zeros(2, 3, 4, dtype='int64'))": ADD
+    + "identity must be floating point, got int64",
+    "add_zero_padded([[[1.0]]], zeros(1, 1, 1))": ADD + "x must be a tensor, got list",
+    "add_zero_padded(zeros(1, 2, 1), None)": ADD
+    + "identity must be a tensor, got NoneType",
+}
+
+
+@pytest.mark.parametrize("call", FUNCTIONS | FUNCTIONS_KIND)
+def test_calls_of_functions(call: str) -> None:
+    error = ValueError if call in FUNCTIONS else TypeError
+    refused_alike(call, error, (FUNCTIONS | FUNCTIONS_KIND)[call])
+
+
+def test_add_zero_padded_of_symbols_looks_at_extra() -> None:
+    """All that it can look at there."""
+    with pytest.raises(ValueError, match="extra must be at least 0, got -1"):
+        halves("shortcuts")[0].add_zero_padded(mx.sym.var("x"), mx.sym.var("y"), -1)
+
+
+DEPTH = "StochasticDepth: "
+MASK = DEPTH + "keep must have shape (2,), one entry for each example, got"
+#: Of StochasticDepth(relu(), …): all is looked at, also if the branch is dropped.
+DEPTHS = {
+    "1.0, 'batch'|zeros(2, 3)": DEPTH + f"x {RANKS} (2, 3)",
+    "0.0, 'row'|zeros(*X), zeros(2, 3)": DEPTH + f"identity {RANKS} (2, 3)",
+    "0.0, 'batch'|zeros(*X), zeros(2, 4, 4)": ADD
+    + f"{MISFIT} (2, 3, 4) and identity (2, 4, 4)",
+    "0.5, 'row'|zeros(*X), zeros(1, 3, 4)": ADD
+    + f"{MISFIT} (2, 3, 4) and identity (1, 3, 4)",
+    "0.0, 'batch', 1|zeros(*X)": ADD + EXTRA + "3 - 3 = 0, got 1",
+    "0.5, 'row'|zeros(*X), None, zeros(2, 1)": f"{MASK} (2, 1)",
+    "0.0, 'gather'|zeros(*X), None, zeros(3)": f"{MASK} (3,)",
+}
+DEPTHS_KIND = {
+    "0.5, 'row'|3": DEPTH + "x must be a tensor, got int",
+    "1.0, 'batch'|zeros(*X), [1.0]": DEPTH + "identity must be a tensor, got list",
+    "0.5, 'batch'|zeros(*X), None, np.True_": DEPTH
+    + f"keep must be True or False, got {np.True_!r}",
+    "0.5, 'row'|zeros(*X), None, [1, 0]": DEPTH
+    + "keep must be a tensor in mode 'row', got list",
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("key", DEPTHS | DEPTHS_KIND)
+def test_calls_of_stochastic_depth(key: str, training: bool) -> None:
+    options, _, given = key.partition("|")
+
+    def call(half: Any) -> Any:
+        names = vars(half) | {"np": np, "X": X}
+        block = eval(f"StochasticDepth(relu(), {options})", names)
+        arguments = eval(f"({given},)", names)
+        if not training:
+            return getattr(block, "eval", lambda: block)()(*arguments)
+        with half.train_mode():
+            return block(*arguments)
+
+    error = ValueError if key in DEPTHS else TypeError
+    refused_alike(call, error, (DEPTHS | DEPTHS_KIND)[key])

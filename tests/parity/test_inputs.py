@@ -3,6 +3,8 @@ quantised parts, replicas, mixed precision, `mx.np` arrays, graphs of all kinds.
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 import warnings
@@ -132,6 +134,13 @@ def test_layers_that_have_changed(name: str, change: Callable[[Any], Any]) -> No
     assert len(list(map(net, [x, x]))) == 2  # a StopIteration would end it early
     if change is replica:
         torch.testing.assert_close(net(x), made(name, 1)(x))
+
+
+@every
+def test_copies_and_pickles(name: str) -> None:
+    net = made(name, 1)
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(net)))
+    torch.testing.assert_close(copied(batch(name)), net(batch(name)))
 
 
 @every

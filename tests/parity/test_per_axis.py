@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from pairs import halves, noise
-from test_bad_input import refused_alike
 
 from d2lutils import parity, shapes
 from d2lutils.compat import mx
@@ -161,73 +160,6 @@ def test_nin_stem() -> None:
         nets[1](torch.zeros(1, 1, 67, 44))
 
 
-BAD: list[tuple[Any, type[Exception], str]] = [
-    (
-        (3, 3, 3),
-        ValueError,
-        "must be an integer or have 2 entries, one for each axis, got (3, 3, 3)",
-    ),
-    (
-        [3],
-        ValueError,
-        "must be an integer or have 2 entries, one for each axis, got (3,)",
-    ),
-    ((), ValueError, "must be an integer or have 2 entries, one for each axis, got ()"),
-    ((3, 2.0), TypeError, "[1] must be an integer, got 2.0"),
-    ((True, 3), TypeError, "[0] must be an integer, got True"),
-    ((3, "1"), TypeError, "[1] must be an integer, got '1'"),
-    ((3, -1), ValueError, "[1] must be at least {least}, got -1"),
-    ((3, None), TypeError, "[1] must be an integer, got None"),
-    (None, TypeError, "must be an integer, got None"),
-]
-MAKERS = {
-    "CondConv2d": ("condconv", ("kernel_size", "stride", "padding", "dilation")),
-    "WeightNet2d": ("weightnet", ("kernel_size", "stride", "padding")),
-    "ConvChunk": ("blocks", ("kernel_size", "stride", "padding")),
-    "ResidualChunks": ("residual", ("kernel_size", "stride", "padding")),
-    "nin_block": ("nin", ("kernel_size", "stride", "padding")),
-    "ZeroPadShortcut": ("shortcuts", ("stride",)),
-    "SubsampleZeroPad": ("shortcuts", ("stride",)),
-    "ResNetUnit": ("resnet", ("stride",)),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "argument"), [(n, a) for n, (_, names) in MAKERS.items() for a in names]
-)
-def test_refused_alike(name: str, argument: str) -> None:
-    module, names = MAKERS[name]
-    least = 0 if argument == "padding" else 1
-    for value, error, words in BAD:
-        options = {"kernel_size": 3} if "kernel_size" in names else {}
-        if name in ("ConvChunk", "ResidualChunks"):
-            options["rank"] = 2
-        options[argument] = value
-        text = words.format(least=least)
-        space = "" if text.startswith("[") else " "
-
-        def make(half: Any, made: Any = options) -> Any:
-            return getattr(getattr(half, module), name)(4, 6, **made)
-
-        refused_alike(make, error, f"{name}: {argument}{space}{text}")
-
-
-def test_padding_by_name() -> None:
-    def make(**options: Any) -> Any:
-        return lambda half: half.condconv.CondConv2d(4, 6, 3, **options)
-
-    refused_alike(
-        make(padding="full"),
-        ValueError,
-        "CondConv2d: padding must be 'same', 'valid' or an integer, got 'full'",
-    )
-    refused_alike(
-        make(padding="same", stride=(1, 2)),
-        ValueError,
-        "CondConv2d: padding='same' needs stride=1, got (1, 2)",
-    )
-
-
 def test_window_arithmetic() -> None:
     """A tuple of results where a number is a tuple; one number as it was."""
     assert shapes.output_size((9, 8), (3, 1), padding=(1, 0)) == (9, 8)
@@ -268,21 +200,3 @@ def test_which_form_is_chosen() -> None:
         assert one._form(mx.nd.zeros((2, 4, 8, 8))) == "folded"
         two = PYTORCH.Experts2d(4, 64, 3, **options)
         assert two._form(torch.zeros(2, 4, 8, 8)) == form
-
-
-@pytest.mark.parametrize(
-    "shapes_",
-    [
-        ((2, 3, 5, 5), (2, 3)),
-        ((2, 4, 2, 5), (2, 3)),
-        ((0, 4, 5, 5), (0, 3)),
-        ((2, 4, 5, 5), (1, 3)),
-    ],
-)
-def test_one_look_misses_nothing(shapes_: Any) -> None:
-    net = PYTORCH.Experts2d(4, 6, 3)
-    assert net._fits(torch.zeros(2, 4, 3, 3), torch.zeros(2, 3))
-    x, routing = map(torch.zeros, shapes_)
-    assert not net._fits(x, routing)
-    with pytest.raises(ValueError, match="CondConv2d: "):
-        net(x, routing)
