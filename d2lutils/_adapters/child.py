@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import pickle
 import signal
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Iterator
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 
 def in_child(results: Iterator[Any], limit: float) -> tuple[list[Any], str]:
@@ -23,23 +23,27 @@ def in_child(results: Iterator[Any], limit: float) -> tuple[list[Any], str]:
     Returns:
         What the generator had yielded, and how the child ended: empty if as it should.
     """
+    fork = multiprocessing.get_context("fork")
     with tempfile.TemporaryFile() as file:
+        child = fork.Process(target=_store, args=(results, file))
         with warnings.catch_warnings():  # of a fork beside other threads
             warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if child == 0:
-            _be_child(results, file)
-        status = _wait(child, limit)
+            child.start()
+        child.join(limit)
+        code = child.exitcode
+        if code is None:
+            child.kill()
+            child.join()
         file.seek(0)
         found = list(_stored(file))
-    if status is None:
+    if code is None:
         return found, "did not end"
-    if os.WIFSIGNALED(status):
-        return found, f"died of {signal.Signals(os.WTERMSIG(status)).name}"
-    return found, "died" if status else ""
+    if code < 0:
+        return found, f"died of {signal.Signals(-code).name}"
+    return found, "died" if code else ""
 
 
-def _be_child(results: Iterator[Any], file: IO[bytes]) -> NoReturn:
+def _store(results: Iterator[Any], file: IO[bytes]) -> None:
     """Store the results one by one, in silence, and end the process."""
     try:
         # MXNet's own handlers search their stack trace for seconds.
@@ -61,20 +65,7 @@ def _be_child(results: Iterator[Any], file: IO[bytes]) -> NoReturn:
         thread.start()
         thread.join()
     finally:
-        os._exit(0)
-
-
-def _wait(child: int, limit: float) -> int | None:
-    """The exit status of the child; None if it had to be killed."""
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+        os._exit(0)  # without the parent's exit handlers
 
 
 def _stored(file: IO[bytes]) -> Iterator[Any]:
