@@ -256,7 +256,7 @@ class Ledger:
         old = DTYPES[self.dtype]
 
         def scaled(count: int, by_dtype: bool = True, by_batch: bool = True) -> int:
-            # Whole examples and whole numbers: these divisions leave nothing.
+            # Counts are of whole examples and numbers: no division has a remainder.
             if by_batch:
                 count = count // self.shape[0] * batch
             return count // old * size if by_dtype else count
@@ -594,7 +594,7 @@ class _Keeper:
 
     def __init__(self, net: Any) -> None:
         self.net = net
-        # Dropout is off while the net runs.
+        # The rates before dropout is switched off.
         self.rates = {
             path: getattr(layer, "p", getattr(layer, "_rate", None))
             for path, layer in _leaves(net.net)
@@ -693,7 +693,7 @@ class _Keeper:
     def why_unknown(
         self, entries: list[Entry], between: list[str], saved: int | None
     ) -> str:
-        """Why the bytes found cannot be right; empty if nothing speaks against them."""
+        """Why the bytes found cannot be right; empty if nothing shows that."""
         if self.missing:
             return self.missing
         if [path for path, _ in self.calls] != [entry.path for entry in entries]:
@@ -703,7 +703,7 @@ class _Keeper:
                 f"no rule for what {', '.join(between)} between the layers makes "
                 "training keep; gluon.memory.kept_bytes measures it"
             )
-        # A dropout is off here and its mask missing, on both sides.
+        # Dropout is off here, so neither side has its masks.
         found = sum(self.kept.values())
         found += sum(own.total() - own["masks"] for _, own in self.calls)
         if saved is not None and saved != found:
@@ -715,7 +715,7 @@ class _Keeper:
         return ""
 
     def enter(self, result: Ledger, inputs: list[Any]) -> None:
-        """Write the bytes into the ledger."""
+        """Add the bytes to the ledger."""
         given = {self.net.storage_of(x)[0] for x in inputs}
         for key, size in self.kept.items():
             if key in given:
@@ -735,8 +735,8 @@ def _itemsize(array: Any) -> int:
 
 
 def _may_crash(result: Ledger, net: Net) -> bool:
-    """Whether oneDNN may end the process in a recorded float32 pass of a Gluon net:
-    joining and cutting maps did so. float64 does not use oneDNN."""
+    """Whether oneDNN may end the process in a recorded float32 pass of a Gluon net, as
+    it does after joining or cutting maps. In float64 MXNet does without oneDNN."""
     if result.dtype != "float32" or net.framework != "gluon":
         return False
     names = [o.name for o in result.lifetimes.operations] if result.lifetimes else []

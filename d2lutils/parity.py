@@ -382,7 +382,7 @@ class _Comparison:
             name: (gluon.get(a), torch.get(b))
             for name, a, b in shared_constants(gluon, torch)
         }
-        self.hybridized = False  # and it ran imperatively
+        self.hybridized = False  # Gluon's net is, and it ran imperatively
         self.apart: list[str] = []  # parameters whose gradients differ
         self.start = gluon.state(), torch.state()
 
@@ -408,11 +408,11 @@ class _Comparison:
         return {slot.name: slot.pair(gluon, torch) for slot in self.slots}
 
     def before(self) -> tuple[float, str]:
-        """Differences of what is there before anything runs, constants included."""
+        """The largest difference before anything runs, constants included."""
         return _worst({**self.paired(*self.start), **self.constants})
 
     def reset(self) -> None:
-        """Both nets to the state they came in."""
+        """Give both nets the values that they came with."""
         self.gluon.load(self.start[0])
         self.torch.load(self.start[1])
 
@@ -451,7 +451,7 @@ class _Comparison:
         if inputs:
             pairs = _paired(one["input gradients"], inputs)
             yield "input gradients", _worst(pairs, floor)
-        # Where a net does not store a parameter, what it computes with is fixed.
+        # A parameter that a net does not store is fixed there, so has no gradient.
         pairs = {
             s.name: (
                 a[s.name] if s.name in a else np.zeros(b[s.name].shape),
@@ -559,8 +559,8 @@ class _Comparison:
         return f"after {last}" if last else ""
 
     def unlike_itself(self) -> dict[str, str]:
-        """The kinds of pass that are not the same in a second run of the same net,
-        with the words for it."""
+        """The kinds of pass in which two runs of one net differ, each with the words
+        for it."""
         words: dict[str, str] = {}
         for name, net in self.nets.items():
             for kind in ("evaluation", "training"):
@@ -665,7 +665,7 @@ def compare(
             report.notes.append(f"switched off meanwhile: {', '.join(off)}")
         same = run.before()
         if same[0] != 0:
-            # Nothing that follows could be equal, or would mean anything.
+            # Nets with different parameters need no further comparison.
             report.rows = [Row("parameters before", "imperative", 0.0, *same)]
             return report
         _to_float64(run)
@@ -735,7 +735,7 @@ def _rows(run: _Comparison, mode: str, stages: list[tuple[float, _Found]]) -> li
 
 
 def _explain(run: _Comparison, report: Report) -> None:
-    """Say where nets part that differ, or that one of them is random."""
+    """Say where nets that differ part, or that one of them is random."""
     failing = [row for row in report.rows if not row.ok and not row.failed]
     if not failing:
         return
@@ -807,7 +807,7 @@ def _runs(name: str, net: Net, arrays: list[np.ndarray], function: Any) -> None:
         ) from error
 
 
-# What cures oneDNN's faults in float32, and how long a child may take.
+# The cure for oneDNN's faults in float32, and seconds that a child may take.
 _CURE = "MXNET_MKLDNN_ENABLED=0, set before MXNet is imported, cures it"
 _PATIENCE = 60.0
 _PASSES = ("output, evaluation", "output, training", "parameter gradients")
@@ -839,7 +839,7 @@ def _float32(run: _Comparison) -> list[Noise]:
 
 
 def _until_failure(passes: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """The passes, and as the last one the reason why there are no more."""
+    """The passes that float32 reports; after a failure the last one is its reason."""
     try:
         for quantity, arrays in passes:
             if quantity in _PASSES:

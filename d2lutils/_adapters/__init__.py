@@ -34,10 +34,12 @@ STATISTICS = ("running_mean", "running_var")
 # The gradients of a loss, from the outputs.
 Head = Callable[[list[np.ndarray]], list[np.ndarray]]
 
-# Layers that draw random numbers, those that drop whole branches, and the attributes
-# that hold the rate.
-_RANDOM = re.compile(r"Dropout|DropBlock|^_?RNN|MultiheadAttention")
-_DEPTH = re.compile(r"StochasticDepth|DropPath")
+# Layers that drop whole branches, all that draw random numbers, and the attributes that
+# hold the rate.
+_BRANCHES = re.compile(r"StochasticDepth|DropPath")
+_RANDOM = re.compile(
+    rf"{_BRANCHES.pattern}|Dropout|DropBlock|^_?RNN|MultiheadAttention"
+)
 _RATES = ("p", "_rate", "drop_prob", "_drop_prob", "dropout", "_dropout")
 
 
@@ -244,18 +246,13 @@ class Net(Parameters, Protocol):
     def random_rates(self, dropout: bool) -> list[tuple[Any, str, float]]:
         """(layer, attribute, rate) of what is random in training; with `dropout` only
         of what drops whole branches. Counts them in `switched_off`."""
-        found = []
+        pattern, found = _BRANCHES if dropout else _RANDOM, []
         for layer in self.modules():
-            names = [kind.__name__ for kind in type(layer).__mro__]
-            depth = any(map(_DEPTH.search, names))
-            if depth or (not dropout and any(map(_RANDOM.search, names))):
-                own = vars(layer)  # a property may have no setter
-                rates = [(name, own.get(name)) for name in _RATES]
-                found += [
-                    (layer, name, rate)
-                    for name, rate in rates
-                    if isinstance(rate, (int, float)) and rate > 0
-                ]
+            if any(pattern.search(kind.__name__) for kind in type(layer).__mro__):
+                for name in _RATES:
+                    rate = vars(layer).get(name)  # a property may have no setter
+                    if isinstance(rate, (int, float)) and rate > 0:
+                        found.append((layer, name, rate))
         self.switched_off = Counter(
             f"{type(layer).__name__}'s dropout"
             if "dropout" in name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
 import pickle
 import signal
@@ -11,7 +10,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 
 def in_child(results: Iterator[Any], limit: float) -> tuple[list[Any], str]:
@@ -23,32 +22,29 @@ def in_child(results: Iterator[Any], limit: float) -> tuple[list[Any], str]:
     Returns:
         What the generator had yielded, and how the child ended: empty if as it should.
     """
-    fork = multiprocessing.get_context("fork")
     with tempfile.TemporaryFile() as file:
-        child = fork.Process(target=_store, args=(results, file))
-        with warnings.catch_warnings():  # of a fork beside other threads
+        with warnings.catch_warnings():  # that other threads run beside a fork
             warnings.simplefilter("ignore", DeprecationWarning)
-            child.start()
-        child.join(limit)
-        code = child.exitcode
-        if code is None:
-            child.kill()
-            child.join()
+            child = os.fork()
+        if child == 0:
+            _store(results, limit, file)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         file.seek(0)
         found = list(_stored(file))
-    if code is None:
+    if code == -signal.SIGALRM:
         return found, "did not end"
     if code < 0:
         return found, f"died of {signal.Signals(-code).name}"
     return found, "died" if code else ""
 
 
-def _store(results: Iterator[Any], file: IO[bytes]) -> None:
-    """Store the results one by one, in silence, and end the process."""
+def _store(results: Iterator[Any], limit: float, file: IO[bytes]) -> NoReturn:
+    """Store the results one by one, print nothing, and end the process."""
     try:
         # MXNet's own handlers search their stack trace for seconds.
-        for name in ("SIGFPE", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL"):
+        for name in ("SIGFPE", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGALRM"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, limit)  # then SIGALRM ends the process
         resource = importlib.import_module("resource")  # not on Windows
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         quiet = os.open(os.devnull, os.O_WRONLY)
@@ -60,7 +56,7 @@ def _store(results: Iterator[Any], file: IO[bytes]) -> None:
                 pickle.dump(result, file)
                 file.flush()
 
-        # OpenMP's threads of the forking thread are gone; a new thread has its own.
+        # The fork has lost OpenMP's threads; a new thread starts its own.
         thread = threading.Thread(target=store)
         thread.start()
         thread.join()

@@ -21,7 +21,7 @@ _ROLES = {
 # l0_i2h_weight of a recurrent layer, i2h_weight of a cell. Both frameworks have the
 # gates in the same order: i, f, g, o of an LSTM and r, z, n of a GRU.
 _RECURRENT = re.compile(r"(?:([lr])(\d+)_)?([ih])2([hr])_(weight|bias)")
-# What a parameter's full name ends in, where the layer is not known otherwise.
+# The end of a full name without dots, which tells the layer's name from the role.
 _ENDING = re.compile(
     rf"(?:^|_)({_RECURRENT.pattern}|(?:running|moving)_(?:mean|var)"
     r"|weight|bias|gamma|beta|alpha)$"
@@ -153,7 +153,7 @@ def source_of(owner: str, name: str, source: Any) -> Parameters:
     """The parameters of a net, a dict of arrays or a file, to copy from."""
     if isinstance(source, (str, Path)):
         return _read(owner, Path(source))
-    # What collect_params returns is no Mapping.
+    # The ParameterDict that collect_params returns is no Mapping.
     if isinstance(source, Mapping) or hasattr(source, "get_constant"):
         return Arrays(owner, source, {})
     return adapter_of(owner, name, source, other=" (nor a file, nor arrays by name)")

@@ -174,7 +174,7 @@ class GluonNet(Net):
             if not mx.util.is_np_array():
                 parameter.zero_grad()
                 continue
-            for gradient in parameter.list_grad():  # zero_grad raises there
+            for gradient in parameter.list_grad():  # zero_grad raises on mx.np arrays
                 gradient[()] = 0
         arrays = self.to_arrays(inputs)
         real = [a for a in arrays if _is_real(a)]

@@ -16,7 +16,7 @@ from math import prod
 from typing import Any
 
 Shape = tuple[int, ...]
-# Multiply-adds of one call: of the layer, its inputs' shapes, its first output's shape.
+# The multiply-adds of a call, from the layer and the shapes of its inputs and output.
 Work = Callable[[Any, list[Shape], Shape], int]
 
 
@@ -27,7 +27,7 @@ class Keeps:
     input: bool = False
     output: bool = False
     # For each number of the output: numbers in tensors inside the layer, bytes of
-    # positions, and whether there is a mask of a number each.
+    # positions, and whether a mask has a number, too.
     inside: Fraction | int = 0
     indices: int = 0
     mask: bool = False

@@ -20,7 +20,7 @@ def _compatible(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
     if (0,) in (one, two):
         return True
     return len(one) == len(two) and all(
-        a == b or a == 0 or b == 0 for a, b in zip(one, two, strict=True)
+        a == b or 0 in (a, b) for a, b in zip(one, two, strict=True)
     )
 
 
@@ -29,26 +29,25 @@ def roles_of(a: Layer, b: Layer) -> list[str]:
     return list(dict.fromkeys([*a.roles, *b.roles]))
 
 
-def shape_in(net: Parameters, layer: Layer, role: str) -> tuple[int, ...]:
+def shape_in(net: Parameters, layer: Layer, role: str) -> Any:
+    """The shape that a layer computes with, None if it has no such tensor."""
     tensor = layer.tensor(role)
-    return layer.fixed[role].shape if tensor is None else net.shape(tensor)
+    if tensor is not None:
+        return net.shape(tensor)
+    return layer.fixed[role].shape if role in layer.fixed else None
 
 
 def _fit(one: Parameters, a: Layer, two: Parameters, b: Layer) -> bool:
     """Whether two layers can hold the same numbers."""
-    roles = roles_of(a, b)
-    for layer in (a, b):
-        if any(
-            role not in layer.fixed and layer.tensor(role) is None for role in roles
-        ):
-            return False
-    shapes = [(shape_in(one, a, role), shape_in(two, b, role)) for role in roles]
     # Gluon's GroupNorm has one gamma for a group, PyTorch's one for a channel.
     groups = a.kind == b.kind == "GroupNorm"
-    return all(
-        _compatible(s, t) or (groups and not max(*s, *t) % min(*s, *t))
-        for s, t in shapes
-    )
+    for role in roles_of(a, b):
+        s, t = shape_in(one, a, role), shape_in(two, b, role)
+        if s is None or t is None:
+            return False
+        if not _compatible(s, t) and (not groups or max(*s, *t) % min(*s, *t)):
+            return False
+    return True
 
 
 def match_layers(

@@ -237,7 +237,7 @@ class TorchNet(Net):
         name = next(k.__name__ for k in type(layer).__mro__ if from_framework(k))
         rank = int(re.findall(r"[123]", name)[-1])
         mode = getattr(layer, "padding_mode", "zeros")
-        if mode != "zeros":  # the padding would read the input once more
+        if mode != "zeros":  # padding that reads the input is no part of a window
             raise ValueError(
                 f"{self.owner}: padding_mode must be 'zeros', got {mode!r}"
             )
@@ -245,7 +245,7 @@ class TorchNet(Net):
         def sizes(value: Any) -> tuple[int, ...]:
             return (value,) * rank if isinstance(value, int) else tuple(value)
 
-        kernel = getattr(layer, "kernel_size", 1)  # some layers only pad
+        kernel = getattr(layer, "kernel_size", 1)  # layers that only pad have none
         padding: Any = getattr(layer, "padding", 0)
         if padding == "valid":
             padding = 0

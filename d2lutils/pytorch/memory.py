@@ -226,7 +226,9 @@ class _Recorder(TorchDispatchMode):
     def __init__(self, own: set[Hashable], found: Lifetimes) -> None:
         super().__init__()
         self.own, self.found = own, found
-        self.alive: list[torch.Tensor] = []  # or memory is used again
+        self.alive: list[
+            torch.Tensor
+        ] = []  # or an address is used again
 
     def touch(self, *tensors: torch.Tensor) -> tuple[Hashable, ...]:
         """Keys of tensors that are not the net's own."""
