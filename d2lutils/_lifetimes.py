@@ -15,12 +15,9 @@ __all__ = ["Lifetimes", "Operation", "Trace", "largest_live_set"]
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: what it reads and writes.
+    """One operation: its name and the keys of the memory that it reads and writes.
 
-    Attributes:
-        name: of the operation.
-        reads, writes: keys of memory blocks. A view has the key of what it views, and
-            an operation in place writes what it reads.
+    A view has the key of what it views, and an operation in place writes what it reads.
     """
 
     name: str
@@ -54,30 +51,27 @@ def largest_live_set(
     """
     if not operations:
         return sum(sizes[key] for key in set(held) if key in sizes), ""
-    last: dict[Hashable, int] = {}
     first: dict[Hashable, int] = {}
+    last: dict[Hashable, int] = {}
     for i, operation in enumerate(operations):
         for key in (*operation.reads, *operation.writes):
             first.setdefault(key, i)
             last[key] = i
-    # An input exists before anything reads it.
     written = {key for operation in operations for key in operation.writes}
-    for key in set(held) - written:
-        first[key] = 0
     for key in held:
         last[key] = len(operations)
-    best, name = 0, ""
-    for i, operation in enumerate(operations):
-        live = sum(size for key, size in sizes.items() if _lives(key, i, first, last))
-        if live > best:
-            best, name = live, operation.name
-    return best, name
-
-
-def _lives(
-    key: Hashable, i: int, first: dict[Hashable, int], last: dict[Hashable, int]
-) -> bool:
-    return key in first and first[key] <= i <= last[key]
+        if key not in written:  # an input exists before anything reads it
+            first[key] = 0
+    live = [
+        sum(
+            n
+            for key, n in sizes.items()
+            if key in first and first[key] <= i <= last[key]
+        )
+        for i in range(len(operations))
+    ]
+    most = live.index(max(live))
+    return live[most], operations[most].name
 
 
 @dataclass
@@ -116,7 +110,7 @@ class Trace:
         parameters, gradients, state: bytes of the net's parameters (running
             statistics included), of their gradients and of the optimiser's state at
             the end of the step.
-        phases: the phase of each point: "forward", "backward" or "step".
+        phases: of each point: "forward", "backward" or "step".
         activations: bytes of everything else, at each point.
     """
 

@@ -6,10 +6,10 @@ training keep. A multiply-add is one multiplication with its addition (two
 floating-point operations); biases, batch norms, activations and pooling are not
 counted, as in the papers' tables.
 
-Bytes follow from two questions. What does the backward pass of a layer need: its
-input, its output, something of its own? And which tensors are the same memory? What
-two layers keep is counted once. `gluon.memory` and `pytorch.memory` measure the same
-bytes without these rules, and the tests compare the two.
+The bytes follow from what the backward pass of a layer needs (its input, its output,
+something of its own) and from which tensors are the same memory: what two layers keep
+is counted once. `gluon.memory` and `pytorch.memory` measure the same bytes without
+these rules, and the tests compare the two.
 
 `chain_of` reads the windows of a net's layers.
 """
@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import csv
 import importlib
-import inspect
 import io
 import re
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from d2lutils._adapters import (
     adapter_of,
     arrays_in,
     children_of,
-    remove,
+    hooked,
 )
 from d2lutils._adapters.chains import chain_of
 from d2lutils._adapters.layers import (
@@ -45,8 +46,9 @@ from d2lutils._adapters.layers import (
     Keeps,
     Work,
     class_kind,
-    entry_with_work,
+    entry_of,
     facts_of,
+    from_framework,
     layer_kind,
 )
 from d2lutils._lifetimes import Lifetimes
@@ -195,17 +197,17 @@ class Ledger:
     @property
     def parameters(self) -> int:
         """Trained numbers of all layers."""
-        return sum(entry.parameters for entry in self.entries)
+        return self._total("parameters")
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of all layers, for the whole batch."""
-        return sum(entry.multiply_adds for entry in self.entries)
+        return self._total("multiply_adds")
 
     @property
     def buffers(self) -> int:
         """Running statistics of all layers."""
-        return sum(entry.buffers for entry in self.entries)
+        return self._total("buffers")
 
     @property
     def kept(self) -> int:
@@ -215,7 +217,10 @@ class Ledger:
             ValueError: a layer has no rule, or the net does not run in training.
         """
         self._require_kept()
-        return self.input + self.between + sum(entry.kept for entry in self.entries)
+        return self.input + self.between + self._total("kept")
+
+    def _total(self, name: str) -> int:
+        return sum(getattr(entry, name) for entry in self.entries)
 
     def _require_kept(self) -> None:
         if "kept" in self.unknown:
@@ -245,36 +250,32 @@ class Ledger:
         batch = checks.positive(owner, "batch_size", batch)
         dtype = self.dtype if dtype is None else dtype
         size = DTYPES[checks.choice(owner, "dtype", dtype, tuple(DTYPES))]
-        states = OPTIMIZERS[
-            checks.choice(owner, "optimizer", optimizer, tuple(OPTIMIZERS))
-        ]
+        checks.choice(owner, "optimizer", optimizer, tuple(OPTIMIZERS))
         if self.lifetimes is None:
             raise ValueError(f"ledger: {self.unknown['live']}")
         self._require_kept()
         old = DTYPES[self.dtype]
 
         def scaled(count: int, by_dtype: bool = True, by_batch: bool = True) -> int:
-            # Whole examples and whole numbers: these divisions leave nothing.
+            # Counts are of whole examples and numbers: no division has a remainder.
             if by_batch:
                 count = count // self.shape[0] * batch
             return count // old * size if by_dtype else count
 
-        def total(name: str) -> int:
-            return sum(getattr(entry, name) for entry in self.entries)
-
+        trained = size * (self.parameters - self.frozen)
         return Memory(
             batch_size=batch,
             dtype=dtype,
             optimizer=optimizer,
             parameters=size * self.parameters,
             buffers=size * self.buffers,
-            gradients=size * (self.parameters - self.frozen),
-            state=size * states * (self.parameters - self.frozen),
+            gradients=trained,
+            state=trained * OPTIMIZERS[optimizer],
             input=scaled(self.input),
-            activations=scaled(total("activations") + self.between),
-            indices=scaled(total("indices"), by_dtype=False),
-            masks=scaled(total("masks")),
-            statistics=scaled(total("statistics"), by_batch=False),
+            activations=scaled(self._total("activations") + self.between),
+            indices=scaled(self._total("indices"), by_dtype=False),
+            masks=scaled(self._total("masks")),
+            statistics=scaled(self._total("statistics"), by_batch=False),
             live=scaled(self.lifetimes.largest(size)[0], by_dtype=False),
         )
 
@@ -294,39 +295,34 @@ class Ledger:
             )
         return max(1, (fixed - one.statistics) // example + 1)
 
-    def _rows(self) -> tuple[list[str], list[list[Any]]]:
-        """Headers and one row for each entry: words and numbers."""
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """Headers and one row for each entry, without bytes that are not known."""
         headers = ["layer", "kind", "output", "parameters", "multiply-adds"]
-        rows: list[list[Any]] = [
-            [
-                entry.path or "(net)",
-                entry.kind,
-                "x".join(map(str, entry.output[1:])),
-                entry.parameters,
-                entry.multiply_adds,
-            ]
-            for entry in self.entries
+        headers += ["kept bytes"] * ("kept" not in self.unknown)
+        rows: list[tuple[Any, ...]] = []
+        for e in self.entries:
+            output = "x".join(map(str, e.output[1:]))
+            path = e.path or "(net)"
+            rows.append((path, e.kind, output, e.parameters, e.multiply_adds, e.kept))
+        for name in ("input", "between"):
+            if getattr(self, name):
+                rows.append((name, "", "", 0, 0, getattr(self, name)))
+        kept = sum(row[-1] for row in rows)
+        rows.append(("total", "", "", self.parameters, self.multiply_adds, kept))
+        return headers, [
+            [f"{x:,}" if isinstance(x, int) else x for x in row[: len(headers)]]
+            for row in rows
         ]
-        total: list[Any] = ["total", "", "", self.parameters, self.multiply_adds]
-        if "kept" not in self.unknown:
-            headers.append("kept bytes")
-            for row, entry in zip(rows, self.entries, strict=True):
-                row.append(entry.kept)
-            for name in ("input", "between"):
-                if getattr(self, name):
-                    rows.append([name, "", "", 0, 0, getattr(self, name)])
-            total.append(self.kept)
-        return headers, [*rows, total]
 
     def csv(self) -> str:
         """Everything about each layer, a line each, with a line of names on top."""
         names = [column.name for column in fields(Entry)]
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(names)
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
         for entry in self.entries:
-            values = {**vars(entry), "output": "x".join(map(str, entry.output))}
-            writer.writerow([values[name] for name in names])
+            output = "x".join(map(str, entry.output))
+            writer.writerow({**vars(entry), "output": output})
         return text.getvalue()
 
     def figure(self, ax: Axes | None = None) -> Axes:
@@ -341,12 +337,11 @@ class Ledger:
         import matplotlib.pyplot as plt
 
         self._require_kept()
-        bars = [("input", {"activations": self.input})] if self.input else []
+        bars = [("input", {"activations": self.input})]
         for entry in self.entries:
             parts = {name: getattr(entry, name) for name in KEPT_COLORS}
             bars.append((f"{entry.path} {entry.kind}".strip(), parts))
-        if self.between:
-            bars.append(("between layers", {"activations": self.between}))
+        bars.append(("between layers", {"activations": self.between}))
         bars = [(label, parts) for label, parts in bars if any(parts.values())]
         if ax is None:
             size = (7.2, 1.2 + 0.24 * len(bars))
@@ -363,13 +358,6 @@ class Ledger:
         ax.set_xlabel("kept for the backward pass, megabytes (10⁶ bytes)")
         ax.legend()
         return ax
-
-    def _table(self) -> tuple[list[str], list[list[str]]]:
-        headers, rows = self._rows()
-        return headers, [
-            [f"{cell:,}" if isinstance(cell, int) else cell for cell in row]
-            for row in rows
-        ]
 
     def __repr__(self) -> str:
         from d2lutils import show
@@ -430,83 +418,68 @@ def rule(kind: type, multiply_adds: Work) -> None:
 def _rule_of(layer: Any) -> tuple[type, Facts] | None:
     """The nearest class of a layer whose work is known, and what is known of it."""
     for kind in type(layer).__mro__:
-        facts = _ADDED.get(kind) or entry_with_work(kind)
-        if facts is not None:
+        facts = _ADDED.get(kind) or entry_of(kind)
+        if facts is not None and facts.work is not None:
             return kind, facts
     return None
 
 
 def _adds_matrices(kind: type, layer: Any, shapes: dict[str, tuple[int, ...]]) -> bool:
-    """Whether a class of one's own computes with more than its base's weight, as an
-    adaptation of low rank does; a scale for each channel is not counted anyway."""
+    """Whether a class derived from a layer adds matrices to it, as low-rank adaptation
+    does. A scale for each channel needs no rule: such products are not counted."""
     if kind in _ADDED or facts_of(layer).work is not None:
         return False
     return class_kind(kind) in ("Conv", "ConvTranspose", "Dense", "Linear") and any(
         role not in ("weight", "bias")
         and sum(n > 1 for n in shape) > 1
-        and shape != shapes.get("weight")  # works number by number
+        and shape != shapes.get("weight")  # that is an elementwise product
         for role, shape in shapes.items()
     )
 
 
-def _leaves(
-    net: Any, path: str = "", found: dict[int, tuple[str, Any]] | None = None
-) -> dict[int, tuple[str, Any]]:
+def _leaves(net: Any) -> list[tuple[str, Any]]:
     """(path, layer) of every layer with a rule or without children, in registration
     order.
 
     A layer that is registered twice is listed once, under its first path. A block with
     a rule for what it computes itself is listed beside its children.
     """
-    found = {} if found is None else found
-    children, known = children_of(net), _rule_of(net)
-    if known is not None:
-        # Gluon's `activation=` and PyTorch's parametrizations are children, too; what
-        # they do is part of the layer.
-        children = {
-            name: child
-            for name, child in children.items()
-            if not known[1].whole
-            and name != "parametrizations"
-            and child is not getattr(net, "act", None)
-        }
-    if known is not None or not children:
-        found.setdefault(id(net), (path, net))
-    for name, child in children.items():
-        _leaves(child, f"{path}.{name}" if path else str(name), found)
-    return found
+    found: dict[int, tuple[str, Any]] = {}
+
+    def collect(layer: Any, path: str) -> None:
+        children, known = children_of(layer), _rule_of(layer)
+        if known is not None:
+            # Gluon's `activation=` and PyTorch's parametrizations are children, too;
+            # what they do is part of the layer.
+            children.pop("parametrizations", None)
+            activation = getattr(layer, "act", None)
+            children = {
+                name: child
+                for name, child in children.items()
+                if child is not activation and not known[1].whole
+            }
+        if known is not None or not children:
+            found.setdefault(id(layer), (path, layer))
+        for name, child in children.items():
+            collect(child, f"{path}.{name}" if path else str(name))
+
+    collect(net, "")
+    return list(found.values())
 
 
 def _shapes(arrays: Any) -> list[tuple[int, ...]]:
     return [tuple(array.shape) for array in arrays_in(arrays)]
 
 
-@contextmanager
-def _hooked(net: Net, make: Callable[[str, Any], Callable[..., Any]]) -> Iterator[None]:
-    """A forward hook on every layer inside; none afterwards."""
+def _kind(layer: Any) -> str:
+    return type(layer).__name__.lstrip("_")
+
+
+def _hooked(net: Net, record: Callable[..., Any]) -> AbstractContextManager[None]:
+    """`record` gets the path, the layer, the inputs and the output of each call."""
     if net.framework == "gluon":
         net.net.hybridize(False)  # hooks inside a cached graph do not run
-
-    def named(hook: Callable[..., Any]) -> Callable[..., Any]:
-        def with_names(layer: Any, inputs: Any, names: Any, output: Any) -> Any:
-            if names:  # in the order in which the layer declares them
-                bound = inspect.signature(layer.forward).bind(*inputs, **names)
-                inputs = tuple(bound.arguments.values())
-            return hook(layer, inputs, output)
-
-        return with_names
-
-    hooks = []
-    for path, layer in _leaves(net.net).values():
-        hook = make(path, layer)
-        if net.framework == "gluon":
-            hooks.append(layer.register_forward_hook(hook))
-        else:
-            hooks.append(layer.register_forward_hook(named(hook), with_kwargs=True))
-    try:
-        yield
-    finally:
-        remove(hooks)
+    return hooked([(layer, partial(record, path)) for path, layer in _leaves(net.net)])
 
 
 class _UnknownWorkError(Exception):
@@ -519,28 +492,25 @@ class _Recorder:
     def __init__(self, net: Net) -> None:
         self.net = net
         self.entries: list[Entry] = []
-        leaves = _leaves(net.net).values()
-        paths = sorted((path for path, _ in leaves), key=len, reverse=True)
+        self.frozen = 0
+        self.counted: set[int] = set()
         # The tensors of each layer, those of its parametrizations included, by name.
         self.tensors: dict[str, dict[str, Any]] = {}
-        self.kinds: dict[str, str] = {}
+        self.waiting: dict[str, str] = {}  # kinds of those that have not run
+        paths = sorted((path for path, _ in _leaves(net.net)), key=len, reverse=True)
         for layer in net.layers:
             inside = (p for p in paths if f"{layer.path}.".startswith(f"{p}.") or not p)
             path = next(inside, layer.path)
-            self.kinds.setdefault(path, layer.kind)
             whole = layer.tensors.get("weight")
             for role, tensor in layer.tensors.items():
                 if role in STATISTICS or not self._is_constant(role, tensor, whole):
                     name = f"{layer.path}.{role}"[len(path) :].lstrip(".")
                     self.tensors.setdefault(path, {})[name] = tensor
-        self.seen: set[str] = set()
-        self.counted: set[int] = set()
-        self.frozen = 0
+                    self.waiting.setdefault(path, layer.kind)
 
     def _is_constant(self, role: str, tensor: Any, weight: Any) -> bool:
         """Whether a tensor is stored and never trained: Gluon's constants, the gamma of
-        a norm without scale, a mask beside the weight that it belongs to. Freezing a
-        parameter does not make it one."""
+        a norm without scale, a mask of a weight. A frozen parameter is none."""
         if role not in ("weight", "bias") and weight is not None:
             alike = self.net.shape(tensor) == self.net.shape(weight)
             if alike and not self.net.gets_gradient(tensor):
@@ -553,7 +523,7 @@ class _Recorder:
         return {name: self.net.shape(tensor) for name, tensor in tensors.items()}
 
     def _sizes(self, path: str) -> dict[str, int]:
-        """Numbers by kind, of tensors that no other layer has been counted with."""
+        """Numbers by kind; a tensor that layers share counts for the first of them."""
         sizes = dict.fromkeys(("weights", "biases", "buffers"), 0)
         for name, tensor in self.tensors.get(path, {}).items():
             identity = self.net.identity(tensor)
@@ -584,18 +554,14 @@ class _Recorder:
             )
         return int(count)
 
-    def hook(self, path: str, layer: Any) -> Callable[..., None]:
-        """A forward hook for the layer at a path."""
-
-        def record(_layer: Any, inputs: Any, output: Any) -> None:
-            shape = next(iter(_shapes(output)), ())
-            count = self._work(path, layer, inputs, shape)
-            kind = type(layer).__name__.lstrip("_")
-            sizes = self._sizes(path)
-            self.entries.append(Entry(path, kind, shape, multiply_adds=count, **sizes))
-            self.seen.add(path)
-
-        return record
+    def record(self, path: str, layer: Any, inputs: Any, output: Any) -> None:
+        """Add the entry of a call."""
+        shape = next(iter(_shapes(output)), ())
+        count = self._work(path, layer, inputs, shape)
+        sizes = self._sizes(path)
+        entry = Entry(path, _kind(layer), shape, multiply_adds=count, **sizes)
+        self.entries.append(entry)
+        self.waiting.pop(path, None)
 
     def _unknown(self, path: str, kind: str, more: str = "") -> _UnknownWorkError:
         return _UnknownWorkError(
@@ -605,14 +571,13 @@ class _Recorder:
 
     def complete(self) -> None:
         """Raise for a layer whose parameters no entry accounts for."""
-        for path in self.tensors:
-            if path not in self.seen:
-                more = " and did not run, or not as a layer without children"
-                raise self._unknown(path, self.kinds[path], more)
+        for path, kind in self.waiting.items():
+            more = " and did not run, or not as a layer without children"
+            raise self._unknown(path, kind, more)
 
 
-# Gluon's operations that keep nothing, also as functions between layers: they join and
-# cut, add, and multiply by a number. NumPy's sums keep both of their terms.
+# Gluon's operations that keep nothing, in layers and between them: they join, cut, add,
+# and multiply by a number. Sums of mx.np arrays keep both terms, so are not among them.
 _KEEP_NOTHING = {
     *("Flatten", "Reshape", "SliceChannel", "SwapAxis", "_copy", "expand_dims"),
     *("slice", "slice_axis", "squeeze", "stack", "transpose", "mean"),
@@ -630,136 +595,118 @@ class _Keeper:
 
     def __init__(self, net: Any) -> None:
         self.net = net
-        # Dropout is off while the net runs.
+        # The rates before dropout is switched off.
         self.rates = {
             path: getattr(layer, "p", getattr(layer, "_rate", None))
-            for path, layer in _leaves(net.net).values()
+            for path, layer in _leaves(net.net)
             if layer_kind(layer) == "Dropout"
         }
-        self.paths: list[str] = []
-        self.own: list[dict[str, Any]] = []  # bytes besides tensors, for each call
-        self.producers: dict[Hashable, int] = {}
+        # The paths of layers in the order of calls, with the bytes besides tensors.
+        self.calls: list[tuple[str, Counter[str]]] = []
+        self.producers: dict[Hashable, Counter[str]] = {}
         self.kept: dict[Hashable, int] = {}
         self.alive: list[Any] = []  # or their memory could be reused
         self.missing = ""
         self.inside: set[str] = set()  # Gluon's operations, by their nodes' names
 
-    def hook(self, path: str, layer: Any) -> Callable[..., Any]:
-        """A forward hook for the layer at a path."""
-
-        def record(_layer: Any, inputs: Any, output: Any) -> Any:
-            keeps = facts_of(layer).keeps(self.net.framework, layer)
-            replaced = None
-            if keeps is not None and keeps.mask:
-                rate = self.rates.get(path)
-                # One that is frozen in evaluation mode drops nothing.
-                if rate == 1:
-                    keeps = None  # all zeros, without a mask
-                elif not rate or not getattr(layer, "training", True):
-                    keeps = Keeps()
-                elif hasattr(output, "clone"):
-                    # PyTorch's dropout, switched off here, returned its very input.
-                    output = replaced = output.clone()
-            self._add_call(path, layer, inputs, output)
-            if any(map(self.net.is_recorded, arrays_in(output))):
-                single = all(hasattr(a, "shape") for a in (inputs[0], output))
-                if keeps is not None and single:
-                    self._add_bytes(layer, keeps, inputs[0], output)
-                elif not self.missing:
-                    kind = type(layer).__name__.lstrip("_")
-                    self.missing = (
-                        "no rule for what training keeps of "
-                        f"{path or 'the net'} ({kind})"
-                    )
-            return replaced
-
-        return record
+    def record(self, path: str, layer: Any, inputs: Any, output: Any) -> Any:
+        """Add what a call keeps."""
+        keeps = facts_of(layer).keeps(self.net.framework, layer)
+        replaced = None
+        if keeps is not None and keeps.mask:
+            rate = self.rates.get(path)
+            if rate == 1:
+                keeps = None  # its output is all zeros, and there is no mask
+            elif not rate or not getattr(layer, "training", True):
+                keeps = Keeps()  # in evaluation mode, too, it drops nothing
+            elif hasattr(output, "clone"):
+                # PyTorch's dropout, switched off here, returned its very input.
+                output = replaced = output.clone()
+        self._add_call(path, layer, inputs, output)
+        if any(map(self.net.is_recorded, arrays_in(output))):
+            single = all(hasattr(a, "shape") for a in (inputs[0], output))
+            if keeps is not None and single:
+                self._add_bytes(layer, keeps, inputs[0], output)
+            elif not self.missing:
+                self.missing = (
+                    "no rule for what training keeps of "
+                    f"{path or 'the net'} ({_kind(layer)})"
+                )
+        return replaced
 
     def _add_call(self, path: str, layer: Any, inputs: Any, output: Any) -> None:
-        outputs = arrays_in(output)
+        outputs, own = arrays_in(output), Counter[str]()
+        self.calls.append((path, own))
         self.alive += [*inputs, output]
         for array in outputs:
-            self.producers.setdefault(self.net.storage_of(array)[0], len(self.paths))
-        self.paths.append(path)
-        self.own.append({})
+            self.producers.setdefault(self.net.storage_of(array)[0], own)
         if self.net.framework == "gluon":
-            plain = type(layer).__module__.startswith("mxnet.")
-            if plain and not getattr(layer, "act", None):
+            if from_framework(type(layer)) and not getattr(layer, "act", None):
                 self.inside |= {self.net.operation(a) for a in outputs}
             else:  # several operations
-                after, before = map(self._operations, (outputs, inputs))
+                after, before = map(self.net.operations, (outputs, arrays_in(inputs)))
                 self.inside |= after.keys() - before.keys()
 
     def _add_bytes(self, layer: Any, keeps: Keeps, given: Any, output: Any) -> None:
-        """What the last call added keeps."""
+        own = self.calls[-1][1]
         if keeps.input:
             read, size = self.net.storage_of(given)
             self.kept[read] = size
         if keeps.output:
             made, size = self.net.storage_of(output)
             self.kept[made] = size
-            self.producers[made] = len(self.paths) - 1  # also in place
+            self.producers[made] = own  # also in place
         numbers, item = prod(output.shape), _itemsize(output)
         on_gpu = bool(getattr(output, "is_cuda", False))
         axis = getattr(layer, "_kwargs", {}).get("axis", 1)
         channels = output.shape[axis] if keeps.statistics else 0
-        self.own[-1] = {
-            "activations": int(item * numbers * keeps.inside),
-            "indices": keeps.indices * numbers,
-            "masks": (1 if on_gpu else item) * numbers * keeps.mask,
-            "statistics": item * keeps.statistics * channels,
-        }
-
-    def _operations(self, arrays: Any) -> dict[str, tuple[str, list[str]]]:
-        """Gluon's recorded operations on the way to the arrays."""
-        found: dict[str, tuple[str, list[str]]] = {}
-        for array in arrays_in(arrays):
-            found |= self.net.operations(array)
-        return found
+        own["activations"] = int(item * numbers * keeps.inside)
+        own["indices"] = keeps.indices * numbers
+        own["masks"] = (1 if on_gpu else item) * numbers * keeps.mask
+        own["statistics"] = item * keeps.statistics * channels
 
     def between(self, outputs: list[Any]) -> list[str]:
         """Kinds of Gluon's operations outside layers that may keep something."""
         if self.net.framework != "gluon":
             return []
-        found = self._operations(outputs)
-        outside = {name: kind for name, (kind, _) in found.items()}
+        found = self.net.operations(outputs)
         # A ReLU keeps its output, which is counted where a layer keeps its input.
-        counted = set()
-        for name in outside.keys() & self.inside:
-            kind, reads = found[name]
-            if kind in _READERS:
-                counted.add(reads[0])
-            del outside[name]
+        counted = {
+            reads[0]
+            for name, (kind, reads) in found.items()
+            if name in self.inside and kind in _READERS
+        }
         kinds = {
             kind
-            for name, kind in outside.items()
-            if kind not in ("relu", "_npx_relu") or name not in counted
+            for name, (kind, _) in found.items()
+            if name not in self.inside
+            and not (kind in ("relu", "_npx_relu") and name in counted)
         }
         return sorted(kinds - _KEEP_NOTHING)
 
     def halve(self) -> None:
         """Bytes of a float32 pass, from those of one in float64."""
         self.kept = {key: size // 2 for key, size in self.kept.items()}
-        for own in self.own:
-            own |= {name: n // 2 for name, n in own.items() if name != "indices"}
+        for _, own in self.calls:
+            for name in own.keys() - {"indices"}:
+                own[name] //= 2
 
     def why_unknown(
         self, entries: list[Entry], between: list[str], saved: int | None
     ) -> str:
-        """Why the bytes found cannot be right; empty if nothing speaks against them."""
+        """Why the bytes found cannot be right; empty if nothing shows that."""
         if self.missing:
             return self.missing
-        if self.paths != [entry.path for entry in entries]:
+        if [path for path, _ in self.calls] != [entry.path for entry in entries]:
             return "other layers run in training than in inference"
         if between:
             return (
                 f"no rule for what {', '.join(between)} between the layers makes "
                 "training keep; gluon.memory.kept_bytes measures it"
             )
-        # A dropout is off here and its mask missing, on both sides.
-        found = sum(self.kept.values()) + sum(
-            count for own in self.own for kind, count in own.items() if kind != "masks"
-        )
+        # Dropout is off here, so neither side has its masks.
+        found = sum(self.kept.values())
+        found += sum(own.total() - own["masks"] for _, own in self.calls)
         if saved is not None and saved != found:
             return (
                 f"the rules for the layers say {found:,} bytes, but PyTorch saves "
@@ -769,18 +716,17 @@ class _Keeper:
         return ""
 
     def enter(self, result: Ledger, inputs: list[Any]) -> None:
-        """Write the bytes into the ledger."""
+        """Add the bytes to the ledger."""
         given = {self.net.storage_of(x)[0] for x in inputs}
         for key, size in self.kept.items():
             if key in given:
                 result.input += size
             elif key in self.producers:
-                own = self.own[self.producers[key]]
-                own["activations"] = own.get("activations", 0) + size
+                self.producers[key]["activations"] += size
             else:
                 result.between += size
-        pairs = zip(result.entries, self.own, strict=True)
-        result.entries = [replace(entry, **own) for entry, own in pairs]
+        pairs = zip(result.entries, self.calls, strict=True)
+        result.entries = [Entry(**{**vars(entry), **own}) for entry, (_, own) in pairs]
 
 
 def _itemsize(array: Any) -> int:
@@ -790,8 +736,8 @@ def _itemsize(array: Any) -> int:
 
 
 def _may_crash(result: Ledger, net: Net) -> bool:
-    """Whether oneDNN may end the process in a recorded float32 pass of a Gluon net:
-    joining and cutting maps did so. float64 does not use oneDNN."""
+    """Whether oneDNN may end the process in a recorded float32 pass of a Gluon net, as
+    it does after joining or cutting maps. In float64 MXNet does without oneDNN."""
     if result.dtype != "float32" or net.framework != "gluon":
         return False
     names = [o.name for o in result.lifetimes.operations] if result.lifetimes else []
@@ -803,7 +749,7 @@ def _add_training(result: Ledger, net: Net, zeros: list[np.ndarray]) -> None:
     keeper = _Keeper(net)
     double = _may_crash(result, net)
     try:
-        with net.undisturbed(), _hooked(net, keeper.hook):
+        with net.undisturbed(), _hooked(net, keeper.record):
             if double:
                 net.cast("float64")
             inputs, outputs, saved = net.recorded_pass(zeros)
@@ -882,7 +828,7 @@ def _recorded(net: Net, shape: Sequence[int], zeros: list[np.ndarray]) -> _Recor
         net.infer_shapes(zeros)
         recorder = _Recorder(net)
         entries = recorder.entries
-        with net.undisturbed(), _hooked(net, recorder.hook):
+        with net.undisturbed(), _hooked(net, recorder.record):
             net.evaluate(zeros)
         recorder.complete()
     except _UnknownWorkError as error:

@@ -16,7 +16,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,12 +25,13 @@ import numpy as np
 
 from d2lutils import _arguments as checks
 from d2lutils import _errors
-from d2lutils._adapters import STATISTICS, Layer, Net, Parameters, adapter_of
+from d2lutils._adapters import STATISTICS, Layer, Net, Parameters, adapter_of, to_numpy
 from d2lutils._adapters.child import in_child
 from d2lutils._adapters.files import source_of
 from d2lutils._adapters.matching import (
     match_layers,
     resized,
+    roles_of,
     shape_in,
     shared_constants,
 )
@@ -80,38 +82,38 @@ def copy_parameters(source: Any, target: Any) -> None:
     """
     owner = "copy_parameters"
     one, two = source_of(owner, "source", source), adapter_of(owner, "target", target)
-    copies: list[tuple[Any, np.ndarray | None]] = []
-    for a, b in match_layers(owner, one, two, ("source", "target")):
-        for role in dict.fromkeys([*a.roles, *b.roles]):
-            copies.append(_copied(owner, one, a, two, b, role))
-    for _, tensor, other in shared_constants(one, two):
-        copies.append((other, one.get(tensor)))
+    copies: list[tuple[Any, np.ndarray | None]] = [
+        _copied(one, a, two, b, role)
+        for a, b in match_layers(one, two, ("source", "target"))
+        for role in roles_of(a, b)
+    ]
+    copies += [(b, one.get(a)) for _, a, b in shared_constants(one, two)]
     for tensor, values in copies:
         if tensor is not None and values is not None:
-            two.set(tensor, values)
+            two.assign(tensor, values)
     two.initialize_constants()
 
 
-def _require_settable(owner: str, name: str, layer: Layer, role: str) -> None:
+def _require_settable(net: Net, name: str, layer: Layer, role: str) -> None:
     """ValueError for what is computed from other tensors before each pass."""
     if role in layer.computed:
         raise ValueError(
-            f"{owner}: {name} {layer.name(role)} is computed from other tensors; make "
-            "it permanent first (torch.nn.utils.prune.remove, remove_weight_norm, "
+            f"{net.owner}: {name} {layer.name(role)} is computed from other tensors; "
+            "make it permanent first (torch.nn.utils.prune.remove, remove_weight_norm, "
             "remove_spectral_norm, or parametrize.remove_parametrizations)"
         )
 
 
 def _copied(
-    owner: str, one: Parameters, a: Layer, two: Net, b: Layer, role: str
+    one: Parameters, a: Layer, two: Net, b: Layer, role: str
 ) -> tuple[Any, np.ndarray]:
     """The target's tensor, None where it stores nothing, and the values for it."""
     given, tensor = a.tensor(role), b.tensor(role)
-    target = f"{owner}: target {b.name(role)}"
-    _require_settable(owner, "target", b, role)
+    target = f"{two.owner}: target {b.name(role)}"
+    _require_settable(two, "target", b, role)
     values = a.fixed[role] if role in a.fixed else one.get(given)
     if values is None:
-        raise ValueError(f"{owner}: source {a.name(role)} {one.why_missing(given)}")
+        raise ValueError(f"{one.owner}: source {a.name(role)} {one.why_missing(given)}")
     # A Gluon target without values is initialised with those of the source.
     if tensor is not None and two.framework == "pytorch":
         if two.shape(tensor) == (0,):
@@ -138,11 +140,6 @@ def _copied(
 
 
 # -- the report ------------------------------------------------------------------------
-
-
-def _power(bound: float) -> str:
-    """1e-6 rather than 1e-06."""
-    return f"1e{round(np.log10(bound))}"
 
 
 def _about(difference: float) -> str:
@@ -176,7 +173,8 @@ class Row:
         if self.failed:
             return self.failed
         if self.ok:
-            return f"within {_power(self.bound)}" if self.bound else "equal"
+            # 1e-6 rather than 1e-06.
+            return f"within 1e{round(np.log10(self.bound))}" if self.bound else "equal"
         if np.isinf(self.difference):
             return f"differs at {self.worst}"
         where = f", most at {self.worst}" if self.worst else ""
@@ -281,7 +279,7 @@ def _difference(a: np.ndarray, b: np.ndarray, floor: float = _TINY) -> float:
     if a.size == 0:
         return 0.0
     a, b = a.astype("float64"), b.astype("float64")
-    with np.errstate(invalid="ignore"):  # inf - inf is a difference: not a number
+    with np.errstate(invalid="ignore"):  # inf - inf is not a number
         return float(np.abs(a - b).max() / max(np.abs(b).max(), floor))
 
 
@@ -301,10 +299,15 @@ def _worst(
     return worst, where
 
 
-def _numbered(what: str, a: list[Any], b: list[Any]) -> dict[str, tuple[Any, Any]]:
+def _numbered(what: str, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{what} {i}": array for i, array in enumerate(arrays)}
+
+
+def _paired(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Outputs or gradients of inputs of both nets, by name."""
     if len(a) != len(b):
-        raise ValueError(f"compare: {len(a)} {what}s in Gluon, {len(b)} in PyTorch")
-    return {f"{what} {i}": pair for i, pair in enumerate(zip(a, b, strict=True))}
+        raise ValueError(f"compare: {len(a)} outputs in Gluon, {len(b)} in PyTorch")
+    return {name: (a[name], b[name]) for name in a}
 
 
 def _largest(arrays: Any) -> float:
@@ -330,35 +333,33 @@ class _Slot:
     trained: bool
     options: dict[str, Any]
 
-    @classmethod
-    def of(cls, one: Net, a: Layer, two: Net, b: Layer, role: str) -> _Slot:
-        """That of a role in a pair of layers."""
-        gluon, torch = (x.name(role) if role in x.tensors else "" for x in (a, b))
-        fixed = _fixed(one, a, role), _fixed(two, b, role)
-        trained = role in a.trained or role in b.trained
-        return cls(role, gluon, torch, fixed, trained, a.options)
-
     @property
     def name(self) -> str:
         return self.torch or self.gluon
 
-    def pair(self, gluon: dict[str, Any], torch: dict[str, Any]) -> Any:
+    def pair(self, gluon: dict[str, Any], torch: dict[str, Any]) -> tuple[Any, Any]:
         """Both values, in one shape where one net has a number for several."""
-        a, b = (
-            values[name] if fixed is None else fixed
-            for values, name, fixed in zip(
-                *((gluon, torch), (self.gluon, self.torch), self.fixed), strict=True
-            )
-        )
+        a, b = self.fixed
+        a = gluon[self.gluon] if a is None else a
+        b = torch[self.torch] if b is None else b
         if a.size < b.size:
-            a = resized(a, b.shape)
-        elif b.size < a.size:
-            b = resized(b, a.shape)
-        return a, b
+            return resized(a, b.shape), b
+        return a, resized(b, a.shape) if b.size < a.size else b
+
+
+def _slot(one: Net, a: Layer, two: Net, b: Layer, role: str) -> _Slot:
+    gluon, torch = (x.name(role) if role in x.tensors else "" for x in (a, b))
+    fixed = _fixed(one, a, role), _fixed(two, b, role)
+    trained = role in a.trained or role in b.trained
+    return _Slot(role, gluon, torch, fixed, trained, a.options)
 
 
 class _FrameworkError(Exception):
-    """A framework failed; the message says which and why."""
+    """A framework failed: the quantity that it was to compute, and why."""
+
+
+# (quantity, (largest difference, where)), one after the other.
+_Found = Iterator[tuple[str, tuple[float, str]]]
 
 
 class _Comparison:
@@ -376,27 +377,25 @@ class _Comparison:
         self.nets: dict[str, Any] = {"Gluon": gluon, "PyTorch": torch}
         self.pairs = pairs
         self.slots = [
-            _Slot.of(gluon, a, torch, b, role)
-            for a, b in pairs
-            for role in dict.fromkeys([*a.roles, *b.roles])
+            _slot(gluon, a, torch, b, role) for a, b in pairs for role in roles_of(a, b)
         ]
         self.constants: dict[str, Any] = {
             name: (gluon.get(a), torch.get(b))
             for name, a, b in shared_constants(gluon, torch)
         }
-        self.quantity = ""  # the one at work
-        self.hybridized = False  # and it ran imperatively
+        self.hybridized = False  # Gluon's net is, and it ran imperatively
+        self.apart: list[str] = []  # parameters whose gradients differ
         self.start = gluon.state(), torch.state()
 
-    def guard(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
-        """What a call returns; `_FrameworkError` if it fails, with the reason."""
+    @contextmanager
+    def guard(self, quantity: str, name: str) -> Iterator[None]:
+        """`_FrameworkError` with the reason if a framework fails inside."""
         try:
-            return call(*args)
+            yield
         except Exception as error:
-            words = f"{name} fails: {_short(error)}"
-            if name == "Gluon" and self.hybridized:
-                words = f"cannot be hybridized: {_short(error)}"
-            raise _FrameworkError(words) from error
+            hybridizing = name == "Gluon" and self.hybridized
+            what = "cannot be hybridized" if hybridizing else f"{name} fails"
+            raise _FrameworkError(quantity, f"{what}: {_short(error)}") from error
 
     def head(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
         """The gradient of half the mean squared distance to a fixed random target."""
@@ -409,60 +408,61 @@ class _Comparison:
         """Named values of both nets, by PyTorch's names."""
         return {slot.name: slot.pair(gluon, torch) for slot in self.slots}
 
-    def gradients(self, gluon: dict[str, Any], torch: dict[str, Any]) -> dict[str, Any]:
-        """Named gradients of both nets; zeros where a value is fixed."""
-        found = {}
-        for slot in self.slots:
-            if not slot.trained:
-                continue
-            a, b = gluon.get(slot.gluon), torch.get(slot.torch)
-            if a is None and b is not None:
-                a = np.zeros(b.shape)
-            if b is None and a is not None:
-                b = np.zeros(a.shape)
-            if a is not None:
-                found[slot.name] = a, b
-        return found
-
     def before(self) -> tuple[float, str]:
-        """Differences of what is there before anything runs, constants included."""
+        """The largest difference before anything runs, constants included."""
         return _worst({**self.paired(*self.start), **self.constants})
 
     def reset(self) -> None:
-        """Both nets to the state they came in."""
+        """Give both nets the values that they came with."""
         self.gluon.load(self.start[0])
         self.torch.load(self.start[1])
 
-    def evaluation(self, quantity: str) -> tuple[str, tuple[float, str]]:
-        """The difference of the outputs in evaluation."""
-        self.quantity = quantity
-        one, two = (
-            self.guard(name, net.evaluate, self.inputs)
-            for name, net in self.nets.items()
-        )
-        return quantity, _worst(_numbered("output", one, two))
+    def evaluated(self, quantity: str, name: str) -> dict[str, np.ndarray]:
+        """The outputs of a net in evaluation."""
+        with self.guard(quantity, name):
+            return _numbered("output", self.nets[name].evaluate(self.inputs))
 
-    def one_pass(self) -> Iterator[tuple[str, tuple[float, str]]]:
-        """(quantity, difference) of an evaluation, a forward and a backward pass."""
-        yield self.evaluation("output, evaluation")
-        self.quantity = "output, training"
+    def passes(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What a net computes in evaluation, a forward and a backward pass: (quantity,
+        arrays by name), gradients by PyTorch's names."""
+        quantity = "output, evaluation"
+        yield quantity, self.evaluated(quantity, name)
+        with self.guard("output, training", name):
+            run = self.nets[name].forward_backward(self.inputs, self.head)
+        gradients = run["gradients"]
+        yield "output, training", _numbered("output", run["outputs"])
+        yield "input gradients", _numbered("input", run["inputs"])
+        names = {s.name: s.gluon if name == "Gluon" else s.torch for s in self.slots}
+        found = {to: gradients[own] for to, own in names.items() if own in gradients}
+        yield "parameter gradients", found
+        yield "sizes", run.get("sizes", {})
+
+    def one_pass(self) -> _Found:
+        """Differences of an evaluation, a forward and a backward pass."""
+        ours, theirs = (self.passes(name) for name in self.nets)
+        quantity, arrays = next(ours)
+        yield quantity, _worst(_paired(arrays, next(theirs)[1]))
         before = self.gluon.state()
-        one, two = (
-            self.guard(name, net.forward_backward, self.inputs, self.head)
-            for name, net in self.nets.items()
-        )
-        outputs = _numbered("output", one["outputs"], two["outputs"])
-        yield "output, training", _worst(outputs)
-        floor = FLOOR * _largest([*two["gradients"].values(), *two["inputs"]]) + _TINY
-        if two["inputs"]:
-            pairs = _numbered("input", one["inputs"], two["inputs"])
+        one, two = dict(ours), dict(theirs)
+        quantity = "output, training"
+        yield quantity, _worst(_paired(one[quantity], two[quantity]))
+        a, b = (run["parameter gradients"] for run in (one, two))
+        inputs = two["input gradients"]
+        floor = FLOOR * _largest([*b.values(), *inputs.values()]) + _TINY
+        if inputs:
+            pairs = _paired(one["input gradients"], inputs)
             yield "input gradients", _worst(pairs, floor)
-        pairs = self.gradients(one["gradients"], two["gradients"])
-        self.apart = [
-            name
-            for name, pair in pairs.items()
-            if not _difference(*pair, floor) <= ONE_PASS
-        ]
+        # A parameter that a net does not store is fixed there, so has no gradient.
+        pairs = {
+            s.name: (
+                a[s.name] if s.name in a else np.zeros(b[s.name].shape),
+                b[s.name] if s.name in b else np.zeros(a[s.name].shape),
+            )
+            for s in self.slots
+            if s.name in a or s.name in b
+        }
+        differences = {n: _difference(*pair, floor) for n, pair in pairs.items()}
+        self.apart = [n for n, d in differences.items() if not d <= ONE_PASS]
         yield "parameter gradients", _worst(pairs, floor)
         if two["sizes"]:
             yield "running statistics", self.statistics(before, two["sizes"])
@@ -476,8 +476,7 @@ class _Comparison:
         for slot in self.slots:
             if slot.role not in STATISTICS or not (slot.gluon and slot.torch):
                 continue
-            old = before[slot.gluon]
-            predicted = after[slot.gluon]
+            old, predicted = before[slot.gluon], after[slot.gluon]
             # Where a layer's momentum is not known, the statistics must be equal.
             if "momentum" in slot.options and not slot.options.get("use_global_stats"):
                 # Gluon's momentum is the share it keeps, and MXNet holds it in
@@ -494,51 +493,28 @@ class _Comparison:
         # A mean whose true value is zero, as of a sum of batch norms, is rounding.
         return _worst(pairs, FLOOR * _largest(a for a, _ in pairs.values()) + _TINY)
 
-    def train(
-        self, steps: int, rate: float, momentum: float, decay: float
-    ) -> Iterator[tuple[str, tuple[float, str]]]:
+    def train(self, steps: int, rate: float, momentum: float, decay: float) -> _Found:
         """Differences after some steps of each framework's own SGD."""
-        self.quantity = f"parameters after {steps} steps"
-        updates = {
-            name: net.optimizer(rate, momentum, decay)
-            for name, net in self.nets.items()
-        }
+        quantity = f"parameters after {steps} steps"
+        update = {n: x.optimizer(rate, momentum, decay) for n, x in self.nets.items()}
         for _ in range(steps):
             for name, net in self.nets.items():
-                self.guard(name, net.forward_backward, self.inputs, self.head)
-                self.guard(name, updates[name])
+                with self.guard(quantity, name):
+                    net.forward_backward(self.inputs, self.head)
+                    update[name]()
         a, b = self.gluon.state(), self.torch.state()
         trained = {slot.name for slot in self.slots if slot.trained}
         pairs = {n: p for n, p in self.paired(a, b).items() if n in trained}
         floor = 1e-6 * _largest(p for _, p in pairs.values()) + _TINY
-        yield self.quantity, _worst(pairs, floor)
+        yield quantity, _worst(pairs, floor)
         # The variances differ by a known factor a step: evaluate with Gluon's.
         for slot in self.slots:
             if slot.role in STATISTICS and slot.torch and slot.gluon:
                 b[slot.torch] = a[slot.gluon]
         self.torch.load(b)
-        yield self.evaluation(f"evaluation after {steps} steps")
-
-    def passes(self, framework: str) -> Iterator[tuple[str, Any]]:
-        """What one pass computes in one framework, for the float32 column: (quantity,
-        arrays by name), or (quantity, why there are none)."""
-        net, quantity = self.nets[framework], "output, evaluation"
-        try:
-            evaluated = net.evaluate(self.inputs)
-            yield quantity, {f"output {i}": o for i, o in enumerate(evaluated)}
-            quantity = "output, training"
-            run = net.forward_backward(self.inputs, self.head)
-            yield quantity, {f"output {i}": o for i, o in enumerate(run["outputs"])}
-            gradients = run["gradients"]
-            if net is self.gluon:
-                gradients = {
-                    slot.name: gradients[slot.gluon]
-                    for slot in self.slots
-                    if slot.gluon in gradients
-                }
-            yield "parameter gradients", gradients
-        except Exception as error:
-            yield quantity, f"{framework} fails: {_short(error)}"
+        quantity = f"evaluation after {steps} steps"
+        outputs = (self.evaluated(quantity, name) for name in self.nets)
+        yield quantity, _worst(_paired(*outputs))
 
     def parting(self, failing: list[Row]) -> str:
         """Where two nets part first, in the order in which their layers are called."""
@@ -555,28 +531,27 @@ class _Comparison:
     def first_call(self, training: bool) -> str:
         """The first call of a layer in which the nets differ, and by how much; empty
         if no layer can be looked at."""
+        pairs = [(a, b) for a, b in self.pairs if a.module is not None and b.tensors]
         self.reset()
-        one, two = (
-            net.recorded_calls(self.inputs, training) for net in self.nets.values()
+        ours, theirs = (
+            net.recorded_calls(
+                [pair[i].module for pair in pairs], self.inputs, training
+            )
+            for i, net in enumerate(self.nets.values())
         )
         self.reset()
-        partner = {id(b): a for a, b in self.pairs}
-        waiting: dict[int, list[Any]] = {}
-        for layer, *arrays in one:
-            waiting.setdefault(id(layer), []).append(arrays)
         last = ""
-        for b, *arrays in two:
-            a = partner.get(id(b))
-            if a is None or a.module is None:
-                continue
+        for number, *arrays in theirs:
+            a, b = pairs[number]
             place = b.path or "the net itself"
             if a.path != b.path:
                 place = f"{place} (Gluon's {a.path or 'net itself'})"
-            if not waiting.get(id(a)):
+            calls = (i for i, call in enumerate(ours) if call[0] == number)
+            partner = next(calls, None)
+            if partner is None:
                 return f"at {place}, which only PyTorch calls"
-            given, made = (
-                _apart(x, y) for x, y in zip(waiting[id(a)].pop(0), arrays, strict=True)
-            )
+            _, *expected = ours.pop(partner)
+            given, made = (_apart(*x) for x in zip(expected, arrays, strict=True))
             if given:
                 return f"{f'between {last} and' if last else 'before'} {place}: {given}"
             if made:
@@ -585,20 +560,20 @@ class _Comparison:
         return f"after {last}" if last else ""
 
     def unlike_itself(self) -> dict[str, str]:
-        """The kinds of pass that are not the same in a second run of the same net,
-        with the words for it."""
+        """The kinds of pass in which two runs of one net differ, each with the words
+        for it."""
         words: dict[str, str] = {}
         for name, net in self.nets.items():
             for kind in ("evaluation", "training"):
                 runs = []
                 for _ in range(2):
                     self.reset()
-                    runs.append(net.forward(self.inputs, kind == "training"))
-                apart = _worst(_numbered("output", *runs))[0]
+                    outputs = net.forward(self.inputs, kind == "training")
+                    runs.append(_numbered("output", outputs))
+                apart = _worst(_paired(*runs))[0]
                 if not apart <= ONE_PASS and not np.isnan(apart):
                     text = f"two runs of {name}'s net differ by {_about(apart)}"
                     words.setdefault(kind, text)
-        self.reset()
         return words
 
 
@@ -676,7 +651,7 @@ def compare(
     checks.number(owner, "learning_rate", learning_rate, 0, 0.05)
     checks.number(owner, "momentum", momentum, 0, 1)
     checks.number(owner, "weight_decay", weight_decay, 0)
-    arrays = _checked_inputs(owner, inputs)
+    arrays = _checked_inputs(inputs)
     seed = checks.non_negative(owner, "seed", seed)
     run = _Comparison(gluon, torch, _checked_pairs(gluon, torch, arrays), arrays, seed)
     report = Report(layers=len(gluon.layers), steps=steps)
@@ -691,7 +666,7 @@ def compare(
             report.notes.append(f"switched off meanwhile: {', '.join(off)}")
         same = run.before()
         if same[0] != 0:
-            # Nothing that follows could be equal, or would mean anything.
+            # Nets with different parameters need no further comparison.
             report.rows = [Row("parameters before", "imperative", 0.0, *same)]
             return report
         _to_float64(run)
@@ -708,55 +683,44 @@ def compare(
                 stages.append((TRAINING, run.train(steps, *rates)))
             report.rows += _rows(run, mode, stages)
         gluon.hybridize(False)
+        run.hybridized = False
         report.float32 = _float32(run)
         _explain(run, report)
     return report
 
 
-def _checked_inputs(owner: str, inputs: tuple[Any, ...]) -> list[np.ndarray]:
-    arrays = [_plain(owner, i, x) for i, x in enumerate(inputs)]
+def _checked_inputs(inputs: tuple[Any, ...]) -> list[np.ndarray]:
+    arrays = []
+    for i, x in enumerate(inputs):
+        framework = hasattr(x, "asnumpy") or hasattr(x, "detach")
+        if not framework and not isinstance(x, np.ndarray):
+            raise TypeError(
+                f"compare: input {i} must be an array or tensor, got {type(x).__name__}"
+            )
+        arrays.append(to_numpy(x))
+        if arrays[-1].size == 0:
+            raise ValueError(f"compare: input {i} of shape {x.shape} is empty")
     if not arrays:
-        raise ValueError(f"{owner}: give at least one input")
-    for i, array in enumerate(arrays):
-        if array.size == 0:
-            raise ValueError(f"{owner}: input {i} of shape {array.shape} is empty")
+        raise ValueError("compare: give at least one input")
     return arrays
-
-
-def _plain(owner: str, i: int, x: Any) -> np.ndarray:
-    """An input of any kind as a NumPy array."""
-    if hasattr(x, "asnumpy"):
-        return x.asnumpy()
-    if hasattr(x, "detach"):
-        return x.detach().cpu().numpy()
-    if not isinstance(x, np.ndarray):
-        raise TypeError(
-            f"{owner}: input {i} must be an array or tensor, got {type(x).__name__}"
-        )
-    return x
 
 
 def _checked_pairs(
     gluon: Net, torch: Net, arrays: list[np.ndarray]
 ) -> list[tuple[Layer, Layer]]:
     """The pairs of layers, once both nets know their shapes."""
-    owner = gluon.owner
     if not gluon.layers or not torch.layers:
-        raise ValueError(f"{owner}: the nets have no parameters to compare")
+        raise ValueError("compare: the nets have no parameters to compare")
     _runs("gluon_net", gluon, arrays, gluon.infer_shapes)
     _runs("torch_net", torch, arrays, torch.infer_shapes)
-    pairs = match_layers(owner, gluon, torch, ("Gluon's", "PyTorch's"))
+    pairs = match_layers(gluon, torch, ("Gluon's", "PyTorch's"))
     for _, layer in pairs:
         for role in layer.computed:
-            _require_settable(owner, "torch_net", layer, role)
+            _require_settable(torch, "torch_net", layer, role)
     return pairs
 
 
-def _rows(
-    run: _Comparison,
-    mode: str,
-    stages: list[tuple[float, Iterator[tuple[str, tuple[float, str]]]]],
-) -> list[Row]:
+def _rows(run: _Comparison, mode: str, stages: list[tuple[float, _Found]]) -> list[Row]:
     """The rows of one mode, up to the first quantity that could not be computed."""
     rows: list[Row] = []
     for bound, stage in stages:
@@ -764,18 +728,18 @@ def _rows(
             for quantity, difference in stage:
                 rows.append(Row(quantity, mode, bound, *difference))
         except _FrameworkError as error:
-            rows.append(Row(run.quantity, mode, bound, np.nan, failed=str(error)))
+            quantity, why = error.args
+            rows.append(Row(quantity, mode, bound, np.nan, failed=why))
             break
         run.reset()
     return rows
 
 
 def _explain(run: _Comparison, report: Report) -> None:
-    """Say where nets part that differ, or that one of them is random."""
+    """Say where nets that differ part, or that one of them is random."""
     failing = [row for row in report.rows if not row.ok and not row.failed]
     if not failing:
         return
-    run.gluon.hybridize(False)
     for net in run.nets.values():
         net.cast("float64")
     try:
@@ -827,7 +791,7 @@ def _to_float64(run: _Comparison) -> None:
     for name, net in nets.items():
         if not outputs[name]:
             raise ValueError(f"{net.owner}: {name} returns no array")
-    _numbered("output", *outputs.values())
+    _paired(*(_numbered("output", arrays) for arrays in outputs.values()))
 
 
 def _runs(name: str, net: Net, arrays: list[np.ndarray], function: Any) -> None:
@@ -844,7 +808,7 @@ def _runs(name: str, net: Net, arrays: list[np.ndarray], function: Any) -> None:
         ) from error
 
 
-# What cures oneDNN's faults in float32, and how long a child may take.
+# The cure for oneDNN's faults in float32, and seconds that a child may take.
 _CURE = "MXNET_MKLDNN_ENABLED=0, set before MXNet is imported, cures it"
 _PATIENCE = 60.0
 _PASSES = ("output, evaluation", "output, training", "parameter gradients")
@@ -860,7 +824,7 @@ def _float32(run: _Comparison) -> list[Noise]:
         run.reset()
         start = time.monotonic()
         for name in run.nets:
-            passes = run.passes(name)
+            passes = _until_failure(run.passes(name))
             if name == "Gluon" and dtype == "float32" and _may_crash(run.gluon):
                 passes = _survived(passes, _PATIENCE + 20 * taken)
             results[name, dtype] = dict(passes)
@@ -873,6 +837,16 @@ def _float32(run: _Comparison) -> list[Noise]:
         if row is None or row.failed:
             break
     return rows
+
+
+def _until_failure(passes: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The passes that float32 reports; after a failure the last one is its reason."""
+    try:
+        for quantity, arrays in passes:
+            if quantity in _PASSES:
+                yield quantity, arrays
+    except _FrameworkError as error:
+        yield error.args
 
 
 def _noise(quantity: str, column: dict[tuple[str, str], Any]) -> Noise | None:

@@ -15,27 +15,31 @@ A framework is imported only once one of its nets is at hand.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
+from d2lutils import _arguments as checks
 from d2lutils._adapters.layers import class_kind
 
 STATISTICS = ("running_mean", "running_var")
 # The gradients of a loss, from the outputs.
 Head = Callable[[list[np.ndarray]], list[np.ndarray]]
 
-# Layers that draw random numbers, and the attributes that hold the rate; the second
-# kind drops whole branches, in this package and elsewhere.
-_RANDOM = re.compile(r"Dropout|DropBlock|^_?RNN|MultiheadAttention")
-_DEPTH = re.compile(r"StochasticDepth|DropPath")
+# Layers that drop whole branches, all that draw random numbers, and the attributes that
+# hold the rate.
+_BRANCHES = re.compile(r"StochasticDepth|DropPath")
+_RANDOM = re.compile(
+    rf"{_BRANCHES.pattern}|Dropout|DropBlock|^_?RNN|MultiheadAttention"
+)
 _RATES = ("p", "_rate", "drop_prob", "_drop_prob", "dropout", "_dropout")
 
 
@@ -47,10 +51,8 @@ class Layer:
         path, kind: its place in the net, and its class.
         tensors: parameters and running statistics, by role.
         trained: the roles that are trained.
-        constants: tensors that are never trained (PyTorch's buffers, Gluon's
-            `Constant`).
-        fixed: what the layer computes with, whatever it stores: ones and zeros of a
-            norm without scale and shift.
+        constants: PyTorch's buffers and Gluon's `Constant`, never trained.
+        fixed: what a norm without scale or shift computes with, whatever it stores.
         options: of a norm.
         module: the layer itself, where there is one.
         computed: tensors that a parametrization or pruning computes from `parts` of
@@ -84,18 +86,16 @@ class Layer:
         return {**self.constants, **self.computed, **self.tensors}.get(role)
 
 
-class Parameters(ABC):
+class Parameters(Protocol):
     """Parameters and statistics by layer: what can be copied from."""
 
     owner: str
     layers: list[Layer]  # those that store parameters or running statistics
     all_layers: list[Layer]  # and those with only constants or fixed numbers
 
-    @abstractmethod
     def get(self, tensor: Any) -> np.ndarray | None:
         """The values of a tensor, or None while it has none."""
 
-    @abstractmethod
     def shape(self, tensor: Any) -> tuple[int, ...]:
         """The shape of a tensor; zeros where a size is not known yet."""
 
@@ -110,7 +110,7 @@ class Parameters(ABC):
                 yield layer.name(role), tensor, role in layer.trained
 
 
-class Net(Parameters):
+class Net(Parameters, Protocol):
     """A net of either framework, with what copying, comparing and measuring need."""
 
     framework: str  # "gluon" or "pytorch"
@@ -119,31 +119,18 @@ class Net(Parameters):
 
     # -- parameters --
 
-    @abstractmethod
-    def set(self, tensor: Any, values: np.ndarray) -> None:
+    def assign(self, tensor: Any, values: np.ndarray) -> None:
         """Overwrite a tensor, keeping its dtype and device."""
 
-    @abstractmethod
     def identity(self, tensor: Any) -> int:
         """The same number for the same parameter, wherever it is used."""
 
-    @abstractmethod
-    def gets_gradient(self, tensor: Any) -> bool:
-        """Whether a parameter is trained, and not frozen."""
+    def gets_gradient(self, tensor: Any) -> bool: ...
+    def cast(self, dtype: str) -> None: ...
 
-    @abstractmethod
-    def cast(self, dtype: str) -> None:
-        """Everything in the net to a type."""
-
-    @abstractmethod
     def dtype(self) -> str:
         """The type of the first parameter, "float32" in a net without any."""
 
-    @abstractmethod
-    def itemsize(self) -> int:
-        """Bytes of a number of the net."""
-
-    @abstractmethod
     def infer_shapes(self, inputs: Sequence[np.ndarray]) -> None:
         """Run one pass if shapes are still to be inferred from the input."""
 
@@ -152,11 +139,11 @@ class Net(Parameters):
         return next((tensor for _, tensor, _ in self.items()), None)
 
     def lacks_values(self) -> bool:
-        """Whether some parameter has no values yet."""
         return any(self.get(tensor) is None for _, tensor, _ in self.items())
 
     def initialize_constants(self) -> None:
         """Give constants that have no values yet those of their definition."""
+        return  # PyTorch's always have some
 
     def state(self) -> dict[str, np.ndarray]:
         """The values of everything, by name."""
@@ -171,23 +158,16 @@ class Net(Parameters):
     def load(self, state: dict[str, np.ndarray]) -> None:
         """Set everything to values that `state` returned."""
         for name, tensor, _ in self.items():
-            self.set(tensor, state[name])
+            self.assign(tensor, state[name])
 
     # -- passes --
 
-    @abstractmethod
-    def to_numpy(self, array: Any) -> np.ndarray:
-        """One of the framework's arrays; bfloat16, which NumPy lacks, as float32."""
-
-    @abstractmethod
     def to_arrays(self, inputs: Sequence[np.ndarray]) -> list[Any]:
         """The framework's arrays on the net's device, real numbers in its dtype."""
 
-    @abstractmethod
     def forward(self, inputs: Sequence[np.ndarray], training: bool) -> list[np.ndarray]:
         """The outputs of one pass without gradients."""
 
-    @abstractmethod
     def forward_backward(
         self, inputs: Sequence[np.ndarray], head: Head
     ) -> dict[str, Any]:
@@ -195,11 +175,10 @@ class Net(Parameters):
 
         Returns:
             "outputs" and "inputs": arrays, and gradients of the real inputs;
-            "gradients": of the parameters, by name; "sizes": numbers that each
-            statistic is of, by the paths of PyTorch's batch norms.
+            "gradients": of the parameters, by name; PyTorch's also "sizes": how many
+            numbers each statistic is of, by the paths of batch norms.
         """
 
-    @abstractmethod
     def recorded_pass(
         self, inputs: Sequence[np.ndarray]
     ) -> tuple[list[Any], list[Any], int | None]:
@@ -207,21 +186,17 @@ class Net(Parameters):
         outputs as the framework's arrays, and the bytes that autograd saved, if the
         framework says so."""
 
-    @abstractmethod
     def is_recorded(self, array: Any) -> bool:
         """Whether a backward pass reaches an array: something before it is trained."""
 
-    @abstractmethod
     def storage_of(self, array: Any) -> tuple[Hashable, int]:
         """A key of the memory that an array occupies, and its bytes."""
 
-    @abstractmethod
     def optimizer(
         self, rate: float, momentum: float, decay: float
     ) -> Callable[[], None]:
         """One step of the framework's own SGD, as a function."""
 
-    @abstractmethod
     def undisturbed(self, dropout: bool = False) -> AbstractContextManager[None]:
         """Stochastic depth, and dropout unless `dropout`, off inside; everything as
         it was afterwards."""
@@ -231,8 +206,8 @@ class Net(Parameters):
         return self.forward(inputs, training=False)
 
     def example(self, shape: Sequence[int]) -> np.ndarray:
-        """Zeros to run the net on: whole numbers, which are places, where its first
-        layer looks something up."""
+        """Zeros to run the net on; whole numbers where its first layer looks rows of
+        a table up."""
         for layer in self.modules():
             names = {class_kind(kind) for kind in type(layer).__mro__}
             if names & {"Embedding", "EmbeddingBag"}:
@@ -241,65 +216,43 @@ class Net(Parameters):
                 break
         return np.zeros(shape, dtype="float32")
 
-    def zeros(self, shape: Sequence[int]) -> Any:
-        """`example` as the framework's array, once all shapes are known."""
-        inputs = [self.example(shape)]
-        self.infer_shapes(inputs)
-        return self.to_arrays(inputs)[0]
-
     def recorded_calls(
-        self, inputs: Sequence[np.ndarray], training: bool
-    ) -> list[tuple[Layer, list[np.ndarray], list[np.ndarray]]]:
-        """Each layer's inputs and outputs in one forward pass, in the order of calls.
+        self, layers: Sequence[Any], inputs: Sequence[np.ndarray], training: bool
+    ) -> list[tuple[int, list[np.ndarray], list[np.ndarray]]]:
+        """Calls of some layers in one forward pass, in order: each has the number of
+        its layer in `layers`, its inputs and its outputs.
 
         Running statistics may move; the net must not be hybridized.
         """
-        found: list[tuple[Layer, list[np.ndarray], list[np.ndarray]]] = []
+        found: list[tuple[int, list[np.ndarray], list[np.ndarray]]] = []
 
-        def record(layer: Layer) -> Callable[..., None]:
-            def hook(_: Any, inputs: Any, outputs: Any) -> None:
-                arrays = (arrays_in(x) for x in (inputs, outputs))
-                given, made = ([self.to_numpy(x) for x in each] for each in arrays)
-                found.append((layer, given, made))
+        def record(number: int, _: Any, *arrays: Any) -> None:
+            given, made = ([to_numpy(a) for a in arrays_in(x)] for x in arrays)
+            found.append((number, given, made))
 
-            return hook
-
-        hooks = [
-            layer.module.register_forward_hook(record(layer))
-            for layer in self.layers
-            if layer.module is not None
-        ]
-        try:
+        hooks = [partial(record, number) for number in range(len(layers))]
+        with hooked(zip(layers, hooks, strict=True)):
             self.forward(inputs, training)
-        finally:
-            remove(hooks)
         return found
 
     # -- layers --
 
-    @abstractmethod
     def modules(self) -> Iterable[Any]:
         """The net and every layer and block in it, once each, from the top."""
 
-    @abstractmethod
     def window(self, layer: Any) -> dict[str, Sequence[int]]:
         """The arguments of a `Window` that a convolution or pooling has, by axis."""
 
     def random_rates(self, dropout: bool) -> list[tuple[Any, str, float]]:
         """(layer, attribute, rate) of what is random in training; with `dropout` only
         of what drops whole branches. Counts them in `switched_off`."""
-        found = []
+        pattern, found = _BRANCHES if dropout else _RANDOM, []
         for layer in self.modules():
-            names = [kind.__name__ for kind in type(layer).__mro__]
-            depth = any(map(_DEPTH.search, names))
-            if depth or (not dropout and any(map(_RANDOM.search, names))):
-                own = vars(layer)  # a property may have no setter
-                rates = [(name, own.get(name)) for name in _RATES]
-                found += [
-                    (layer, name, rate)
-                    for name, rate in rates
-                    if isinstance(rate, (int, float)) and rate > 0
-                ]
+            if any(pattern.search(kind.__name__) for kind in type(layer).__mro__):
+                for name in _RATES:
+                    rate = vars(layer).get(name)  # a property may have no setter
+                    if isinstance(rate, (int, float)) and rate > 0:
+                        found.append((layer, name, rate))
         self.switched_off = Counter(
             f"{type(layer).__name__}'s dropout"
             if "dropout" in name
@@ -338,10 +291,48 @@ def changed(settings: Iterable[tuple[Any, str, Any]]) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def remove(hooks: Iterable[Any]) -> None:
-    """Take forward hooks of either framework off their layers."""
-    for hook in hooks:
-        hook.detach() if hasattr(hook, "detach") else hook.remove()
+@contextmanager
+def hooked(hooks: Iterable[tuple[Any, Callable[..., Any]]]) -> Iterator[None]:
+    """Forward hooks, given as (layer, hook), inside; none afterwards.
+
+    A hook gets the layer, its inputs, those given by name too, and what it returned.
+    """
+    handles = []
+    for layer, hook in hooks:
+        if hasattr(layer, "hybridize"):  # Gluon's layers take no input by name
+            handles.append(layer.register_forward_hook(hook))
+        else:
+            hook = partial(_with_names, hook)
+            handles.append(layer.register_forward_hook(hook, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.detach() if hasattr(handle, "detach") else handle.remove()
+
+
+def _with_names(hook: Any, layer: Any, inputs: Any, names: Any, output: Any) -> Any:
+    if names:  # in the order in which the layer declares them
+        bound = inspect.signature(layer.forward).bind(*inputs, **names)
+        inputs = tuple(bound.arguments.values())
+    return hook(layer, inputs, output)
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """A copy of an array of either framework or NumPy's; bfloat16, which NumPy lacks,
+    as float32."""
+    if hasattr(array, "asnumpy"):
+        if np.dtype(array.dtype).kind == "V":
+            array = array.astype("float32")
+        return array.asnumpy()
+    if not hasattr(array, "detach"):
+        return np.array(array)
+    array = array.detach().cpu()
+    if array.is_quantized:
+        array = array.dequantize()
+    if str(array.dtype) == "torch.bfloat16":
+        array = array.float()
+    return array.to_dense().resolve_conj().resolve_neg().numpy().copy()
 
 
 def adapter_of(
@@ -366,15 +357,26 @@ def adapter_of(
         found = "pytorch"
     elif mxnet is not None and isinstance(net, mxnet.gluon.Block):
         found = "gluon"
-    if not found or (framework and found != framework):
+    if not found or framework not in ("", found):
         wanted = kinds[framework] if found else " or ".join(kinds.values())
         raise TypeError(
             f"{owner}: {name} must be {wanted}, got {type(net).__name__}{other}"
         )
-    if found == "pytorch":
-        from d2lutils._adapters.pytorch import TorchNet
+    if found == "gluon":
+        from d2lutils._adapters.gluon import GluonNet
 
-        return TorchNet(owner, net)
-    from d2lutils._adapters.gluon import GluonNet
+        return GluonNet(owner, net)
+    from d2lutils._adapters.pytorch import TorchNet
 
-    return GluonNet(owner, net)
+    return TorchNet(owner, net)
+
+
+def with_zeros(
+    owner: str, net: Any, input_shape: Sequence[int], framework: str
+) -> tuple[Any, Any]:
+    """The adapter of a net whose shapes are known, and zeros of its dtype, on its
+    device, to run it on."""
+    adapter = adapter_of(owner, "net", net, framework)
+    inputs = [adapter.example(checks.shape_of(owner, "input_shape", input_shape))]
+    adapter.infer_shapes(inputs)
+    return adapter, adapter.to_arrays(inputs)[0]

@@ -8,7 +8,6 @@ import pickle
 import signal
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from typing import IO, Any, NoReturn
@@ -24,27 +23,28 @@ def in_child(results: Iterator[Any], limit: float) -> tuple[list[Any], str]:
         What the generator had yielded, and how the child ended: empty if as it should.
     """
     with tempfile.TemporaryFile() as file:
-        with warnings.catch_warnings():  # of a fork beside other threads
+        with warnings.catch_warnings():  # that other threads run beside a fork
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
-            _be_child(results, file)
-        status = _wait(child, limit)
+            _store(results, limit, file)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         file.seek(0)
         found = list(_stored(file))
-    if status is None:
+    if code == -signal.SIGALRM:
         return found, "did not end"
-    if os.WIFSIGNALED(status):
-        return found, f"died of {signal.Signals(os.WTERMSIG(status)).name}"
-    return found, "died" if status else ""
+    if code < 0:
+        return found, f"died of {signal.Signals(-code).name}"
+    return found, "died" if code else ""
 
 
-def _be_child(results: Iterator[Any], file: IO[bytes]) -> NoReturn:
-    """Store the results one by one, in silence, and end the process."""
+def _store(results: Iterator[Any], limit: float, file: IO[bytes]) -> NoReturn:
+    """Store the results one by one, print nothing, and end the process."""
     try:
         # MXNet's own handlers search their stack trace for seconds.
-        for name in ("SIGFPE", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL"):
+        for name in ("SIGFPE", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGALRM"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, limit)  # then SIGALRM ends the process
         resource = importlib.import_module("resource")  # not on Windows
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         quiet = os.open(os.devnull, os.O_WRONLY)
@@ -56,25 +56,12 @@ def _be_child(results: Iterator[Any], file: IO[bytes]) -> NoReturn:
                 pickle.dump(result, file)
                 file.flush()
 
-        # OpenMP's threads of the forking thread are gone; a new thread has its own.
+        # The fork has lost OpenMP's threads; a new thread starts its own.
         thread = threading.Thread(target=store)
         thread.start()
         thread.join()
     finally:
-        os._exit(0)
-
-
-def _wait(child: int, limit: float) -> int | None:
-    """The exit status of the child; None if it had to be killed."""
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+        os._exit(0)  # without the parent's exit handlers
 
 
 def _stored(file: IO[bytes]) -> Iterator[Any]:

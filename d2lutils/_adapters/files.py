@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils._adapters import STATISTICS, Layer, Parameters, adapter_of
+from d2lutils._adapters import STATISTICS, Layer, Parameters, adapter_of, to_numpy
 
 # Gluon's and the symbols' names of what PyTorch calls weight, bias and so on.
 _ROLES = {
@@ -21,7 +21,7 @@ _ROLES = {
 # l0_i2h_weight of a recurrent layer, i2h_weight of a cell. Both frameworks have the
 # gates in the same order: i, f, g, o of an LSTM and r, z, n of a GRU.
 _RECURRENT = re.compile(r"(?:([lr])(\d+)_)?([ih])2([hr])_(weight|bias)")
-# What a parameter's full name ends in, where the layer is not known otherwise.
+# The end of a full name without dots, which tells the layer's name from the role.
 _ENDING = re.compile(
     rf"(?:^|_)({_RECURRENT.pattern}|(?:running|moving)_(?:mean|var)"
     r"|weight|bias|gamma|beta|alpha)$"
@@ -40,7 +40,7 @@ def torch_role(name: str) -> str:
 
 
 def fixed_gamma(options: dict[str, Any]) -> dict[str, np.ndarray]:
-    """MXNet computes with ones, whatever gamma holds, if `fix_gamma` is set."""
+    """Ones if `fix_gamma` is set: MXNet then computes with ones, whatever it stores."""
     return {"weight": np.ones(())} if options.get("fix_gamma") is True else {}
 
 
@@ -63,7 +63,7 @@ def norm_options(graph: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def layers_by_name(
     arrays: Mapping[str, Any], norms: Mapping[str, dict[str, Any]]
 ) -> list[Layer]:
-    """Layers from the names of their parameters, in the order of the first of each."""
+    """Layers from the names of their parameters, each where its first one stands."""
     layers: dict[str, Layer] = {}
     for name, array in arrays.items():
         own = name.removeprefix("arg:").removeprefix("aux:")
@@ -77,9 +77,7 @@ def layers_by_name(
         if path not in layers:
             options = norms.get(own, {})
             layers[path] = Layer(
-                *(path, "by name", {}, set()),
-                fixed=fixed_gamma(options),
-                options=options,
+                path, "by name", {}, set(), {}, fixed_gamma(options), options
             )
         layers[path].tensors[role] = array
         if role not in STATISTICS:
@@ -91,17 +89,15 @@ class Arrays(Parameters):
     """Arrays by name, to copy from."""
 
     def __init__(
-        self,
-        owner: str,
-        arrays: Mapping[str, Any],
-        norms: Mapping[str, dict[str, Any]] | None = None,
+        self, owner: str, arrays: Mapping[str, Any], norms: Mapping[str, Any]
     ) -> None:
         self.owner = owner
         plain = {}
         for name, array in arrays.items():
             if not isinstance(name, str):
                 raise TypeError(f"{owner}: source has a key that is no name: {name!r}")
-            plain[name] = _to_numpy(array)
+            gluon = hasattr(array, "list_data")  # a Parameter
+            plain[name] = to_numpy(array.list_data()[0] if gluon else array)
             if plain[name].dtype.kind not in "biufc":
                 raise TypeError(
                     f"{owner}: source[{name!r}] must be an array, "
@@ -109,7 +105,7 @@ class Arrays(Parameters):
                 )
         if not plain:
             raise ValueError(f"{owner}: source holds no arrays")
-        self.layers = self.all_layers = layers_by_name(plain, norms or {})
+        self.layers = self.all_layers = layers_by_name(plain, norms)
 
     def get(self, tensor: Any) -> np.ndarray | None:
         return tensor
@@ -118,32 +114,18 @@ class Arrays(Parameters):
         return tensor.shape
 
 
-def _to_numpy(array: Any) -> np.ndarray:
-    """An array of any kind; bfloat16, which NumPy lacks, as float32."""
-    if hasattr(array, "list_data"):  # a Parameter of Gluon's
-        array = array.list_data()[0]
-    if hasattr(array, "detach") and hasattr(array, "cpu"):
-        array = array.detach().cpu()
-        return (array.float() if "bfloat16" in str(array.dtype) else array).numpy()
-    if hasattr(array, "asnumpy"):
-        if np.dtype(array.dtype).kind == "V":
-            array = array.astype("float32")
-        return array.asnumpy()
-    return np.asarray(array)
-
-
 def _read(owner: str, path: Path) -> Arrays:
     """The arrays of a file that MXNet, PyTorch or NumPy has written."""
     if not path.is_file():
         raise FileNotFoundError(f"{owner}: source names no file: {path.name}")
-    norms = None
+    norms: dict[str, Any] = {}
     with path.open("rb") as file:
         start = file.read(len(_MXNET_FILE))
     if start == _MXNET_FILE:
         from d2lutils.compat import mx
 
         arrays = mx.nd.load(str(path))
-        # export writes net-symbol.json beside net-0000.params; only that file says
+        # `export` writes net-symbol.json beside net-0000.params. Only that file says
         # which gammas are fixed.
         graph = path.with_name(re.sub(r"-\d+$", "", path.stem) + "-symbol.json")
         if graph.is_file():
@@ -171,7 +153,7 @@ def source_of(owner: str, name: str, source: Any) -> Parameters:
     """The parameters of a net, a dict of arrays or a file, to copy from."""
     if isinstance(source, (str, Path)):
         return _read(owner, Path(source))
-    # What collect_params returns is no Mapping.
+    # The ParameterDict that collect_params returns is no Mapping.
     if isinstance(source, Mapping) or hasattr(source, "get_constant"):
-        return Arrays(owner, dict(source.items()))
+        return Arrays(owner, source, {})
     return adapter_of(owner, name, source, other=" (nor a file, nor arrays by name)")

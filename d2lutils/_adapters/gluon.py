@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils._adapters import STATISTICS, Head, Layer, Net, arrays_in, changed
+from d2lutils._adapters import (
+    STATISTICS,
+    Head,
+    Layer,
+    Net,
+    arrays_in,
+    changed,
+    to_numpy,
+)
 from d2lutils._adapters.files import (
     fixed_gamma,
     layers_by_name,
@@ -32,8 +40,8 @@ class GluonNet(Net):
         self.owner, self.net = owner, net
         self.all_layers = []
         self.blocks: list[Any] = []
-        # Whether the first recorded graph concatenates, or hides what it does: in
-        # float32 oneDNN may end the process in the backward pass of that.
+        # Whether the first recorded graph concatenates, or may do so inside a cached
+        # graph: in float32 oneDNN can then end the process in the backward pass.
         self.may_crash: bool | None = None
         # A recurrent layer returns its states only if it was given some.
         self.states = isinstance(net, mx.gluon.rnn.rnn_layer._RNNLayer)
@@ -42,13 +50,11 @@ class GluonNet(Net):
 
     def _walk(self, block: Any, path: str) -> None:
         if any(block is known for known in self.blocks):
-            return  # used twice, listed once, as by PyTorch
+            return  # a block that is used twice is listed once, as PyTorch does
         self.blocks.append(block)
         if isinstance(block, mx.gluon.SymbolBlock):
-            graph = json.loads(block._cached_graph[1].tojson())
-            for layer in layers_by_name(
-                dict(block.params.items()), norm_options(graph)
-            ):
+            norms = norm_options(json.loads(block._cached_graph[1].tojson()))
+            for layer in layers_by_name(block.params, norms):
                 layer.path = f"{path}.{layer.path}" if path else layer.path
                 self.all_layers.append(layer)
             return
@@ -77,19 +83,16 @@ class GluonNet(Net):
     def get(self, tensor: Any) -> np.ndarray | None:
         if tensor._data is None:
             return None
-        return self.to_numpy(tensor.data(tensor.list_ctx()[0]))
+        return to_numpy(tensor.data(tensor.list_ctx()[0]))
 
-    def set(self, tensor: Any, values: np.ndarray) -> None:
+    def assign(self, tensor: Any, values: np.ndarray) -> None:
         # In inference oneDNN re-orders the kernels of 1-D, 3-D and grouped
-        # convolutions. Values assigned to one are lost, and an error comes later;
-        # asking for its address puts it back in order, once nothing uses it.
+        # convolutions. Values assigned to one are lost, and an error comes later.
+        # Asking for its address, while nothing uses it, restores the order.
         mx.nd.waitall()
         for array in tensor._data or ():
-            address = ctypes.c_void_p()
-            library = mx.base._LIB
-            mx.base.check_call(
-                library.MXNDArrayGetData(array.handle, ctypes.byref(address))
-            )
+            get, address = mx.base._LIB.MXNDArrayGetData, ctypes.c_void_p()
+            mx.base.check_call(get(array.handle, ctypes.byref(address)))
         if tensor._data is None:
             # Never initialised, or waiting for its shape, which is known now.
             tensor.shape = values.shape
@@ -113,13 +116,13 @@ class GluonNet(Net):
         found = {id(p): p for _, p, _ in self.items() if self.gets_gradient(p)}
         return list(found.values())
 
-    def dtype(self) -> str:
+    def mx_dtype(self) -> Any:
+        """As `dtype`, but bfloat16 is MXNet's own kind of NumPy dtype."""
         first = self.first_parameter()
-        return "float32" if first is None else np.dtype(first.dtype).name
+        return "float32" if first is None else first.dtype
 
-    def itemsize(self) -> int:
-        first = self.first_parameter()
-        return np.dtype("float32" if first is None else first.dtype).itemsize
+    def dtype(self) -> str:
+        return np.dtype(self.mx_dtype()).name
 
     def cast(self, dtype: str) -> None:
         self.net.cast(dtype)
@@ -140,15 +143,10 @@ class GluonNet(Net):
 
     # -- passes --
 
-    def to_numpy(self, array: Any) -> np.ndarray:
-        if np.dtype(array.dtype).kind == "V":  # bfloat16
-            array = array.astype("float32")
-        return array.asnumpy()
-
     def to_arrays(self, inputs: Sequence[np.ndarray]) -> list[Any]:
         first = self.first_parameter()
         context = mx.cpu() if first is None else first.list_ctx()[0]
-        dtype = "float32" if first is None else first.dtype
+        dtype = self.mx_dtype()
         return [_array(x, dtype if _is_real(x) else x.dtype, context) for x in inputs]
 
     def _call(self, arrays: list[Any]) -> list[Any]:
@@ -162,12 +160,12 @@ class GluonNet(Net):
             info = self.net.state_info(batch)
             states = [_array(np.zeros(i["shape"]), x.dtype, x.ctx) for i in info]
         outputs = self.net(x, states)
-        # A cell's output is one of its states, and PyTorch's returns these alone.
+        # A cell's output is also one of its states, and PyTorch's returns only those.
         return arrays_in(outputs[1] if cell else outputs)
 
     def forward(self, inputs: Sequence[np.ndarray], training: bool) -> list[np.ndarray]:
         with autograd.train_mode() if training else autograd.predict_mode():
-            return [self.to_numpy(o) for o in self._call(self.to_arrays(inputs))]
+            return [to_numpy(o) for o in self._call(self.to_arrays(inputs))]
 
     def forward_backward(
         self, inputs: Sequence[np.ndarray], head: Head
@@ -176,7 +174,7 @@ class GluonNet(Net):
             if not mx.util.is_np_array():
                 parameter.zero_grad()
                 continue
-            for gradient in parameter.list_grad():  # zero_grad raises there
+            for gradient in parameter.list_grad():  # zero_grad raises on mx.np arrays
                 gradient[()] = 0
         arrays = self.to_arrays(inputs)
         real = [a for a in arrays if _is_real(a)]
@@ -184,7 +182,7 @@ class GluonNet(Net):
             array.attach_grad()
         with autograd.record():
             outputs = self._call(arrays)
-        plain = [self.to_numpy(o) for o in outputs]
+        plain = [to_numpy(o) for o in outputs]
         graphs = [_graph(o) for o in outputs]
         if self.may_crash is None:
             text = "".join(s.tojson().lower() for s in graphs if s is not None)
@@ -192,7 +190,7 @@ class GluonNet(Net):
         heads: dict[int, list[Any]] = {}
         for h, o, graph in zip(head(plain), outputs, graphs, strict=True):
             if graph is not None and _is_real(o):
-                # MXNet would count an array that is returned twice once.
+                # MXNet counts an array once, even if it is returned twice.
                 known = heads.setdefault(id(o), [o, 0])
                 known[1] = known[1] + _array(h, o.dtype, o.ctx)
         if heads:
@@ -225,34 +223,32 @@ class GluonNet(Net):
         return id(array), prod(array.shape) * np.dtype(array.dtype).itemsize
 
     def operation(self, array: Any) -> str:
-        """The name of the operation that made an array, empty if none was recorded."""
+        """The name of the recorded operation that made an array, or nothing."""
         graph = _graph(array)
         return graph.name if graph is not None else ""
 
-    def operations(self, array: Any) -> dict[str, tuple[str, list[str]]]:
-        """What was recorded on the way to an array: by the name of each operation its
+    def operations(self, arrays: Iterable[Any]) -> dict[str, tuple[str, list[str]]]:
+        """What was recorded on the way to arrays: by the name of each operation its
         kind and the names of those whose outputs it reads."""
-        graph = _graph(array)
-        nodes = json.loads(graph.tojson())["nodes"] if graph is not None else []
         found = {}
-        for node in nodes:
-            if node["op"] != "null":
-                is_relu = node.get("attrs", {}).get("act_type") == "relu"
-                reads = [nodes[place]["name"] for place, *_ in node["inputs"]]
-                found[node["name"]] = ("relu" if is_relu else node["op"], reads)
+        for graph in map(_graph, arrays):
+            nodes = [] if graph is None else json.loads(graph.tojson())["nodes"]
+            for node in nodes:
+                if node["op"] != "null":
+                    is_relu = node.get("attrs", {}).get("act_type") == "relu"
+                    reads = [nodes[place]["name"] for place, *_ in node["inputs"]]
+                    found[node["name"]] = ("relu" if is_relu else node["op"], reads)
         return found
 
     def optimizer(
         self, rate: float, momentum: float, decay: float
     ) -> Callable[[], None]:
-        # Not a Trainer: that would attach itself to the reader's parameters. Like a
-        # Trainer it steps once for a shared parameter and heeds lr_mult and wd_mult.
+        # A Trainer would attach itself to the reader's parameters. Like a Trainer this
+        # steps once for a shared parameter and heeds lr_mult and wd_mult.
         parameters = self._trained()
+        numbered = dict(enumerate(parameters))
         sgd = mx.optimizer.SGD(
-            learning_rate=rate,
-            momentum=momentum,
-            wd=decay,
-            param_dict=dict(enumerate(parameters)),
+            momentum, learning_rate=rate, wd=decay, param_dict=numbered
         )
         update = mx.optimizer.get_updater(sgd)
 
@@ -329,7 +325,7 @@ def _graph(output: Any) -> Any:
 
 
 def _forget_errors(parameters: list[Any]) -> None:
-    """An array that an operator failed on stays unusable until it was read."""
+    """Read each array: one that an operator failed on is unusable until then."""
     for p in parameters:
         for array in [*p.list_data(), *p.list_grad()]:
             with suppress(mx.MXNetError):

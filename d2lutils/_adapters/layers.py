@@ -16,29 +16,22 @@ from math import prod
 from typing import Any
 
 Shape = tuple[int, ...]
-# Multiply-adds of one call: of the layer, its inputs' shapes, its first output's shape.
+# The multiply-adds of a call, from the layer and the shapes of its inputs and output.
 Work = Callable[[Any, list[Shape], Shape], int]
 
 
 @dataclass(frozen=True)
 class Keeps:
-    """What the backward pass of a layer needs from the forward pass.
-
-    Attributes:
-        input, output: whether it needs them.
-        inside: numbers in tensors inside the layer, for each number of the output.
-        indices: bytes of places, for each number of the output.
-        mask: whether it needs a number of the net's dtype for each number of the
-            output.
-        statistics: numbers for each channel.
-    """
+    """What the backward pass of a layer needs from the forward pass."""
 
     input: bool = False
     output: bool = False
+    # For each number of the output: numbers in tensors inside the layer, bytes of
+    # positions, and whether a mask has a number, too.
     inside: Fraction | int = 0
     indices: int = 0
     mask: bool = False
-    statistics: int = 0
+    statistics: int = 0  # numbers for each channel
 
 
 # What a layer of this kind keeps; a function where its options decide. None: unknown.
@@ -56,8 +49,7 @@ class Facts:
             position. "conv", "pool" and "pad" have a window of that kind. "end": an
             output reads the whole map, so the chain ends. "sequence": a container.
             Empty: it is in no chain, and `no_chain` says why.
-        work: its multiply-adds, of its children too if `whole`; None where no rule
-            says so.
+        work: its multiply-adds, of its children too if `whole`; None if unknown.
         gluon, pytorch: what training keeps of a call in either framework.
     """
 
@@ -69,7 +61,7 @@ class Facts:
     no_chain: str = NO_CHAIN
 
     def keeps(self, framework: str, layer: Any) -> Keeps | None:
-        """What training keeps of a call of the layer; None where no rule says so."""
+        """What training keeps of a call of the layer; None if unknown."""
         found: KeepsOrFunction = getattr(self, framework)
         return found(layer) if callable(found) else found
 
@@ -134,7 +126,7 @@ def _recurrent(gates: int) -> Work:
 
 
 def _attention(layer: Any, inputs: list[Shape], output: Shape) -> int:
-    """Four projections, the scores and the weighted sums."""
+    """Four projections, the scores and the weighted sums of the values."""
     (*_, wide), (*_, keys), (*_, values) = inputs[:3]
     time = 0 if len(output) == 2 or not layer.batch_first else 1
     batch = 1 if len(output) == 2 else output[1 - time]
@@ -145,7 +137,7 @@ def _attention(layer: Any, inputs: list[Shape], output: Shape) -> int:
 
 
 def _uncounted(layer: Any, inputs: list[Shape], output: Shape) -> int:
-    """What the papers' tables do not count, or what only looks something up."""
+    """For what the papers' tables do not count, and for look-ups."""
     return 0
 
 
@@ -153,7 +145,7 @@ def _uncounted(layer: Any, inputs: list[Shape], output: Shape) -> int:
 
 _NOTHING, _INPUT, _OUTPUT = Keeps(), Keeps(input=True), Keeps(output=True)
 _BOTH = Keeps(input=True, output=True)
-# Of the batch: mean and 1 / deviation.
+# The batch's mean and 1 / standard deviation.
 _NORM = Keeps(input=True, statistics=2)
 # What Gluon's Activation computes is an argument, not a class.
 ACTIVATIONS = {
@@ -179,19 +171,19 @@ def _then_activation(layer: Any) -> Keeps | None:
 
 
 def _linear(layer: Any) -> Keeps:
-    """Other layers keep as much for any one of their gradients."""
+    """Only a linear layer without a trained weight does without its input."""
     return _INPUT if layer.weight.requires_grad else _NOTHING
 
 
 def _batch_norm(layer: Any) -> Keeps:
-    """In evaluation mode the running statistics serve, if there are any."""
+    """In evaluation mode it normalises with the running statistics, if it has some."""
     if not layer.training and layer.running_mean is not None:
         return _INPUT
     return _NORM
 
 
 def _dropout(layer: Any) -> Keeps | None:
-    """One that drops whole channels or axes has a mask of another size."""
+    """One that drops whole channels or axes has a smaller mask, without a rule."""
     bases = (kind.__name__ for kind in type(layer).__mro__ if from_framework(kind))
     plain = next(bases) == "Dropout" and not getattr(layer, "_axes", ())
     return Keeps(mask=True) if plain else None
@@ -225,8 +217,8 @@ LAYERS: dict[str, Facts] = {
     "Dense": Facts("end", _dense, gluon=_then_activation),
     "Linear": Facts("end", _dense, pytorch=_linear),
     "Bilinear": Facts(work=_bilinear),
-    # Pooling. Backward of MXNet's gets its output, whether it needs it or not; on a
-    # CPU its max pooling keeps places in four bytes each, PyTorch's in eight.
+    # Pooling. MXNet's backward gets the output, whether it needs it or not; on a CPU
+    # its max pooling keeps positions of four bytes each, PyTorch's of eight.
     "AvgPool": Facts("pool", gluon=_BOTH, pytorch=_INPUT),
     "MaxPool": Facts(
         "pool",
@@ -262,7 +254,7 @@ LAYERS: dict[str, Facts] = {
         ),
         Facts("pointwise"),
     ),
-    # What moves numbers about or adds some: backward needs no values.
+    # What moves numbers or adds zeros: backward needs no values.
     "Dropout": Facts("pointwise", gluon=_dropout, pytorch=_dropout),
     **dict.fromkeys(
         ("AlphaDropout", "ChannelShuffle", "FeatureAlphaDropout"), Facts("pointwise")
@@ -308,39 +300,33 @@ def from_framework(kind: type) -> bool:
     return kind.__module__.split(".")[0] in ("mxnet", "torch")
 
 
-def _entry(kind: type) -> Facts | None:
+def entry_of(kind: type) -> Facts | None:
     """The entry of this very class."""
     if from_framework(kind):
         return LAYERS.get(class_kind(kind))
     return _DECLARED.get(kind)
 
 
-def _by_forward(layer: Any) -> tuple[str, Facts]:
-    """The kind and entry of the class whose forward pass a layer has."""
-    for kind in type(layer).__mro__:
-        facts = _entry(kind)
-        if facts is not None:
-            return class_kind(kind), facts
-        if {"__call__", "forward", "hybrid_forward"} & set(vars(kind)):
-            break
-    return class_kind(type(layer)), Facts()
-
-
-def layer_kind(layer: Any) -> str:
-    """The name without rank of the class whose forward pass a layer has."""
-    return _by_forward(layer)[0]
-
-
-def facts_of(layer: Any) -> Facts:
-    """What is known of a layer: the entry of its class or of the nearest base.
+def _by_forward(layer: Any) -> tuple[type, Facts]:
+    """The class whose forward pass a layer has, and its entry.
 
     A class that only derives from a known layer counts as that layer; one that
     overrides the forward pass does something else, of which nothing is known.
     """
+    for kind in type(layer).__mro__:
+        facts = entry_of(kind)
+        if facts is not None:
+            return kind, facts
+        if {"__call__", "forward", "hybrid_forward"} & set(vars(kind)):
+            break
+    return type(layer), Facts()
+
+
+def layer_kind(layer: Any) -> str:
+    """The name without rank of the class whose forward pass a layer has."""
+    return class_kind(_by_forward(layer)[0])
+
+
+def facts_of(layer: Any) -> Facts:
+    """What is known of a layer: the entry of the class whose forward pass it has."""
     return _by_forward(layer)[1]
-
-
-def entry_with_work(kind: type) -> Facts | None:
-    """The entry of this very class, if that says what a call computes."""
-    facts = _entry(kind)
-    return facts if facts is not None and facts.work is not None else None

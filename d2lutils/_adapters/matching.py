@@ -20,69 +20,70 @@ def _compatible(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
     if (0,) in (one, two):
         return True
     return len(one) == len(two) and all(
-        a == b or a == 0 or b == 0 for a, b in zip(one, two, strict=True)
+        a == b or 0 in (a, b) for a, b in zip(one, two, strict=True)
     )
 
 
-def shape_in(net: Parameters, layer: Layer, role: str) -> tuple[int, ...]:
+def roles_of(a: Layer, b: Layer) -> list[str]:
+    """What either of two layers computes with, in order."""
+    return list(dict.fromkeys([*a.roles, *b.roles]))
+
+
+def shape_in(net: Parameters, layer: Layer, role: str) -> Any:
+    """The shape that a layer computes with, None if it has no such tensor."""
     tensor = layer.tensor(role)
-    return layer.fixed[role].shape if tensor is None else net.shape(tensor)
+    if tensor is not None:
+        return net.shape(tensor)
+    return layer.fixed[role].shape if role in layer.fixed else None
 
 
 def _fit(one: Parameters, a: Layer, two: Parameters, b: Layer) -> bool:
     """Whether two layers can hold the same numbers."""
-    roles = {*a.roles, *b.roles}
-    if any(
-        role not in layer.fixed and layer.tensor(role) is None
-        for role in roles
-        for layer in (a, b)
-    ):
-        return False
-    shapes = [(shape_in(one, a, role), shape_in(two, b, role)) for role in roles]
     # Gluon's GroupNorm has one gamma for a group, PyTorch's one for a channel.
     groups = a.kind == b.kind == "GroupNorm"
-    return all(
-        _compatible(s, t) or (groups and not max(*s, *t) % min(*s, *t))
-        for s, t in shapes
-    )
+    for role in roles_of(a, b):
+        s, t = shape_in(one, a, role), shape_in(two, b, role)
+        if s is None or t is None:
+            return False
+        if not _compatible(s, t) and (not groups or max(*s, *t) % min(*s, *t)):
+            return False
+    return True
 
 
 def match_layers(
-    owner: str, one: Parameters, two: Parameters, labels: tuple[str, str]
+    one: Parameters, two: Parameters, labels: tuple[str, str]
 ) -> list[tuple[Layer, Layer]]:
     """Pairs of layers; ValueError at the first in which two nets are built differently.
 
     A layer that stores nothing to be trained (only constants, or a norm without scale
     and shift) is passed over if the other net has no partner for it.
     """
-    pairs = []
-    ours, theirs = ([x for x in net.all_layers if not x.is_part] for net in (one, two))
-    ours.reverse()
-    theirs.reverse()
+    pairs: list[tuple[Layer, Layer]] = []
+    ours, theirs = (
+        [layer for layer in reversed(net.all_layers) if not layer.is_part]
+        for net in (one, two)
+    )
     while ours or theirs:
-        a, b = ours[-1] if ours else None, theirs[-1] if theirs else None
+        a, b = (left[-1] if left else None for left in (ours, theirs))
         if a and b and _fit(one, a, two, b):
             pairs.append((ours.pop(), theirs.pop()))
-        elif a and not a.tensors and not a.computed:
+        elif a and not (a.tensors or a.computed):
             ours.pop()
-        elif b and not b.tensors and not b.computed:
+        elif b and not (b.tensors or b.computed):
             theirs.pop()
-        elif a and b:
+        else:
+            sides = [
+                f"{label} {_describe(net, layer)}"
+                for label, net, layer in zip(labels, (one, two), (a, b), strict=True)
+                if layer
+            ]
             number = sum(bool(c.tensors or d.tensors) for c, d in pairs)
             raise ValueError(
-                f"{owner}: layer {number} differs: {labels[0]} {_describe(one, a)}, "
-                f"{labels[1]} {_describe(two, b)}"
-            )
-        else:
-            lone = (
-                f"{labels[0]} {_describe(one, a)}"
-                if a
-                else f"{labels[1]} {_describe(two, theirs[-1])}"
-            )
-            raise ValueError(
-                f"{owner}: {labels[0]} has {len(one.layers)} layers with parameters, "
-                f"{labels[1]} has {len(two.layers)}; the first without a partner is "
-                f"{lone}"
+                f"{one.owner}: layer {number} differs: {', '.join(sides)}"
+                if len(sides) == 2
+                else f"{one.owner}: {labels[0]} has {len(one.layers)} layers with "
+                f"parameters, {labels[1]} has {len(two.layers)}; the first without a "
+                f"partner is {sides[0]}"
             )
     return pairs
 
@@ -92,18 +93,23 @@ def shared_constants(one: Parameters, two: Parameters) -> list[tuple[str, Any, A
 
     What only one of them has is no parameter and no difference.
     """
-    found: list[dict[str, list[tuple[str, Any]]]] = [{}, {}]
-    for net, roles in zip((one, two), found, strict=True):
-        for layer in net.all_layers:
-            for role, tensor in layer.constants.items():
-                roles.setdefault(role, []).append((layer.name(role), tensor))
+    ours, theirs = map(_constants, (one, two))
     return [
         (name, a, b)
-        for role in found[0]
-        if len(found[0][role]) == len(found[1].get(role, []))
-        for (_, a), (name, b) in zip(found[0][role], found[1][role], strict=True)
+        for role in ours
+        if len(ours[role]) == len(theirs.get(role, []))
+        for (_, a), (name, b) in zip(ours[role], theirs[role], strict=True)
         if one.shape(a) == two.shape(b)
     ]
+
+
+def _constants(net: Parameters) -> dict[str, list[tuple[str, Any]]]:
+    """(name, tensor) of a net's constants, by their roles."""
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for layer in net.all_layers:
+        for role, tensor in layer.constants.items():
+            found.setdefault(role, []).append((layer.name(role), tensor))
+    return found
 
 
 def resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:

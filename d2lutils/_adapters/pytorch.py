@@ -11,7 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from d2lutils._adapters import STATISTICS, Head, Layer, Net, arrays_in, changed, remove
+from d2lutils._adapters import (
+    STATISTICS,
+    Head,
+    Layer,
+    Net,
+    arrays_in,
+    changed,
+    hooked,
+    to_numpy,
+)
 from d2lutils._adapters.layers import from_framework
 
 
@@ -34,7 +43,7 @@ class TorchNet(Net):
 
     def get(self, tensor: Any) -> np.ndarray | None:
         value = getattr(*tensor)
-        return None if _is_lazy(value) or value.is_meta else self.to_numpy(value)
+        return None if _is_lazy(value) or value.is_meta else to_numpy(value)
 
     def why_missing(self, tensor: Any) -> str:
         value = getattr(*tensor)
@@ -42,7 +51,7 @@ class TorchNet(Net):
             return "has no values: it is on the meta device"
         return super().why_missing(tensor)
 
-    def set(self, tensor: Any, values: np.ndarray) -> None:
+    def assign(self, tensor: Any, values: np.ndarray) -> None:
         with torch.no_grad():
             getattr(*tensor).copy_(torch.as_tensor(values))
 
@@ -58,9 +67,6 @@ class TorchNet(Net):
             return "float32"
         return str(getattr(*first).dtype).removeprefix("torch.")
 
-    def itemsize(self) -> int:
-        return getattr(torch, self.dtype()).itemsize
-
     def cast(self, dtype: str) -> None:
         self.net.to(getattr(torch, dtype))
 
@@ -75,27 +81,16 @@ class TorchNet(Net):
 
     # -- passes --
 
-    def to_numpy(self, array: Any) -> np.ndarray:
-        array = array.detach().cpu()
-        if array.is_quantized:
-            array = array.dequantize()
-        if array.layout != torch.strided:
-            array = array.to_dense()
-        if array.dtype == torch.bfloat16:
-            array = array.float()
-        return array.resolve_conj().resolve_neg().numpy().copy()
-
     def to_arrays(self, inputs: Sequence[np.ndarray], grad: bool = False) -> list[Any]:
         first = self.first_parameter()
         device = "cpu" if first is None else getattr(*first).device
         dtype = getattr(torch, self.dtype())
         arrays = []
         for x in inputs:
-            real = np.issubdtype(x.dtype, np.floating)
-            # MPS has no float64; there the proof runs on the CPU.
             array = torch.as_tensor(x).to(device)
-            array = array.to(dtype) if real else array
-            arrays.append(array.requires_grad_(grad and real))
+            if array.is_floating_point():
+                array = array.to(dtype).requires_grad_(grad)
+            arrays.append(array)
         return arrays
 
     def _call(self, arrays: list[Any]) -> list[Any]:
@@ -108,7 +103,7 @@ class TorchNet(Net):
         self.net.train(training)
         with torch.no_grad():
             outputs = self._call(self.to_arrays(inputs))
-        return [self.to_numpy(o) for o in outputs]
+        return [*map(to_numpy, outputs)]
 
     def forward_backward(
         self, inputs: Sequence[np.ndarray], head: Head
@@ -116,9 +111,15 @@ class TorchNet(Net):
         self.net.train()
         self.net.zero_grad()
         arrays = self.to_arrays(inputs, grad=True)
-        with self._statistics_counted() as sizes:
+        names = {m: n for n, m in self.net.named_modules() if _has_statistics(m)}
+        sizes = {}
+
+        def count(norm: Any, _: Any, output: Any) -> None:
+            sizes[names[norm]] = output.numel() // norm.running_var.numel()
+
+        with hooked((norm, count) for norm in names):
             outputs = self._call(arrays)
-        plain = [self.to_numpy(o) for o in outputs]
+        plain = [to_numpy(o) for o in outputs]
         heads = [
             (o, torch.as_tensor(h).to(o))
             for h, o in zip(head(plain), outputs, strict=True)
@@ -140,26 +141,7 @@ class TorchNet(Net):
     def _gradient(self, tensor: Any) -> np.ndarray:
         if tensor.grad is None:
             return np.zeros(tensor.shape)
-        return self.to_numpy(tensor.grad)
-
-    @contextmanager
-    def _statistics_counted(self) -> Iterator[dict[str, int]]:
-        """How many numbers each batch norm called inside had for a statistic."""
-        sizes: dict[str, int] = {}
-        norms = {
-            module: name
-            for name, module in self.net.named_modules()
-            if getattr(module, "running_var", None) is not None
-        }
-
-        def count(module: Any, args: Any, output: Any) -> None:
-            sizes[norms[module]] = output.numel() // module.running_var.numel()
-
-        hooks = [norm.register_forward_hook(count) for norm in norms]
-        try:
-            yield sizes
-        finally:
-            remove(hooks)
+        return to_numpy(tensor.grad)
 
     def recorded_pass(
         self, inputs: Sequence[np.ndarray]
@@ -174,8 +156,7 @@ class TorchNet(Net):
     @contextmanager
     def saved(self) -> Iterator[dict[Hashable, int]]:
         """Bytes of each memory block that autograd saves inside, except the net's."""
-        own = {self.storage_of(t)[0] for t in self.net.parameters()}
-        own |= {self.storage_of(t)[0] for t in self.net.buffers()}
+        own = self.storages()
         found: dict[Hashable, int] = {}
         alive = []  # or an address could be used again
 
@@ -197,25 +178,28 @@ class TorchNet(Net):
         storage = array.untyped_storage()
         return storage._cdata, storage.nbytes()
 
+    def storages(self) -> set[Hashable]:
+        """Keys of the memory of parameters and buffers."""
+        own = (*self.net.parameters(), *self.net.buffers())
+        return {self.storage_of(tensor)[0] for tensor in own}
+
     def optimizer(
         self, rate: float, momentum: float, decay: float
     ) -> Callable[[], None]:
-        sgd = torch.optim.SGD(
-            self.net.parameters(), lr=rate, momentum=momentum, weight_decay=decay
-        )
-        return sgd.step
+        weights = self.net.parameters()
+        return torch.optim.SGD(weights, rate, momentum, weight_decay=decay).step
 
     @contextmanager
     def undisturbed(self, dropout: bool = False) -> Iterator[None]:
-        """As `Net.undisturbed`; TF32 is off, too. PyTorch's random numbers go on
-        afterwards as if nothing had used them, which MXNet's cannot."""
+        """As `Net.undisturbed`. TF32 is off, too, and the state of PyTorch's random
+        generators is restored; MXNet's cannot be read."""
         rates = self.random_rates(dropout)
         backends: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
-        on_gpu = any(p.is_cuda for p in self.net.parameters())
-        if on_gpu and any(backend.allow_tf32 for backend in backends):
+        gpus = {p.device for p in self.net.parameters() if p.is_cuda}
+        if gpus and any(backend.allow_tf32 for backend in backends):
             self.switched_off["TF32"] = 1
         with (
-            self._random_numbers_kept(),
+            torch.random.fork_rng(gpus, device_type="cuda"),
             changed((p, "grad", None) for p in self.net.parameters()),
             changed((m, "training", m.training) for m in self.net.modules()),
             changed((module, name, 0.0) for module, name, _ in rates),
@@ -225,21 +209,9 @@ class TorchNet(Net):
             yield
 
     @contextmanager
-    def _random_numbers_kept(self) -> Iterator[None]:
-        devices = list({p.device for p in self.net.parameters() if p.is_cuda})
-        generator = torch.get_rng_state()
-        others = [torch.cuda.get_rng_state(device) for device in devices]
-        try:
-            yield
-        finally:
-            torch.set_rng_state(generator)
-            for state, device in zip(others, devices, strict=True):
-                torch.cuda.set_rng_state(state, device)
-
-    @contextmanager
     def _values_kept(self) -> Iterator[None]:
-        """A cast gives a parameter other data and a module other buffers: the old
-        ones come back, with the values that they had."""
+        """Restore values. A cast replaces the data of parameters and the buffers of
+        modules, so the old tensors are put back, too."""
         data = [(p, p.data, p.data.clone()) for p in self.net.parameters()]
         buffers = [
             (module, name, buffer, buffer.clone())
@@ -265,7 +237,7 @@ class TorchNet(Net):
         name = next(k.__name__ for k in type(layer).__mro__ if from_framework(k))
         rank = int(re.findall(r"[123]", name)[-1])
         mode = getattr(layer, "padding_mode", "zeros")
-        if mode != "zeros":  # the padding would read the input once more
+        if mode != "zeros":  # padding that reads the input is no part of a window
             raise ValueError(
                 f"{self.owner}: padding_mode must be 'zeros', got {mode!r}"
             )
@@ -273,26 +245,25 @@ class TorchNet(Net):
         def sizes(value: Any) -> tuple[int, ...]:
             return (value,) * rank if isinstance(value, int) else tuple(value)
 
+        kernel = getattr(layer, "kernel_size", 1)  # layers that only pad have none
         padding: Any = getattr(layer, "padding", 0)
-        if not hasattr(layer, "kernel_size"):  # a layer that only pads
-            ones = (1,) * rank
-            sides = self._both_sides(padding, padding)
-            numbers = {"kernel_size": ones, "stride": ones, "padding": sides}
-            return {**numbers, "dilation": ones, "ceil_mode": (False,) * rank}
         if padding == "valid":
             padding = 0
         elif padding == "same":
             padding = self._both_sides(layer._reversed_padding_repeated_twice, "same")
+        elif not hasattr(layer, "kernel_size"):
+            padding = self._both_sides(padding, padding)
         return {
-            "kernel_size": sizes(layer.kernel_size),
-            "stride": sizes(layer.stride or layer.kernel_size),
+            "kernel_size": sizes(kernel),
+            "stride": sizes(getattr(layer, "stride", None) or kernel),
             "padding": sizes(padding),
             "dilation": sizes(getattr(layer, "dilation", 1)),
             "ceil_mode": (getattr(layer, "ceil_mode", False),) * rank,
         }
 
     def _both_sides(self, padding: Sequence[int], given: Any) -> tuple[int, ...]:
-        """(left, right, top, bottom, …), the last axis first, as one number an axis."""
+        """One number for each axis, from (left, right, top, bottom, …), which has the
+        last axis first."""
         before, after = padding[-2::-2], padding[-1::-2]
         if tuple(before) != tuple(after) or min(padding) < 0:
             raise ValueError(
@@ -305,6 +276,10 @@ class TorchNet(Net):
 
 def _is_lazy(value: Any) -> bool:
     return nn.parameter.is_lazy(value)
+
+
+def _has_statistics(module: Any) -> bool:
+    return getattr(module, "running_var", None) is not None
 
 
 def _layer(path: str, module: Any) -> Layer | None:
@@ -338,8 +313,8 @@ def _layer(path: str, module: Any) -> Layer | None:
 
 
 def _computed(module: Any, tensors: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """Tensors that a layer computes from others before each pass, and those of its own
-    that they are computed from: by `torch.nn.utils.parametrize`, or by the older hooks,
+    """What a layer computes before each pass, by role, and the roles of its own tensors
+    that this is computed from. `torch.nn.utils.parametrize` does so, and older hooks,
     which keep weight_orig, or weight_g and weight_v, and set weight."""
     names = list(module._modules.get("parametrizations", ()))
     parts = set()
@@ -349,9 +324,8 @@ def _computed(module: Any, tensors: dict[str, Any]) -> tuple[dict[str, Any], set
             names.append(name)
             parts.add(part)
     for hook in module._forward_pre_hooks.values() if parts else ():
-        # What was loaded since the last pass is not in the weight yet.
         if hasattr(hook, "apply_mask"):  # of torch.nn.utils.prune
-            hook(module, ())
+            hook(module, ())  # the weight may be older than what was loaded
     return {name: (module, name) for name in names}, parts
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from d2lutils import _arguments as checks
 from d2lutils import _errors
-from d2lutils._adapters import adapter_of
+from d2lutils._adapters import arrays_in, with_zeros
 from d2lutils._adapters.gluon import GluonNet
 from d2lutils._lifetimes import Lifetimes, Operation
 from d2lutils._training import some_parameters
@@ -56,7 +56,7 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
         TypeError, ValueError: a bad argument, or a forward that fails.
     """
     owner = "kept_bytes"
-    adapter, x = _prepared(owner, net, input_shape)
+    adapter, x = with_zeros(owner, net, input_shape, "gluon")
     parameters = net.collect_params().values()
     some_parameters(owner, parameters)
     if all(p.grad_req == "null" for p in parameters):
@@ -67,7 +67,7 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
         with autograd.record():
             # A ReLU keeps its output, not its input: so the net's own
             # output counts only if the net keeps it.
-            out = _first(_run(owner, net, given))
+            out = arrays_in(_run(owner, net, given))[0]
             np_mode = mx.util.is_np_array()
             return (mx.npx if np_mode else mx.nd).relu(out)
 
@@ -104,7 +104,7 @@ def lifetimes(net: Any, input_shape: Sequence[int]) -> Lifetimes:
 def _lifetimes(
     owner: str, net: Any, input_shape: Sequence[int]
 ) -> Lifetimes:
-    adapter, x = _prepared(owner, net, input_shape)
+    adapter, x = with_zeros(owner, net, input_shape, "gluon")
     with adapter.undisturbed(), autograd.predict_mode():
         adapter.hybridize(False)
         _run(owner, net, x)
@@ -117,12 +117,7 @@ def _lifetimes(
                 f"{owner}: the shapes inside net cannot be inferred: "
                 f"{_errors.reason(error)}"
             ) from error
-    itemsize = adapter.itemsize()
-    operations, sizes, held = _operations(graph, shapes, x, itemsize)
-    whole: set[Hashable] = set()
-    if np.issubdtype(x.dtype, np.integer):
-        whole.add("data")
-    return Lifetimes(operations, sizes, held, itemsize, whole)
+    return _operations(adapter, graph, shapes, x)
 
 
 def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
@@ -134,7 +129,7 @@ def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
     Args, Raises: as `kept_bytes`.
     """
     owner = "peak_bytes"
-    adapter, x = _prepared(owner, net, input_shape)
+    adapter, x = with_zeros(owner, net, input_shape, "gluon")
     with adapter.undisturbed(), autograd.predict_mode():
         _allocate_freely(adapter)
         for _ in range(_WARM_UP):
@@ -161,7 +156,7 @@ def planned_bytes(
         TypeError, ValueError: as `live_bytes`.
     """
     owner = "planned_bytes"
-    adapter, x = _prepared(owner, net, input_shape)
+    adapter, x = with_zeros(owner, net, input_shape, "gluon")
     checks.boolean(owner, "training", training)
     dtype = np.dtype(x.dtype).name
     if dtype != "float32":
@@ -177,27 +172,16 @@ def planned_bytes(
         copies = 1
         while True:
             shape = (copies * x.shape[0], *x.shape[1:])
+            requests = "write" if training else "null"
             bound = graph.simple_bind(
-                x.context,
-                grad_req="write" if training else "null",
-                data=shape,
+                x.context, grad_req=requests, data=shape
             )
-            found = re.search(
-                r"Total (\d+) MB allocated", bound.debug_str()
-            )
+            plan = bound.debug_str()
+            found = re.search(r"Total (\d+) MB allocated", plan)
             total = int(found.group(1)) if found else 0
             if total >= 256 or copies >= 2**16:
                 return total * 2**20 // copies
             copies *= 2
-
-
-def _prepared(
-    owner: str, net: Any, input_shape: Sequence[int]
-) -> tuple[GluonNet, Any]:
-    """The net's adapter and zeros of its dtype, on its device."""
-    adapter = adapter_of(owner, "net", net, "gluon")
-    shape = checks.shape_of(owner, "input_shape", input_shape)
-    return adapter, adapter.zeros(shape)
 
 
 def _run(owner: str, net: Any, x: Any) -> Any:
@@ -214,16 +198,10 @@ def _run(owner: str, net: Any, x: Any) -> Any:
 
 def _allocate_freely(adapter: GluonNet) -> None:
     """Turn static allocation off where it is on."""
-    if any(block._flags for block in adapter.blocks if _active(block)):
+    if any(
+        getattr(b, "_active", 0) and b._flags for b in adapter.blocks
+    ):
         adapter.net.hybridize(True)
-
-
-def _active(block: Any) -> bool:
-    return getattr(block, "_active", False)
-
-
-def _first(out: Any) -> Any:
-    return out[0] if isinstance(out, (list, tuple)) else out
 
 
 def _size(array: Any) -> int:
@@ -290,9 +268,8 @@ def _traced(owner: str, net: Any) -> Any:
         data = data.as_np_ndarray()
     try:
         out = net(data)
-        return (
-            mx.sym.Group(out) if isinstance(out, (list, tuple)) else out
-        )
+        several = isinstance(out, (list, tuple))
+        return mx.sym.Group(out) if several else out
     except Exception as error:
         raise ValueError(
             f"{owner}: net cannot be traced: {_errors.reason(error)}"
@@ -305,20 +282,23 @@ _VIEWS |= {"_copy", "Dropout"}  # which does nothing in inference
 
 
 def _operations(
-    graph: Any, shapes: Sequence[Any], x: Any, itemsize: int
-) -> tuple[list[Operation], dict[Hashable, int], list[Hashable]]:
-    """The operations of a graph, sizes in bytes, what callers hold."""
-    description = json.loads(graph.tojson())
+    adapter: GluonNet, graph: Any, shapes: Sequence[Any], x: Any
+) -> Lifetimes:
+    """The operations of a graph, with the bytes that they touch."""
+    itemsize = np.dtype(adapter.mx_dtype()).itemsize
+    found = Lifetimes(itemsize=itemsize)
+    if np.issubdtype(x.dtype, np.integer):
+        found.whole.add("data")
     internals = graph.get_internals().list_outputs()
-    sizes: dict[Hashable, int] = {}
-    keys: dict[tuple[int, int], Hashable] = {}
-    operations = []
     by_name = dict(zip(internals, shapes, strict=True))
+    description = json.loads(graph.tojson())
+    keys: dict[tuple[int, int], Hashable] = {}
     for i, node in enumerate(description["nodes"]):
+        name = node["name"]
         if node["op"] == "null":
-            if node["name"] == "data":
-                keys[i, 0] = "data"
-                sizes["data"] = _size(x)
+            if name == "data":
+                keys[i, 0] = name
+                found.sizes[name] = _size(x)
             continue
         reads = [keys.get((a, b)) for a, b, *_ in node["inputs"]]
         known = tuple(key for key in reads if key is not None)
@@ -327,13 +307,13 @@ def _operations(
             continue
         # One output, or several with numbers; hidden ones, such as a
         # batch norm's statistics, are not listed.
-        names = [f"{node['name']}_output"]
+        names = [f"{name}_output"]
         if names[0] not in by_name:
-            start = f"{node['name']}_output"
-            names = [n for n in internals if n.startswith(start)]
-        for j, name in enumerate(names):
-            keys[i, j] = name
-            sizes[name] = prod(by_name[name]) * itemsize
-        operations.append(Operation(node["name"], known, tuple(names)))
-    held = ["data", *(keys[a, b] for a, b, *_ in description["heads"])]
-    return operations, sizes, held
+            names = [n for n in internals if n.startswith(names[0])]
+        for j, output in enumerate(names):
+            keys[i, j] = output
+            found.sizes[output] = prod(by_name[output]) * itemsize
+        found.operations.append(Operation(name, known, tuple(names)))
+    heads = (keys[a, b] for a, b, *_ in description["heads"])
+    found.held = ["data", *heads]
+    return found

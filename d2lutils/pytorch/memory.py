@@ -12,8 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from d2lutils import _arguments as checks
 from d2lutils import _errors
-from d2lutils._adapters import adapter_of
-from d2lutils._adapters.pytorch import TorchNet
+from d2lutils._adapters import with_zeros
 from d2lutils._lifetimes import Lifetimes, Operation, Trace
 from d2lutils._training import some_parameters, some_trained
 
@@ -41,7 +40,7 @@ def kept_bytes(net: Any, input_shape: Sequence[int]) -> int:
         TypeError, ValueError: a bad argument, or a forward that fails.
     """
     owner = "kept_bytes"
-    adapter, x = _prepared(owner, net, input_shape)
+    adapter, x = with_zeros(owner, net, input_shape, "pytorch")
     some_parameters(owner, net.parameters())
     with (
         adapter.undisturbed(dropout=True),
@@ -76,23 +75,19 @@ def lifetimes(net: Any, input_shape: Sequence[int]) -> Lifetimes:
 def _lifetimes(
     owner: str, net: Any, input_shape: Sequence[int]
 ) -> Lifetimes:
-    adapter, x = _prepared(owner, net, input_shape)
+    adapter, x = with_zeros(owner, net, input_shape, "pytorch")
+    itemsize = getattr(torch, adapter.dtype()).itemsize
+    found = Lifetimes(itemsize=itemsize)
     with (
         adapter.undisturbed(dropout=True),
         torch.no_grad(),
-        _Recorder(net) as recorder,
+        _Recorder(adapter.storages(), found) as recorder,
     ):
         net.eval()
-        recorder.hold(x)
+        recorder.touch(x)
         out = _run(owner, net, x)
-        held = [_key(t) for t in (x, *_tensors(out))]
-    return Lifetimes(
-        recorder.operations,
-        recorder.sizes,
-        held,
-        adapter.itemsize(),
-        recorder.whole,
-    )
+        found.held = [_key(t) for t in (x, *_tensors(out))]
+    return found
 
 
 def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
@@ -106,11 +101,11 @@ def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
     Args, Raises: as `kept_bytes`.
     """
     owner = "peak_bytes"
-    adapter, x = _prepared(owner, net, input_shape)
+    adapter, x = with_zeros(owner, net, input_shape, "pytorch")
     with (
         adapter.undisturbed(dropout=True),
         torch.no_grad(),
-        _Census(net) as census,
+        _Census(adapter.storages()) as census,
     ):
         net.eval()
         census.add(x)
@@ -136,7 +131,7 @@ def step_trace(
             that fails, or outputs of another shape.
     """
     owner = "step_trace"
-    adapter, x = _prepared(owner, net, input_shape)
+    adapter, x = with_zeros(owner, net, input_shape, "pytorch")
     some_parameters(owner, net.parameters())
     checks.choice(owner, "optimizer", optimizer, OPTIMIZERS)
     some_trained(owner, net.parameters())
@@ -144,11 +139,16 @@ def step_trace(
         net.train()
         step = _optimizer(optimizer, net)
         labels = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        with _Census(net) as census:
+        with _Census(adapter.storages()) as census:
             census.add(x)
             census.phase = "forward"
             logits = _run(owner, net, x)
-            _check_logits(owner, logits)
+            shape = tuple(getattr(logits, "shape", ()))
+            if len(shape) != 2:
+                got = shape or type(logits).__name__
+                raise ValueError(
+                    f"{owner}: net must return (N, classes), got {got}"
+                )
             loss = torch.nn.functional.cross_entropy(logits, labels)
             del logits
             census.phase = "backward"
@@ -161,11 +161,13 @@ def step_trace(
                 ) from error
             census.phase = "step"
             step.step()
-        gradients = [p.grad for p in net.parameters()]
+        gradients = [
+            p.grad for p in net.parameters() if p.grad is not None
+        ]
         # Adam also counts its steps, one number a parameter.
         values = [v for s in step.state.values() for v in s.values()]
         state = [v for v in values if torch.is_tensor(v) and v.ndim]
-        kept = census.numbers((*gradients, *state))
+        kept = {census.known[_key(t)][2] for t in (*gradients, *state)}
         return Trace(
             parameters=_total((*net.parameters(), *net.buffers())),
             gradients=_total(gradients),
@@ -175,15 +177,6 @@ def step_trace(
                 sum(n for key, n in point.items() if key not in kept)
                 for point in census.points
             ],
-        )
-
-
-def _check_logits(owner: str, logits: Any) -> None:
-    shape = tuple(getattr(logits, "shape", ()))
-    if len(shape) != 2:
-        got = shape or type(logits).__name__
-        raise ValueError(
-            f"{owner}: net must return (N, classes), got {got}"
         )
 
 
@@ -200,15 +193,6 @@ def _optimizer(name: str, net: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         net.parameters(), lr=2**-10, momentum=momentum, foreach=False
     )
-
-
-def _prepared(
-    owner: str, net: Any, input_shape: Sequence[int]
-) -> tuple[TorchNet, torch.Tensor]:
-    """The net's adapter and zeros of its dtype, on its device."""
-    adapter = adapter_of(owner, "net", net, "pytorch")
-    shape = checks.shape_of(owner, "input_shape", input_shape)
-    return adapter, adapter.zeros(shape)
 
 
 def _run(owner: str, net: Any, x: torch.Tensor) -> Any:
@@ -230,8 +214,7 @@ def _size(tensor: torch.Tensor) -> int:
 
 
 def _total(tensors: Any) -> int:
-    sizes = {_key(t): _size(t) for t in tensors if t is not None}
-    return sum(sizes.values())
+    return sum({_key(t): _size(t) for t in tensors}.values())
 
 
 def _tensors(tree: Any) -> list[torch.Tensor]:
@@ -239,49 +222,47 @@ def _tensors(tree: Any) -> list[torch.Tensor]:
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes down every operation with the memory that it touches."""
+    """Writes down every operation with the memory that it touches,
+    except `own`, the net's."""
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, own: set[Hashable], found: Lifetimes) -> None:
         super().__init__()
-        self.own = {
-            _key(t) for t in (*net.parameters(), *net.buffers())
-        }
-        self.operations: list[Operation] = []
-        self.sizes: dict[Hashable, int] = {}
-        self.whole: set[Hashable] = set()
-        self.alive: list[torch.Tensor] = []
+        self.own, self.found = own, found
+        self.alive: list[
+            torch.Tensor
+        ] = []  # or an address is used again
 
-    def hold(self, *tensors: torch.Tensor) -> tuple[Hashable, ...]:
+    def touch(self, *tensors: torch.Tensor) -> tuple[Hashable, ...]:
         """Keys of tensors that are not the net's own."""
         keys: list[Hashable] = []
         for tensor in tensors:
-            if _key(tensor) not in self.own:
+            key = _key(tensor)
+            if key not in self.own:
                 self.alive.append(tensor)
-                self.sizes[_key(tensor)] = _size(tensor)
+                self.found.sizes[key] = _size(tensor)
                 if not tensor.is_floating_point():
-                    self.whole.add(_key(tensor))
-                keys.append(_key(tensor))
+                    self.found.whole.add(key)
+                keys.append(key)
         return tuple(keys)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        reads = self.hold(*_tensors((args, kwargs)))
-        writes = self.hold(*_tensors(out))
+        reads = self.touch(*_tensors((args, kwargs)))
+        writes = self.touch(*_tensors(out))
         name = func.overloadpacket.__name__
-        self.operations.append(Operation(name, reads, writes))
+        self.found.operations.append(Operation(name, reads, writes))
         return out
 
 
 class _Census(TorchDispatchMode):
-    """Counts, after every operation, the memory that still exists."""
+    """Counts, after every operation, the memory that still exists,
+    except `own`, the net's."""
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, own: set[Hashable]) -> None:
         super().__init__()
-        self.own = {
-            _key(t) for t in (*net.parameters(), *net.buffers())
-        }
+        self.own = own
         # By address: a weak reference, the bytes, a number of our own,
         # since an address may be used again.
         self.known: dict[int, tuple[StorageWeakRef, int, int]] = {}
@@ -299,24 +280,16 @@ class _Census(TorchDispatchMode):
                 reference = StorageWeakRef(tensor.untyped_storage())
                 self.known[key] = (reference, _size(tensor), self.count)
 
-    def numbers(self, tensors: Any) -> set[int]:
-        """The numbers of tensors that still exist."""
-        return {
-            self.known[_key(t)][2] for t in tensors if t is not None
-        }
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.known = {
-            key: value
-            for key, value in self.known.items()
-            if not value[0].expired()
-        }
+        for key, (reference, *_) in list(self.known.items()):
+            if reference.expired():
+                del self.known[key]
         self.add(*_tensors(out))
         self.points.append(
-            {number: size for _, size, number in self.known.values()}
+            {n: size for _, size, n in self.known.values()}
         )
         self.phases.append(self.phase)
         return out
