@@ -63,7 +63,7 @@ ENVIRONMENT = {
     "TZ": "UTC",
 }
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-#: For `tools.stable`: compute with so many threads, which is otherwise left open.
+#: For `make test-stable`: compute with so many threads, which is otherwise left open.
 D2L_THREADS = "D2L_THREADS"
 #: For `tools.pretend_gpu`: one more extension of IPython for each kernel.
 D2L_EXTENSION = "D2L_EXTENSION"

@@ -28,10 +28,9 @@ from pypdf.generic import (
     NumberObject,
 )
 
-from tools import ROOT
+from tools import ROOT, SITE
 from tools import browser as browser_tool
 
-SITE = ROOT / "_build" / "html"
 PAPER: dict[str, Any] = {
     "format": "A4",
     "print_background": True,
