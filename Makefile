@@ -108,7 +108,7 @@ test-without-mxnet: $(VENV)/.nox  ## the PyTorch half, every notebook and the bo
 test-pretend-gpu: $(VENV)/.all  ## the chapters where nets and data live on two devices (CHAPTERS="nin ...")
 	@D2L_EXTENSION=tools.pretend_gpu $(PY) -m pytest -q --nbval $(if $(CHAPTERS),$(CHAPTERS:%=chapters/%.ipynb),chapters)
 
-test-colab: $(VENV)/.all  ## every chapter in runtimes like Colab's (about 11 GB of environments)
+test-colab: $(VENV)/.nox  ## every chapter in runtimes like Colab's (about 11 GB of environments)
 	@$(NOX) --tags colab
 
 # Nothing is pinned but what pyproject.toml and requirements.txt say. MXNet's metadata
@@ -119,7 +119,7 @@ test-newest: $(VENV)/.nox  ## all tests with the newest versions of everything
 # What is committed goes in through a pipe: the image's user need not own the clone.
 COLAB_IMAGE ?= us-docker.pkg.dev/colab-images/public/runtime:latest
 test-colab-image:  ## all chapters in Colab's published image (docker, tens of GB)
-	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'cd "$$(mktemp -d)"; tar -x; exec python3 -m tools.colab --here'
+	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'cd "$$(mktemp -d)"; tar -x; exec python3 -m tools.colab'
 
 # It asks other people's servers, so it is no part of the tests.
 test-links: $(VENV)/.book  ## whether the addresses in the book still answer (network)

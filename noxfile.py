@@ -78,7 +78,7 @@ COLAB = {"3.13": "2.1.3", "3.12": "2.0.2"}
 COLAB_PACKAGES = (
     *("torch==2.11.0", "ipython==7.34.0", "ipykernel==6.17.1", "setuptools==75.2.0"),
     *("matplotlib==3.10.0", "graphviz==0.21"),
-    *("requests", "scikit-learn", "tqdm", "pygments", "pooch"),
+    *("requests", "scikit-learn", "tqdm", "pygments", "pooch", "nbclient", "pyyaml"),
 )
 #: What differs between the runs of ``stable``: variables of the environment.
 SETTINGS = {
@@ -258,9 +258,7 @@ def newest(session: nox.Session) -> None:
 def colab(session: nox.Session) -> None:
     """Every chapter in a runtime like Colab's (about 5 GB each)."""
     session.install("pip", f"numpy=={COLAB[str(session.python)]}", *COLAB_PACKAGES)
-    python = shutil.which("python", path=session.bin)
-    command = [sys.executable, "-m", "tools.colab", "--python", str(python)]
-    session.run(*command, *session.posargs, external=True)
+    session.run("python", "-m", "tools.colab", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -1,4 +1,4 @@
-"""`noxfile.py`: its environments and settings, and versions that others promise, too."""
+"""`noxfile.py`: environments and settings, and versions that others promise, too."""
 
 from __future__ import annotations
 
