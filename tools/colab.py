@@ -29,19 +29,17 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from tools import ROOT, notebook, stamp
+from tools import ROOT, execute, notebook, stamp
 
 CELL_TIMEOUT_SECONDS = 600
 NOT_COPIED = shutil.ignore_patterns(
     *(".git", ".venv", ".matrix", "_build", "build", "dist", "*.egg-info"),
     *("__pycache__", ".*_cache"),
 )
-KERNEL = "like-colab"
 STAND_IN = (
     "import sys, types; "
     "sys.modules.setdefault('google.colab', types.ModuleType('google.colab'))"
 )
-ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class Red(Exception):  # noqa: N818 - an outcome that is told to the author
@@ -96,17 +94,13 @@ class Runtime:
         Raises:
             Red: naming the cell that raised, and how.
         """
-        launch = [sys.executable, "-m", "ipykernel_launcher", "-f"]
-        argv = [*launch, "{connection_file}", f"--IPKernelApp.exec_lines={STAND_IN}"]
         with tempfile.TemporaryDirectory() as profile:
-            spec = Path(profile, "kernels", KERNEL, "kernel.json")
-            spec.parent.mkdir(parents=True)
-            words = {"argv": argv, "display_name": KERNEL, "language": "python"}
-            spec.write_text(json.dumps(words), encoding="utf-8")
-            os.environ["JUPYTER_PATH"] = profile
+            startup = Path(profile, "profile_default", "startup")
+            startup.mkdir(parents=True)
+            (startup / "colab.py").write_text(STAND_IN)
             client = NotebookClient(
                 nb,
-                kernel_name=KERNEL,
+                kernel_manager_class=execute.OwnKernelManager,
                 timeout=CELL_TIMEOUT_SECONDS,
                 resources={"metadata": {"path": str(self.folder)}},
             )
@@ -130,7 +124,7 @@ def failure(nb: NotebookNode, problem: Exception) -> str:
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 text = f"{output.ename}: {output.evalue}"
-                return f"cell {number} ({cell.id}): {ANSI.sub('', text)}"
+                return f"cell {number} ({cell.id}): {execute.ANSI.sub('', text)}"
     return f"{type(problem).__name__}: {str(problem).strip().splitlines()[-1]}"
 
 
@@ -246,10 +240,9 @@ def check(runtime: Runtime, chosen: list[str], work: Path) -> bool:
 
 def main(chapters: list[str]) -> int:
     """Check with the notebooks that are named, or with all; 0 if all is well."""
-    paths = [*sorted(ROOT.glob("chapters/*.ipynb")), *sorted(ROOT.glob("book/*.ipynb"))]
     chosen = [
         path.relative_to(ROOT).as_posix()
-        for path in paths
+        for path in execute.executed_notebooks()
         if not chapters or path.stem in chapters
     ]
     if not chosen:

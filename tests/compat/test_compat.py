@@ -150,14 +150,12 @@ def test_numpy_and_the_process_stay_as_they_are() -> None:
 
 
 @needs_mxnet
-def test_warnings_as_errors_and_sources_intact() -> None:
-    """Also: tracebacks and ``inspect`` show MXNet's own lines."""
+def test_no_warning_at_import_and_tracebacks_show_mxnets_own_lines() -> None:
     passes(
         """
         import inspect, linecache, traceback
         from d2lutils.compat import mx
-        import mxnet as again, mxnet.gluon.nn as nn
-        assert again is mx
+        import mxnet.gluon.nn as nn
         lines, first = inspect.getsourcelines(nn.Dense.__init__)
         assert lines[0].strip().startswith("def __init__(self, units")
         path = inspect.getsourcefile(nn.Dense)
@@ -213,19 +211,6 @@ def test_recovers_from_an_import_that_failed_half_way() -> None:
         """,
         "-W",
         "ignore",  # distutils, which MXNet imports natively, warns on 3.10 and 3.11
-    )
-
-
-def test_accepts_an_mxnet_that_is_imported_already() -> None:
-    passes(
-        """
-        import sys, types
-        fake = types.ModuleType("mxnet")
-        fake.__version__, fake.nd, fake.gluon, fake.api = "1.9.1", 1, 2, 3
-        sys.modules["mxnet"] = fake
-        from d2lutils.compat import mx
-        assert mx is fake
-        """
     )
 
 
@@ -365,12 +350,9 @@ def test_stand_in_computes_what_numpy_1_did() -> None:
     assert numpy1.round_(2.567, 1) == 2.6
     assert numpy1.in1d(values, [1, 3]).tolist() == [True, False, True, False]
     assert numpy1.in1d([1, 2], [1], invert=True).tolist() == [False, True]
-    assert numpy1.trapz([1, 2, 3]) == 4
-    assert numpy1.trapz([1, 2, 3], [0, 2, 4]) == 8
+    assert (numpy1.trapz([1, 2, 3]), numpy1.trapz([1, 2, 3], [0, 2, 4])) == (4, 8)
     assert type(numpy1.count_nonzero(values)) is int
     assert numpy1.nanquantile([1, 2, np.nan], 0.5, interpolation="lower") == 1
-    assert numpy1.array([-1, 300], "uint8").tolist() == [255, 44]
-    assert numpy1.array([1.5]).dtype == np.float64
     with pytest.raises(RuntimeError, match="NEP 32, the function pmt was removed"):
         numpy1.__dict__["pmt"](1, 2, 3)
 
@@ -386,10 +368,11 @@ def test_functions_return_and_dispatch_as_numpys() -> None:
     array = Array()
     assert numpy1.msort(array) == (numpy1.msort, (Array,), (array,), {})
     assert numpy1.alltrue([array], axis=0)[3] == {"axis": 0}
-    table = {
-        function: lambda *args: list(args)
-        for function in (np.meshgrid, np.linalg.eig, np.atleast_2d, np.linalg.eigh)
-    }
+    functions = (
+        *(np.broadcast_arrays, np.meshgrid, np.linalg.eig, np.linalg.eigh),
+        *(np.atleast_1d, np.atleast_2d, np.atleast_3d),
+    )
+    table = {function: lambda *args: list(args) for function in functions}
     numpy1.return_what_numpy_returns(table)
     one = np.ones((1, 1))
     for function, replaced in table.items():

@@ -247,39 +247,50 @@ def test_the_emulation_reads_what_is_announced(prepare: Say) -> None:
 class Runtime:
     """Stands for a runtime whose set-up cell printed this and installed that."""
 
-    def __init__(self, printed: list[str], after: dict[str, str]) -> None:
+    def __init__(self, printed: list[str], after: dict[str, str] | None) -> None:
         self.printed, self.after = printed, after
 
     def run(self, nb: Any) -> list[str]:
-        assert len(nb.cells) == 2
+        for cell, text in zip(nb.cells, self.printed, strict=True):
+            cell.outputs = [new_output("stream", name="stdout", text=text)]
+        if self.after is None:
+            raise emulation.Red("the cell failed")
         return self.printed
 
     def packages(self) -> dict[str, str]:
-        return self.after
+        return self.after or {}
 
 
 FIRST = "d2lutils 0.1.0\nInstalled: mxnet 1.9.1\n"
 SECOND = "d2lutils 0.1.0\nNothing to install\n"
 AFTER = {"numpy": "2", "d2lutils": "0.1.0", "mxnet": "1.9.1"}
+SAID = f"ERROR: no wheel\r\n{stamp.NO_WHEEL}\r\n"
 
 
 @pytest.mark.rare
-def test_the_emulation_sees_what_was_not_announced(tmp_path: Path) -> None:
+def test_the_emulation_sees_what_is_not_as_announced(tmp_path: Path) -> None:
     path = tmp_path / "one.ipynb"
-    notebook.write(new_notebook(cells=[new_code_cell("x", id="a")]), path)
-    good: Any = Runtime([FIRST, SECOND], AFTER)
-    said = emulation.prepared(good, path, {"numpy": "2"})
-    assert said == "d2lutils 0.1.0, mxnet 1.9.1"
-    for printed, after in (
-        ([FIRST, SECOND], AFTER | {"numpy": "1.26.4"}),
-        ([FIRST, SECOND], AFTER | {"scipy": "1"}),
-        ([FIRST, FIRST], AFTER),
-        (["d2lutils 0.1.0\n", SECOND], {"numpy": "2", "d2lutils": "0.1.0"}),
-        (["d2lutils 0.1.0\nInstalled: mxnet 1.9.1, numpy 2\n", SECOND], AFTER),
+    cell = new_code_cell(stamp.block(stamp.UPLOADED), id="a")
+    notebook.write(new_notebook(cells=[cell]), path)
+
+    def prepared(*what: Any) -> str:
+        return emulation.prepared(Runtime(*what), path, {"numpy": "2"})  # type: ignore[arg-type]
+
+    def explained(*what: Any) -> str:
+        return emulation.explained(Runtime(*what), path)  # type: ignore[arg-type]
+
+    assert prepared([FIRST, SECOND], AFTER) == "d2lutils 0.1.0, mxnet 1.9.1"
+    assert stamp.NO_WHEEL in explained([SAID], None)
+    for step, printed, after in (
+        (prepared, [FIRST, SECOND], AFTER | {"numpy": "1.26.4"}),
+        (prepared, [FIRST, SECOND], AFTER | {"scipy": "1"}),
+        (prepared, [FIRST, FIRST], AFTER),
+        (prepared, ["d2lutils 0.1.0\n", SECOND], {"numpy": "2", "d2lutils": "0.1.0"}),
+        (explained, ["ERROR: no wheel\r\n"], None),
+        (explained, [SAID], AFTER),  # it went on
     ):
-        bad: Any = Runtime(printed, after)
         with pytest.raises(emulation.Red):
-            emulation.prepared(bad, path, {"numpy": "2"})
+            step(printed, after)
 
 
 @pytest.mark.rare
@@ -309,60 +320,6 @@ def test_a_chapter_runs_as_on_colab(tmp_path: Path) -> None:
     nb = new_notebook(cells=[new_code_cell("import os\nos._exit(1)", id="a")])
     with pytest.raises(emulation.Red, match="DeadKernelError: Kernel died"):
         here.run(nb)
-
-
-@pytest.mark.rare
-def test_a_repository_is_made_of_the_tree(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tree = tmp_path / "tree"
-    for folder in ("chapters", ".venv", "_build"):
-        (tree / folder).mkdir(parents=True)
-    config = 'repository:\n  url: ""\n  branch: main\n  wheel: ""\n'
-    (tree / "_config.yml").write_text(config)
-    cell = new_code_cell(f"import sys\n\n{stamp.block(stamp.UPLOADED)}", id="a")
-    nb = notebook.normalize(new_notebook(cells=[cell]))
-    notebook.write(nb, tree / "chapters" / "one.ipynb")
-    monkeypatch.setattr(emulation, "ROOT", tree)
-    clone = emulation.repository(tmp_path / "clone")
-    names = {path.name for path in clone.iterdir()}
-    assert names == {".git", "_config.yml", "chapters"}
-    source = notebook.read(clone / "chapters" / "one.ipynb").cells[0].source
-    assert f"git+{clone.as_uri()}@main" in source
-    assert stamp.configured(tree) == stamp.UPLOADED
-
-
-class Stops:
-    """Stands for a runtime in which the set-up cell prints this and fails."""
-
-    def __init__(self, said: str, fails: bool = True) -> None:
-        self.said, self.fails = said, fails
-
-    def run(self, nb: Any) -> list[str]:
-        nb.cells[0].outputs = [new_output("stream", name="stdout", text=self.said)]
-        if self.fails:
-            raise emulation.Red("no d2lutils")
-        return [self.said]
-
-
-@pytest.mark.rare
-def test_a_cell_without_a_wheel_must_say_so_and_stop(tmp_path: Path) -> None:
-    path = tmp_path / "one.ipynb"
-
-    def explained(source: str, runtime: Any) -> str:
-        cell = new_code_cell(stamp.block(source), id="a")
-        notebook.write(new_notebook(cells=[cell]), path)
-        return emulation.explained(runtime, path)
-
-    said = f"ERROR: no wheel\r\n{stamp.NO_WHEEL}\r\n"
-    assert stamp.NO_WHEEL in explained(stamp.UPLOADED, Stops(said))
-    for source, runtime in (
-        (stamp.UPLOADED, Stops("ERROR: no wheel\r\n")),
-        ("https://host.example/d2lutils.whl", Stops(said)),
-        (stamp.UPLOADED, Stops(said, fails=False)),
-    ):
-        with pytest.raises(emulation.Red):
-            explained(source, runtime)
 
 
 def test_the_emulation_refuses_what_it_cannot_do(

@@ -291,12 +291,6 @@ def test_a_console_without_the_letters(monkeypatch: Patch) -> None:
 # -- the other lines -------------------------------------------------------------------
 
 
-def test_a_python_that_nobody_tested(monkeypatch: Patch) -> None:
-    assert "tested" not in doctor._interpreter().detail
-    monkeypatch.setattr(doctor, "TESTED", ((3, 1), (3, 2)))
-    assert doctor._interpreter().detail.endswith("; tested are 3.1 to 3.2")
-
-
 def test_how_this_python_is_called(monkeypatch: Patch, tmp_path: Path) -> None:
     here = str(tmp_path / "my venv" / "python")
     monkeypatch.setattr(doctor.sys, "executable", here)
@@ -330,7 +324,7 @@ def test_libraries_and_tools(monkeypatch: Patch) -> None:
         assert (node.state, node.version) == (state, says[1:])
 
 
-def test_chromium_that_a_variable_names(monkeypatch: Patch) -> None:
+def test_chromium(monkeypatch: Patch) -> None:
     monkeypatch.setenv("CHROMIUM", sys.executable)
     version = doctor.platform.python_version()
     assert doctor.answer("Chromium") == [Finding("Chromium", OK, version)]
@@ -338,21 +332,15 @@ def test_chromium_that_a_variable_names(monkeypatch: Patch) -> None:
     [found] = doctor.answer("Chromium")
     why = "CHROMIUM=no-such-program is not a program that starts"
     assert (found.state, found.detail) == (MISSING, why)
-    assert found.cure.endswith("-m playwright install chromium")
-
-
-def test_chromium_on_the_path(monkeypatch: Patch) -> None:
-    monkeypatch.delenv("CHROMIUM", raising=False)
-    monkeypatch.setattr(doctor, "MAC", "/no/such/file")
+    monkeypatch.delenv("CHROMIUM")
     monkeypatch.setattr(doctor, "_installed", lambda module: False)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}")
     answers = {"/bin/chrome": "Chromium 1.2 (3.4)"}
     monkeypatch.setattr(doctor, "_says", lambda program: answers.get(program, ""))
     assert doctor.answer("Chromium") == [Finding("Chromium", OK, "1.2")]
-    answers.clear()
+    answers.clear()  # stubs that start nothing
     [found] = doctor.answer("Chromium")
-    why = "the book's tests and its PDF need one"
-    assert (found.state, found.detail) == (MISSING, why)
+    assert found.state == MISSING
     assert " -m pip install playwright && " in found.cure
 
 
@@ -391,13 +379,11 @@ def test_the_cuda_build_of_mxnet(
         assert finding.detail == refusal or not refusal
         assert finding.cure.endswith(cure)
         assert bool(finding.cure) is bool(cure)
-
-
-def test_a_broken_cuda_build_goes_back_to_the_cpu(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: "1.9.1")
-    found = doctor._broken("MXNet", "no driver")
-    assert (found.state, found.version, found.detail) == (BROKEN, "1.9.1", "no driver")
-    assert " -m pip uninstall --yes mxnet-cu117 && " in found.cure
+    if version:
+        assert (
+            " -m pip uninstall --yes mxnet-cu117 && "
+            in doctor._broken("MXNet", "").cure
+        )
 
 
 # -- the commands ----------------------------------------------------------------------

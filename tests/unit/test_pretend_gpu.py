@@ -39,23 +39,18 @@ def test_a_tensor_says_where_it_is() -> None:
     assert x.device.type == "cpu"
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_tensors_of_two_devices_do_not_meet(there: bool) -> None:
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    x = torch.ones(2, 1, 5, 5)
-    net, x = (net.to(THERE), x) if there else (net, x.to(THERE))
-    with pytest.raises(RuntimeError, match=TWO):
-        net(x)
-    with pytest.raises(RuntimeError, match=TWO):
-        torch.cat([torch.ones(2, device=THERE), torch.ones(2)])
-
-
 def test_what_may_meet_and_what_may_not() -> None:
     x = torch.ones(3, device=THERE)
     assert (x * torch.tensor(2.0)).device == THERE  # a number
     assert x[torch.tensor([0, 1])].device == THERE  # an index
     x.copy_(torch.zeros(3))
     assert x.device == THERE
+    for one, other in ((THERE, "cpu"), ("cpu", THERE)):
+        net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).to(one)
+        with pytest.raises(RuntimeError, match=TWO):
+            net(torch.ones(2, 1, 5, 5, device=other))
+    with pytest.raises(RuntimeError, match=TWO):
+        torch.cat([x, torch.ones(2)])
     with pytest.raises(RuntimeError, match=TWO):
         torch.ones(3)[torch.tensor([0, 1], device=THERE)]
     with pytest.raises(RuntimeError, match="'cuda' device type for generator"):

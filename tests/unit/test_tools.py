@@ -96,13 +96,13 @@ def test_hidden_cells_are_collapsed_by_their_tags() -> None:
     assert shown.cells[3].metadata == {"tags": []}
 
 
-@pytest.mark.parametrize("fmt", ["py:percent", "md"])
-def test_the_round_trip_keeps_everything(fmt: str) -> None:
+def test_the_round_trip_keeps_everything() -> None:
     nb = chapter()
     nb.metadata["d2l"] = {"code_hash": "abc"}
-    text = notebook.to_text(nb, fmt)
-    assert notebook.to_notebook(text, fmt, nb) == nb
-    assert "outputs" not in text
+    for fmt in ("py:percent", "md"):
+        text = notebook.to_text(nb, fmt)
+        assert notebook.to_notebook(text, fmt, nb) == nb
+        assert "outputs" not in text
 
 
 def test_what_changed_loses_its_outputs() -> None:
@@ -358,15 +358,11 @@ def test_a_bad_run_is_told_and_not_stored(
     assert path.read_bytes() == before
 
 
-def test_a_slow_notebook_is_warned_about_and_a_hanging_one_stopped(
+def test_a_notebook_that_hangs_is_stopped(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(execute, "BUDGET_SECONDS", 0)
-    path = write_cells(tmp_path / "chapters", "x = 1")
-    assert execute.main(["--root", str(tmp_path), str(path)]) == 0
-    assert "WARNING: over the budget of 0 s" in capsys.readouterr().out
     monkeypatch.setattr(execute, "CELL_TIMEOUT_SECONDS", 1)
     write_cells(tmp_path / "chapters", "import time\ntime.sleep(30)")
     assert execute.main(["--root", str(tmp_path)]) == 1
