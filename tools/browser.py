@@ -46,7 +46,7 @@ CURE = (
 
 
 def runs(path: str) -> bool:
-    """Whether a program starts; a stub that only advertises a package does not."""
+    """Whether a program starts; a stub that only recommends a package does not."""
     try:
         ran = subprocess.run([path, "--version"], capture_output=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):

@@ -36,7 +36,7 @@ PAPER: dict[str, Any] = {
     "print_background": True,
     "margin": {"top": "18mm", "bottom": "20mm", "left": "17mm", "right": "17mm"},
 }
-# The page loads a figure when a reader comes near, which a printer never does.
+# Figures load lazily, as a reader scrolls to them; printing needs all of them.
 ALL_FIGURES = """Promise.all([...document.images].map(image => {
     image.loading = "eager";
     return image.decode().catch(() => null);

@@ -33,43 +33,25 @@ def shown(**data: str) -> Any:
     return new_output("display_data", data={k.replace("_", "/"): data[k] for k in data})
 
 
-def picture(line: int = 50, size: tuple[int, int] = (400, 200)) -> str:
-    """A figure: one horizontal line, 2 pixels wide, and a marker on it."""
-    image = Image.new("RGBA", size, "white")
+def figure(line: int = 50, height: int = 200, dot: int = 100, darker: int = 0) -> Any:
+    """A figure: a horizontal line, 2 pixels wide, and a marker on it."""
+    image = Image.new("RGB", (1440, height), "white")
     draw = ImageDraw.Draw(image)
-    draw.line((0, line, size[0], line), fill="navy", width=2)
-    draw.ellipse((100, line - 4, 108, line + 4), fill="navy")
+    draw.line((0, line, 1440, line), fill="navy", width=2)
+    draw.ellipse((dot, line - 5, dot + 10, line + 5), fill="navy")
+    image = image.point(lambda value: max(0, value - darker))
     buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def noisy(data: str, levels: int) -> str:
-    """The same figure with every pixel darker by some levels."""
-    image = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
-    buffer = io.BytesIO()
-    image.point(lambda value: max(0, value - levels)).save(buffer, "png")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def moved_marker(x: int) -> str:
-    image = Image.new("RGB", (1440, 720), "white")
-    ImageDraw.Draw(image).ellipse((x, 300, x + 10, 310), fill="navy")
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def png(data: str) -> Any:
-    return shown(image_png=data)
+    image.save(buffer, "png", compress_level=1 + bool(darker))
+    return shown(image_png=base64.b64encode(buffer.getvalue()).decode())
 
 
 #: Of the book itself: its chapters and what is made.
 NOT_COPIED = shutil.ignore_patterns("*.ipynb", "__pycache__")
 ERROR = new_output("error", ename="ValueError", evalue="x", traceback=[])
 CAREFUL = stream("careful", "stderr")
-#: Texts that differ: stored, fresh, the cell's metadata.
-RED_TEXTS = [
+A, B = stream("a"), shown(text_plain="b")
+#: Stored outputs, fresh ones, the cell's metadata; a text is what the cell printed.
+RED = [
     ("within 1e-10\n", "within 1e-9\n", {}),
     ("a\n", "a", {}),
     ("accuracy 0.900\n", "accuracy 0.930\n", APPROX),
@@ -78,93 +60,65 @@ RED_TEXTS = [
     ("accuracy 0.9\n", "loss 0.9\n", APPROX),
     ("1 2\n", "1 2 3\n", APPROX),
     ("1,772,706\n", "1,872,706\n", APPROX),
+    ([shown(text_html="<b>1</b>")], [shown(text_html="<i>1</i>")], {}),
+    (
+        [shown(text_html="1", text_plain="1")],
+        [shown(text_html="1", text_plain="2")],
+        {},
+    ),
+    ([shown(text_html="<td>0.9</td>")], [shown(text_html="<th>0.9</th>")], APPROX),
+    ([A, B], [A], {}),
+    ([A], [A, B], {}),
+    ([A, B], [B, A], {}),
+    ([shown(text_plain="b", text_html="b")], [B], APPROX),
+    ([figure()], [figure(line=51)], {}),
+    ([figure()], [figure(dot=104)], {}),
+    ([figure()], [figure(line=51)], APPROX),  # no bound for images
+    ([figure()], [figure(height=201)], IMAGE),
+    ([figure()], [figure(darker=6)], IMAGE),
+    ([A], [A, CAREFUL], {}),
+    ([CAREFUL], [CAREFUL], {}),
+    ([], [CAREFUL], IGNORED),
+    ([], [ERROR], IGNORED),
+    ([], [], {"tags": ["nbval-ignore-output"]}),  # without a reason, as the next
+    ([], [], {"compare": {"rtol": 0.1}}),
+    ([], [], {"compare": {"reason": "it trains a net"}}),
+    ([], [], {"compare": {"rtl": 0.1, "reason": "it trains"}}),
+    ([], [], {"compare": {"rtol": "0.1", "reason": "it trains"}}),
 ]
-GREEN_TEXTS = [
+GREEN = [
     ("accuracy 0.900, nan, inf, 1,000\n", "accuracy 0.905, nan, inf, 1,009\n", APPROX),
     ("loss   9.99\n----  -----\n", "loss  10.01\n----  ------\n", APPROX),
-    ("1 s\n", "2 s\n", IGNORED),
-]
-RED = {
-    "html": ([shown(text_html="<b>1</b>")], [shown(text_html="<i>1</i>")], {}),
-    "plain text beside html": (
-        [shown(text_html="<b>1</b>", text_plain="1")],
-        [shown(text_html="<b>1</b>", text_plain="2")],
-        {},
-    ),
-    "html around a number": (
-        [shown(text_html="<td>0.9</td>")],
-        [shown(text_html="<th>0.9</th>")],
-        APPROX,
-    ),
-    "an output removed": ([stream("a"), shown(text_plain="b")], [stream("a")], {}),
-    "an output added": ([stream("a")], [stream("a"), shown(text_plain="b")], {}),
-    "the order": (
-        [stream("a"), shown(text_plain="b")],
-        [shown(text_plain="b"), stream("a")],
-        {},
-    ),
-    "another representation": (
-        [shown(text_plain="b", text_html="b")],
-        [shown(text_plain="b")],
-        APPROX,
-    ),
-    "a figure's line": ([png(picture(50))], [png(picture(51))], {}),
-    "a marker": ([png(moved_marker(700))], [png(moved_marker(704))], {}),
-    "a figure's size": ([png(picture())], [png(picture(size=(400, 201)))], IMAGE),
-    "beyond its bound": ([png(picture())], [png(noisy(picture(), 6))], IMAGE),
-    "without a bound": ([png(picture(50))], [png(picture(51))], APPROX),
-    "stderr": ([stream("a")], [stream("a"), CAREFUL], {}),
-    "stderr, stored too": ([CAREFUL], [CAREFUL], {}),
-    "stderr in an ignored cell": ([], [CAREFUL], IGNORED),
-    "an error in an ignored cell": ([], [ERROR], IGNORED),
-    "ignored without a reason": ([], [], {"tags": ["nbval-ignore-output"]}),
-    "approx without a reason": ([], [], {"compare": {"rtol": 0.1}}),
-    "approx without a bound": ([], [], {"compare": {"reason": "it trains a net"}}),
-    "unknown setting": ([], [], {"compare": {"rtl": 0.1, "reason": "it trains"}}),
-    "no bound": ([], [], {"compare": {"rtol": "0.1", "reason": "it trains"}}),
-}
-GREEN = {
-    "the same": ([png(picture())], [png(picture())], {}),
-    "numbers in html": (
+    (
         [shown(text_html='<td style="color:#1f6fb4">0.900</td>')],
         [shown(text_html='<td style="color:#1f6fb4">0.905</td>')],
         APPROX,
     ),
-    "written anew": ([png(picture())], [png(noisy(picture(), 0))], {}),
-    "within its bound": ([png(picture())], [png(noisy(picture(), 4))], IMAGE),
-    "anything in an ignored cell": ([stream("1 s\n")], [], IGNORED),
-}
+    ([figure()], [figure()], {}),
+    ([figure()], [figure(darker=4)], IMAGE),
+    ("1 s\n", "2 s\n", IGNORED),
+    ("1 s\n", [], IGNORED),
+]
 
 
-@pytest.mark.parametrize(("old", "new", "metadata"), RED_TEXTS)
-def test_red_text(old: str, new: str, metadata: dict[str, Any]) -> None:
-    assert compare.compare_cell([stream(old)], [stream(new)], metadata)
+def differences(old: Any, new: Any, metadata: dict[str, Any]) -> list[str]:
+    sides = [[stream(side)] if isinstance(side, str) else side for side in (old, new)]
+    return compare.compare_cell(*sides, metadata)
 
 
-@pytest.mark.parametrize(("old", "new", "metadata"), GREEN_TEXTS)
-def test_green_text(old: str, new: str, metadata: dict[str, Any]) -> None:
-    assert compare.compare_cell([stream(old)], [stream(new)], metadata) == []
-
-
-@pytest.mark.parametrize("case", RED)
-def test_red(case: str) -> None:
-    assert compare.compare_cell(*RED[case])
-
-
-@pytest.mark.parametrize("case", GREEN)
-def test_green(case: str) -> None:
-    assert compare.compare_cell(*GREEN[case]) == []
+def test_what_is_red_and_what_is_green() -> None:
+    for case in RED:
+        assert differences(*case), case
+    for case in GREEN:
+        assert differences(*case) == [], case
 
 
 def test_a_mismatch_shows_both_sides() -> None:
-    (message,) = compare.compare_cell([stream("a 1\nb\n")], [stream("a 2\nb\n")], {})
+    (message,) = differences("a 1\nb\n", "a 2\nb\n", {})
     assert "-a 1" in message
     assert "+a 2" in message
-
-
-def test_a_mismatch_in_a_long_line_shows_its_place() -> None:
     old = "x" * 500 + "1" + "y" * 500
-    (message,) = compare.compare_cell([stream(old)], [stream(old.upper())], {})
+    (message,) = differences(old, old.upper(), {})
     assert "first difference" in message
     assert len(message) < 1500
 
