@@ -214,6 +214,19 @@ def test_recovers_from_an_import_that_failed_half_way() -> None:
     )
 
 
+def test_accepts_an_mxnet_that_is_imported_already() -> None:
+    passes(
+        """
+        import sys, types
+        fake = types.ModuleType("mxnet")
+        fake.__version__, fake.nd, fake.gluon, fake.api = "1.9.1", 1, 2, 3
+        sys.modules["mxnet"] = fake
+        from d2lutils.compat import mx
+        assert mx is fake
+        """
+    )
+
+
 # --- what it says where MXNet is missing ----------------------------------------------
 
 

@@ -134,6 +134,13 @@ def test_message_where_no_wheel_has_it() -> None:
     assert "cure='apt-get install libgomp1'" in found
 
 
+def test_a_library_that_does_not_fit_is_tried_once(tmp_path: Path) -> None:
+    (tmp_path / "libmxnet.so").write_text("not a library")
+    with pytest.raises(OSError, match=r"invalid ELF|file too short"):
+        libraries.load(tmp_path / "libmxnet.so", OSError(NOT_FOUND.format(GOMP)))
+    assert libraries.BORROWED == {}
+
+
 def test_missing_names_the_library_only_where_one_is_missing() -> None:
     assert libraries.missing(OSError(NOT_FOUND.format(GOMP))) == GOMP
     assert libraries.missing(OSError("/a/b.so: undefined symbol: x")) == ""

@@ -291,7 +291,11 @@ def test_a_console_without_the_letters(monkeypatch: Patch) -> None:
 # -- the other lines -------------------------------------------------------------------
 
 
-def test_how_this_python_is_called(monkeypatch: Patch, tmp_path: Path) -> None:
+def test_this_python(monkeypatch: Patch, tmp_path: Path) -> None:
+    assert "tested" not in doctor._interpreter().detail
+    monkeypatch.setattr(doctor, "TESTED", ((3, 1), (3, 2)))
+    assert doctor._interpreter().detail.endswith("; tested are 3.1 to 3.2")
+    # How its commands call it.
     here = str(tmp_path / "my venv" / "python")
     monkeypatch.setattr(doctor.sys, "executable", here)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: here)
