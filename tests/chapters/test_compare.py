@@ -45,7 +45,7 @@ def figure(line: int = 50, height: int = 200, dot: int = 100, darker: int = 0) -
     return shown(image_png=base64.b64encode(buffer.getvalue()).decode())
 
 
-#: Of the book itself: its chapters and what is made.
+#: The copy of the repository gets notebooks of its own.
 NOT_COPIED = shutil.ignore_patterns("*.ipynb", "__pycache__")
 ERROR = new_output("error", ename="ValueError", evalue="x", traceback=[])
 CAREFUL = stream("careful", "stderr")

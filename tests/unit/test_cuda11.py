@@ -57,6 +57,7 @@ def test_a_card_is_refused_unless_some_code_runs_on_it() -> None:
 @pytest.mark.parametrize(
     ("card", "here", "words"),
     [
+        ((3, 7), LINUX, "compute capability 3.7, and .* begins at 5.0"),
         ((9, 0), LINUX, "compute capability 9.0, and .* up to 8.9"),
         (None, LINUX, "no NVIDIA card answers"),
         ((8, 0), ("Darwin", "arm64"), "for Linux on x86-64; this is Darwin arm64"),
@@ -262,6 +263,10 @@ def test_each_is_loaded_once_after_what_it_needs(
     loader = Loader(cuda11.DRIVER, *OURS, process=["libnccl.so.2"])
     opened = load(monkeypatch, loader)
     assert opened == [path for path in OURS if not path.endswith("libnccl.so.2")]
+    names = [Path(path).name.split(".")[0] for path in opened]
+    assert names.index("libcudart") < names.index("libcublas")
+    assert names.index("libcublas") < names.index("libcusolver")
+    assert names.index("libcublas") < names.index("libcudnn")
     assert load(monkeypatch, loader)[len(opened) :] == [cuda11.DRIVER]
 
 
