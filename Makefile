@@ -52,8 +52,8 @@ $(VENV)/.nox: $(LOCK) | $(PY)
 book: $(VENV)/.book  ## render _build/html from the stored outputs
 	@$(PY) -m tools.build
 
-serve: book  ## render the book, then serve it on localhost
-	@$(PY) -m tools.serve
+serve: book  ## render the book, then serve it on localhost (PORT=8000)
+	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),0)
 
 preview: $(VENV)/.all book  ## the picture of the front page for README and link previews
 	@$(PY) -m tools.preview
@@ -96,7 +96,7 @@ test-rare: $(VENV)/.all  ## what is slow and seldom red: JupyterLab, the PDF, te
 	@$(PY) -m tools.test rare
 
 test-stable: $(VENV)/.all  ## stored outputs under other threads, AVX2, load (CHAPTERS="nin ..." SETTINGS="avx2 ...")
-	@$(PY) -m tools.stable $(if $(CHAPTERS),--chapters $(CHAPTERS)) $(if $(SETTINGS),--settings $(SETTINGS))
+	@$(NOX) --tags $(or $(SETTINGS),stable) -- $(CHAPTERS:%=chapters/%.ipynb)
 
 # LEGS chooses by a leg's name or any part of it; `nox -l` has them.
 test-matrix: $(VENV)/.nox  ## every Python, NumPy and PyTorch that is promised (LEGS="3.12 torch2.8")
@@ -108,7 +108,7 @@ test-without-mxnet: $(VENV)/.nox  ## the PyTorch half, every notebook and the bo
 test-pretend-gpu: $(VENV)/.all  ## the chapters where nets and data live on two devices (CHAPTERS="nin ...")
 	@D2L_EXTENSION=tools.pretend_gpu $(PY) -m pytest -q --nbval $(if $(CHAPTERS),$(CHAPTERS:%=chapters/%.ipynb),chapters)
 
-test-colab: $(VENV)/.all  ## every chapter in runtimes like Colab's (about 11 GB of environments)
+test-colab: $(VENV)/.nox  ## every chapter in runtimes like Colab's (about 11 GB of environments)
 	@$(NOX) --tags colab
 
 # Nothing is pinned but what pyproject.toml and requirements.txt say. MXNet's metadata
@@ -119,10 +119,11 @@ test-newest: $(VENV)/.nox  ## all tests with the newest versions of everything
 # What is committed goes in through a pipe: the image's user need not own the clone.
 COLAB_IMAGE ?= us-docker.pkg.dev/colab-images/public/runtime:latest
 test-colab-image:  ## all chapters in Colab's published image (docker, tens of GB)
-	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'cd "$$(mktemp -d)"; tar -x; exec python3 -m tools.colab --here'
+	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'cd "$$(mktemp -d)"; tar -x; exec python3 -m tools.colab'
 
+# It asks other people's servers, so it is no part of the tests.
 test-links: $(VENV)/.book  ## whether the addresses in the book still answer (network)
-	@$(PY) -m tools.links
+	@$(dir $(PY))jupyter-book build . --builder linkcheck --quiet --path-output _build/links
 
 # Public implementations to compare with, kept out of the environment itself. Both
 # frameworks get a thread for each core: MXNet by itself would take half, for both.

@@ -10,6 +10,9 @@
   Windows.
 - ``newest``: all tests with the newest of everything that the requirements allow.
 - ``colab``: every chapter in runtimes like Colab's.
+- ``stable``: the stored outputs under other settings of this machine, in the
+  environment that nox runs in. A cell that moved is red with the comparer's words; the
+  cure is at the cause (float64 where that is cheap), not a tolerance.
 
 ``make test-matrix LEGS="3.12 torch2.8"`` runs the legs of bridge and torch that have
 one of these tags: a Python, a NumPy or PyTorch, ``bridge``, ``torch``, ``setuptools``,
@@ -23,6 +26,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -78,8 +82,43 @@ COLAB = {"3.13": "2.1.3", "3.12": "2.0.2"}
 COLAB_PACKAGES = (
     *("torch==2.11.0", "ipython==7.34.0", "ipykernel==6.17.1", "setuptools==75.2.0"),
     *("matplotlib==3.10.0", "graphviz==0.21"),
-    *("requests", "scikit-learn", "tqdm", "pygments", "pooch"),
+    *("requests", "scikit-learn", "tqdm", "pygments", "pooch", "nbclient", "pyyaml"),
 )
+#: What differs between the runs of ``stable``: variables of the environment.
+SETTINGS = {
+    "threads-1": {"D2L_THREADS": "1"},
+    "threads-2": {"D2L_THREADS": "2"},
+    # PyTorch's own kernels, its oneDNN, MXNet's older oneDNN, and MKL.
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "DNNL_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+    "busy": {},  # every core has something else to do
+}
+# Prints what became of a setting, as the frameworks themselves see it.
+REACHED = """
+import os
+from tools import execute
+os.environ.update(execute.fixed_environment(), DNNL_VERBOSE="1")
+import torch
+from d2lutils.compat import mx
+weight = mx.nd.ones((8, 8, 3, 3))
+mx.nd.Convolution(mx.nd.ones((1, 8, 8, 8)), weight, no_bias=True, kernel=(3, 3),
+                  num_filter=8).wait_to_read()
+threads = torch.get_num_threads()
+print("PyTorch:", torch.backends.cpu.get_cpu_capability(), threads, "threads")
+"""
+# Ends by itself, too: when the process that started it is gone.
+SPIN = """
+import os, sys
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(1_000_000):
+        pass
+"""
+#: For a cell. A busy machine is slow, and slowness is not judged here.
+PATIENCE_SECONDS = 900
 
 
 def locked_torch(python: str) -> str:
@@ -223,6 +262,27 @@ def newest(session: nox.Session) -> None:
 def colab(session: nox.Session) -> None:
     """Every chapter in a runtime like Colab's (about 5 GB each)."""
     session.install("pip", f"numpy=={COLAB[str(session.python)]}", *COLAB_PACKAGES)
-    python = shutil.which("python", path=session.bin)
-    command = [sys.executable, "-m", "tools.colab", "--python", str(python)]
-    session.run(*command, *session.posargs, external=True)
+    session.run("python", "-m", "tools.colab", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+@nox.parametrize(
+    "setting", [nox.param(name, id=name, tags=["stable", name]) for name in SETTINGS]
+)
+def stable(session: nox.Session, setting: str) -> None:
+    """The stored outputs with one thread or two, with AVX2 alone, on busy cores."""
+    variables = {"D2L_STORED_OUTPUTS": "1", **SETTINGS[setting]}
+    session.run(sys.executable, "-c", REACHED, env=variables)
+    command = [sys.executable, "-c", SPIN, str(os.getpid())]
+    count = (os.cpu_count() or 1) if setting == "busy" else 0
+    spinners = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        session.run(
+            *(sys.executable, "-m", "pytest", "-q", "-n", "2", "--nbval"),
+            *(f"--nbval-cell-timeout={PATIENCE_SECONDS}", "-p", "no:cacheprovider"),
+            *(session.posargs or ("chapters", "book")),
+            env=variables,
+        )
+    finally:
+        for spinner in spinners:
+            spinner.kill()

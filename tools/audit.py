@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import functools
 import gzip
-import http.server
 import io
 import json
 import os
@@ -23,30 +21,24 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+import lists
+import offline_math
 
-from tools import ROOT, browser, serve
+from tools import SITE, browser
 
 LIGHTHOUSE = "13.5.0"
 #: Each category's lowest score.
 BOUNDS = {"performance": 0.95, "accessibility": 1, "best-practices": 1, "seo": 0.95}
-#: At most so many bytes over the wire without the figures.
-HEAVIEST = 400 * 1024
-BARE, SHOWN = "bytes without figures", "bytes"
-#: Times in milliseconds, and how far the layout shifts.
-TIMES = {
-    "LCP": "largest-contentful-paint",
-    "CLS": "cumulative-layout-shift",
-    "TBT": "total-blocking-time",
-}
+#: At most so many KiB over the wire without the figures.
+HEAVIEST = 400
 COMPRESSED = ("text/", "application/javascript", "application/json", "image/svg")
 
 
-class Handler(serve.Handler):
+class StaticHost(browser.QuietHandler):
     """Sends what a static host would: text compressed, all to be kept a while."""
 
     def send_head(self) -> Any:
@@ -74,65 +66,36 @@ def measured(report: dict[str, Any]) -> dict[str, float]:
     """The scores, times and sizes of one visit. ``RuntimeError`` if it failed."""
     if error := report.get("runtimeError"):
         raise RuntimeError(f"Lighthouse: {error['message']}")
-    audits = report["audits"]
-    found = {name: report["categories"][name]["score"] for name in BOUNDS}
-    if None in found.values():
+    scores = {name: report["categories"][name]["score"] for name in BOUNDS}
+    if None in scores.values():
         raise RuntimeError("Lighthouse could not judge one of its categories")
-    found |= {short: audits[name]["numericValue"] for short, name in TIMES.items()}
+    audits = report["audits"]
     sizes = {
-        request["url"]: request["transferSize"]
+        request["url"]: request["transferSize"] / 1024
         for request in audits["network-requests"]["details"]["items"]
         if request["url"].startswith("http")
     }
     figures = sum(size for url, size in sizes.items() if "/_images/" in url)
-    found[SHOWN] = sum(sizes.values())
-    found[BARE] = found[SHOWN] - figures
-    return found
-
-
-def median(visits: list[dict[str, float]]) -> dict[str, float]:
-    """The median of each quantity by itself."""
-    return {
-        name: statistics.median(visit[name] for visit in visits) for name in visits[0]
+    return scores | {
+        "LCP s": audits["largest-contentful-paint"]["numericValue"] / 1000,
+        "CLS": audits["cumulative-layout-shift"]["numericValue"],
+        "TBT ms": audits["total-blocking-time"]["numericValue"],
+        "KiB": sum(sizes.values()) - figures,
+        "with figures": sum(sizes.values()),
     }
 
 
-def broken(page: str, found: dict[str, float]) -> list[str]:
+def broken(page: str, found: dict[str, float]) -> Iterator[str]:
     """One line for each bound that a page breaks."""
-    lines = [
-        f"{page}: {name} {found[name]:.2f}, not {bound:.2f}"
-        for name, bound in BOUNDS.items()
-        if found[name] < bound
-    ]
-    if found[BARE] > HEAVIEST:
-        size = found[BARE] / 1024
-        lines.append(f"{page}: {size:.0f} KiB without figures, not {HEAVIEST / 1024:g}")
-    return lines
-
-
-HEAD = f"{'page':32} perf  acc best  seo  LCP s   CLS  TBT ms  KiB  with figures"
-
-
-def row(page: str, found: dict[str, float]) -> str:
-    """A page's line below ``HEAD``."""
-    scores = " ".join(f"{found[name]:4.2f}" for name in BOUNDS)
-    return (
-        f"{page:32} {scores}  {found['LCP'] / 1000:5.2f} {found['CLS']:5.3f}  "
-        f"{found['TBT']:6.0f} {found[BARE] / 1024:4.0f}  {found[SHOWN] / 1024:12.0f}"
-    )
-
-
-def pages(toc: Path = ROOT / "_toc.yml") -> list[str]:
-    """All pages of the book, in its order."""
-    book = yaml.safe_load(toc.read_text("utf-8"))
-    chapters = [chapter for part in book["parts"] for chapter in part["chapters"]]
-    return [book["root"], *(chapter["file"] for chapter in chapters)]
+    for name, bound in BOUNDS.items():
+        if found[name] < bound:
+            yield f"{page}: {name} {found[name]:.2f}, not {bound:.2f}"
+    if found["KiB"] > HEAVIEST:
+        yield f"{page}: {found['KiB']:.0f} KiB without figures, not {HEAVIEST}"
 
 
 def visit(address: str, chromium: str) -> dict[str, Any]:
     """Lighthouse's report on one visit."""
-    import offline_math
-
     program = offline_math.npm_package("lighthouse", LIGHTHOUSE) / "cli" / "index.js"
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
@@ -160,18 +123,19 @@ def audit(site: Path, names: list[str], runs: int) -> list[str]:
     print(
         f"Lighthouse {LIGHTHOUSE}, mobile, behind gzip, median of {runs}: "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"{datetime.date.today()}\n{HEAD}"
+        f"{datetime.date.today()}"
     )
-    faults = []
-    handler = functools.partial(Handler, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    faults: list[str] = []
+    with browser.served(site, StaticHost) as address:
         for name in names:
-            address = f"http://127.0.0.1:{server.server_port}/{name}.html"
-            visits = [measured(visit(address, chromium)) for _ in range(runs)]
-            print(row(name, median(visits)), flush=True)
-            faults += broken(name, median(visits))
-        server.shutdown()
+            page = f"{address}/{name}.html"
+            visits = [measured(visit(page, chromium)) for _ in range(runs)]
+            found = {
+                key: statistics.median(one[key] for one in visits) for key in visits[0]
+            }
+            shown = ", ".join(f"{key} {value:.3g}" for key, value in found.items())
+            print(f"{name}: {shown}", flush=True)
+            faults += broken(name, found)
     return faults
 
 
@@ -181,12 +145,12 @@ def main() -> None:
     parser.add_argument("pages", nargs="*", help="as in _toc.yml; default: all of it")
     parser.add_argument("--runs", type=int, default=3, help="visits a page (3)")
     given = parser.parse_args()
-    names = given.pages or pages()
-    missing = [name for name in names if not (serve.SITE / f"{name}.html").exists()]
+    names = given.pages or lists.pages()
+    missing = [name for name in names if not (SITE / f"{name}.html").exists()]
     if missing:
         sys.exit(f"not rendered: {', '.join(missing)} (make book)")
     try:
-        faults = audit(serve.SITE, names, given.runs)
+        faults = audit(SITE, names, given.runs)
     except RuntimeError as error:
         sys.exit(str(error))
     print(*faults, sep="\n", end="\n" if faults else "")

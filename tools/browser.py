@@ -1,4 +1,4 @@
-"""Find a Chromium for the tests and the PDF, or install one.
+"""A Chromium for the tests and the PDF, and a server for the pages that it visits.
 
 ``python -m tools.browser`` prints the path of the program. It is looked for in this
 order: the variable ``CHROMIUM``, the usual names on the path, Playwright's own. Where
@@ -8,10 +8,13 @@ none is found, one is installed: with apt by root, else by ``playwright install`
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.server
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +46,7 @@ CURE = (
 
 
 def runs(path: str) -> bool:
-    """Whether a program starts; a stub that only advertises a package does not."""
+    """Whether a program starts; a stub that only recommends a package does not."""
     try:
         ran = subprocess.run([path, "--version"], capture_output=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -109,6 +112,25 @@ def launched() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield running
         running.close()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Sends files, and logs no line for each of them."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Stay quiet."""
+
+
+@contextlib.contextmanager
+def served(site: Path, handler: type[QuietHandler] = QuietHandler) -> Iterator[str]:
+    """Serve a folder from a thread; gives the address without a slash at its end."""
+    where = functools.partial(handler, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), where) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 if __name__ == "__main__":

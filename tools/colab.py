@@ -1,20 +1,17 @@
-"""Every chapter in a runtime like Colab's: ``make test-colab``.
+"""Every chapter in a runtime like Colab's: ``make test-colab``, ``test-colab-image``.
 
-`noxfile.py` makes environments with the versions of Colab's published lists, for its
-current and its previous runtime, and runs this with their Python. The real set-up cell
-prepares each of them, in a kernel where ``google.colab`` is a stand-in: without a
-wheel, from a local git repository that a copy of the notebooks is stamped for, and from
-the wheel. The cell runs twice. After it, what is installed may differ from before by
-what it announced and by nothing else. Then every chapter runs to its end, each in a
-kernel of its own; outputs are not compared. What was installed is removed again. Exits
-with 1 if anything is red.
-
-``--here`` does it in the interpreter that runs this, for Colab's own image.
+It runs in the runtime itself: in Colab's own image, or in the environments that
+`noxfile.py` makes with the versions of Colab's published lists. The real set-up cell
+prepares the runtime, in a kernel where ``google.colab`` is a stand-in: without a wheel,
+from a local git repository that a copy of the notebooks is stamped for, and from the
+wheel. The cell runs twice. After it, what is installed may differ from before by what
+it announced and by nothing else. Then every chapter runs to its end, each in a kernel
+of its own; outputs are not compared. What was installed is removed again. Exits with 1
+if anything is red.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -32,19 +29,17 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from tools import ROOT, notebook, stamp
+from tools import ROOT, execute, notebook, stamp
 
 CELL_TIMEOUT_SECONDS = 600
 NOT_COPIED = shutil.ignore_patterns(
     *(".git", ".venv", ".matrix", "_build", "build", "dist", "*.egg-info"),
     *("__pycache__", ".*_cache"),
 )
-KERNEL = "like-colab"
 STAND_IN = (
     "import sys, types; "
     "sys.modules.setdefault('google.colab', types.ModuleType('google.colab'))"
 )
-ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class Red(Exception):  # noqa: N818 - an outcome that is told to the author
@@ -53,14 +48,13 @@ class Red(Exception):  # noqa: N818 - an outcome that is told to the author
 
 @dataclass
 class Runtime:
-    """A Python that chapters run in, and the folder that they run in, as on Colab."""
+    """This interpreter, and the folder that chapters run in, as on Colab."""
 
-    python: Path
     folder: Path
 
     def pip(self, *arguments: str) -> str:
         """Run this Python's pip; what it printed. ``Red`` with its last line."""
-        command = [str(self.python), "-m", "pip", "--disable-pip-version-check"]
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
         ran = subprocess.run(
             [*command, *arguments],
             cwd=self.folder,
@@ -76,7 +70,8 @@ class Runtime:
         """An environment in which `pip` and `python` are this Python's."""
         ours = ("PYTHONPATH", "VIRTUAL_ENV", "MPLBACKEND", "D2L_STORED_OUTPUTS")
         variables = {k: v for k, v in os.environ.items() if k not in ours}
-        path = os.pathsep.join([str(self.python.parent), variables.get("PATH", "")])
+        here = str(Path(sys.executable).parent)
+        path = os.pathsep.join([here, variables.get("PATH", "")])
         return variables | {"PATH": path}
 
     def packages(self) -> dict[str, str]:
@@ -91,7 +86,7 @@ class Runtime:
         if new := self.packages().keys() - before.keys():
             self.pip("uninstall", "--quiet", "--yes", *sorted(new))
         if self.packages() != before:
-            raise Red(f"cannot be undone: remove {self.python.parent.parent}")
+            raise Red(f"cannot be undone: remove {sys.prefix}")
 
     def run(self, nb: NotebookNode) -> list[str]:
         """Run a notebook in a fresh kernel; what each of its code cells printed.
@@ -99,17 +94,13 @@ class Runtime:
         Raises:
             Red: naming the cell that raised, and how.
         """
-        launch = [str(self.python), "-m", "ipykernel_launcher", "-f"]
-        argv = [*launch, "{connection_file}", f"--IPKernelApp.exec_lines={STAND_IN}"]
         with tempfile.TemporaryDirectory() as profile:
-            spec = Path(profile, "kernels", KERNEL, "kernel.json")
-            spec.parent.mkdir(parents=True)
-            words = {"argv": argv, "display_name": KERNEL, "language": "python"}
-            spec.write_text(json.dumps(words), encoding="utf-8")
-            os.environ["JUPYTER_PATH"] = profile
+            startup = Path(profile, "profile_default", "startup")
+            startup.mkdir(parents=True)
+            (startup / "colab.py").write_text(STAND_IN)
             client = NotebookClient(
                 nb,
-                kernel_name=KERNEL,
+                kernel_manager_class=execute.OwnKernelManager,
                 timeout=CELL_TIMEOUT_SECONDS,
                 resources={"metadata": {"path": str(self.folder)}},
             )
@@ -133,7 +124,7 @@ def failure(nb: NotebookNode, problem: Exception) -> str:
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 text = f"{output.ename}: {output.evalue}"
-                return f"cell {number} ({cell.id}): {ANSI.sub('', text)}"
+                return f"cell {number} ({cell.id}): {execute.ANSI.sub('', text)}"
     return f"{type(problem).__name__}: {str(problem).strip().splitlines()[-1]}"
 
 
@@ -225,60 +216,47 @@ def told(what: str, step: Callable[[], str]) -> bool:
     return well
 
 
-def check(runtime: Runtime, chosen: list[str], work: Path, here: bool) -> bool:
-    """Check one runtime, and leave it as it was, but for ``here``."""
+def check(runtime: Runtime, chosen: list[str], work: Path) -> bool:
+    """Check the runtime with some notebooks, and leave it as it was."""
     before = runtime.packages()
     uploaded = work / "uploaded"
     shutil.copytree(ROOT, uploaded, ignore=NOT_COPIED)
     stamp.stamp(uploaded)
-    first = chosen[0]
-    well = told("no wheel", lambda: explained(runtime, uploaded / first))
+    first = uploaded / chosen[0]
+    well = told("no wheel", lambda: explained(runtime, first))
     runtime.reset(before)
-    if not here:
-        cloned = repository(work / "cloned") / first
-        well &= told("set-up from git", lambda: prepared(runtime, cloned, before))
-        runtime.reset(before)
+    cloned = repository(work / "cloned") / chosen[0]
+    well &= told("set-up from git", lambda: prepared(runtime, cloned, before))
+    runtime.reset(before)
     runtime.pip("wheel", "--quiet", "--no-deps", "-w", ".", str(uploaded))
     shutil.rmtree(uploaded / "build", ignore_errors=True)
-    ready = told(
-        "set-up from the wheel", lambda: prepared(runtime, uploaded / first, before)
-    )
+    ready = told("set-up from the wheel", lambda: prepared(runtime, first, before))
     for name in chosen if ready else ():
         path = uploaded / name
         well &= told(path.stem, lambda path=path: completed(runtime, path))
-    if not here:
-        runtime.reset(before)
+    runtime.reset(before)
     return well and ready
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Check what the command line asks for; 0 if all is well."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("chapters", nargs="*", help="such as nin; all by default")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--python", type=Path, help="of an environment like Colab's")
-    where.add_argument("--here", action="store_true", help="in Colab's own image")
-    options = parser.parse_args(arguments)
-    paths = [*sorted(ROOT.glob("chapters/*.ipynb")), *sorted(ROOT.glob("book/*.ipynb"))]
+def main(chapters: list[str]) -> int:
+    """Check with the notebooks that are named, or with all; 0 if all is well."""
     chosen = [
         path.relative_to(ROOT).as_posix()
-        for path in paths
-        if not options.chapters or path.stem in options.chapters
+        for path in execute.executed_notebooks()
+        if not chapters or path.stem in chapters
     ]
     if not chosen:
-        print(f"no chapter is called {' '.join(options.chapters)}")
+        print(f"no chapter is called {' '.join(chapters)}")
         return 1
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work, "content")
         folder.mkdir()
-        runtime = Runtime(options.python or Path(sys.executable), folder)
-        if options.here and "d2lutils" in runtime.packages():
-            print("--here would replace this interpreter's own d2lutils")
+        runtime = Runtime(folder)
+        if "d2lutils" in runtime.packages():
+            print("this would replace this interpreter's own d2lutils")
             return 1
         try:
-            well = check(runtime, chosen, Path(work), options.here)
+            well = check(runtime, chosen, Path(work))
         except Red as problem:
             print(f"RED: {problem}")
             well = False
@@ -286,4 +264,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

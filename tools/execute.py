@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import hashlib
 import io
 import os
@@ -63,7 +64,7 @@ ENVIRONMENT = {
     "TZ": "UTC",
 }
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-#: For `tools.stable`: compute with so many threads, which is otherwise left open.
+#: For `make test-stable`: compute with so many threads, which is otherwise left open.
 D2L_THREADS = "D2L_THREADS"
 #: For `tools.pretend_gpu`: one more extension of IPython for each kernel.
 D2L_EXTENSION = "D2L_EXTENSION"
@@ -102,6 +103,7 @@ def code_hash(nb: NotebookNode, name: str, root: Path = ROOT) -> str:
     return digest.hexdigest()[:16]
 
 
+@functools.cache
 def code_only(source: str, keep_strings: bool = False) -> str:
     """Source without comments and blank lines and, unless kept, docstrings.
 
@@ -142,6 +144,7 @@ def package_files(code: str, name: str, root: Path = ROOT) -> set[Path]:
     return found
 
 
+@functools.cache
 def _imported(code: str, path: Path | None, root: Path) -> set[Path]:
     """The package's files that import statements anywhere in ``code`` name.
 

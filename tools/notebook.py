@@ -37,11 +37,11 @@ committed: the notebook is a chapter's only source.
 from __future__ import annotations
 
 import argparse
-import difflib
 import hashlib
 import sys
+from collections import defaultdict
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -82,17 +82,13 @@ def to_text(nb: NotebookNode, fmt: str) -> str:
 
     text: str = jupytext.writes(copy, fmt=fmt)
     back = to_notebook(text, fmt, nb)
-    for number, (old, new) in enumerate(zip(nb.cells, back.cells, strict=False)):
-        if _content(old) != _content(new):
+    for number, (old, new) in enumerate(zip_longest(nb.cells, back.cells)):
+        if old is None or new is None or _content(old) != _content(new):
+            at = f"cell {number} ({old.id})" if old else "the end"
             raise ValueError(
-                f"cell {number} ({old.id}) does not survive the way to {fmt} and back; "
-                f"its source begins {old.source[:60]!r}"
+                f"{at} does not survive the way to {fmt} and back: two text cells in "
+                "a row, or a cell marker inside a cell?"
             )
-    if len(nb.cells) != len(back.cells):
-        raise ValueError(
-            f"{len(nb.cells)} cells became {len(back.cells)} on the way to {fmt} and "
-            "back: two text cells in a row, or a cell marker inside a cell?"
-        )
     return text
 
 
@@ -103,13 +99,18 @@ def to_notebook(text: str, fmt: str, old: NotebookNode | None = None) -> Noteboo
     nb = jupytext.reads(text, fmt=fmt)
     before = list(old.cells) if old is not None else []
     by_id = {cell.id: cell for cell in before}
-    same = _unchanged(before, nb.cells)
+    named = {cell.metadata.get("id") for cell in nb.cells}
+    same: dict[tuple[str, str], list[NotebookNode]] = defaultdict(list)
+    for cell in reversed(before):
+        if cell.id not in named:
+            same[_content(cell)].append(cell)
     taken: set[str] = set()
     for position, cell in enumerate(nb.cells):
-        wanted = cell.metadata.get("id")
-        partner = by_id.get(wanted) or same.get(position)
+        partner = by_id.get(cell.metadata.get("id"))
+        if partner is None and same[_content(cell)]:
+            partner = same[_content(cell)].pop()
         if partner is not None and partner.id in taken:
-            partner = None
+            partner = None  # the cell was copied with its id
         if partner is None:
             cell.id = _fresh_id(cell, position, taken | by_id.keys())
         else:
@@ -196,21 +197,6 @@ def _set_collapsed(cell: NotebookNode, collapsed: bool) -> None:
 
 def _content(cell: NotebookNode) -> tuple[str, str]:
     return cell.cell_type, cell.source
-
-
-def _unchanged(old: list[NotebookNode], new: list[NotebookNode]) -> dict[int, Any]:
-    """New position → old cell, for the cells whose type and source are the same."""
-    matcher = difflib.SequenceMatcher(
-        None,
-        [_content(cell) for cell in old],
-        [_content(cell) for cell in new],
-        autojunk=False,
-    )
-    return {
-        block.b + i: old[block.a + i]
-        for block in matcher.get_matching_blocks()
-        for i in range(block.size)
-    }
 
 
 def _fresh_id(cell: NotebookNode, position: int, taken: set[str]) -> str:

@@ -28,16 +28,15 @@ from pypdf.generic import (
     NumberObject,
 )
 
-from tools import ROOT
+from tools import ROOT, SITE
 from tools import browser as browser_tool
 
-SITE = ROOT / "_build" / "html"
 PAPER: dict[str, Any] = {
     "format": "A4",
     "print_background": True,
     "margin": {"top": "18mm", "bottom": "20mm", "left": "17mm", "right": "17mm"},
 }
-# The page loads a figure when a reader comes near, which a printer never does.
+# Figures load lazily, as a reader scrolls to them; printing needs all of them.
 ALL_FIGURES = """Promise.all([...document.images].map(image => {
     image.loading = "eager";
     return image.decode().catch(() => null);

@@ -1,22 +1,21 @@
-"""Do the chapters run where there is a GPU? ``make test-pretend-gpu``, without one.
+"""Run the chapters as if there were a GPU: ``make test-pretend-gpu``.
 
-Chapters train on ``try_gpu()`` and then use the nets, so on a GPU a forgotten tensor on
-the CPU is an error that a CPU never shows. Here each framework gets a second device
+Chapters train on ``try_gpu()`` and then use the nets, so a tensor left on the CPU is an
+error that only a machine with a GPU shows. Here each framework gets a second device
 that computes on the CPU and refuses what a GPU would refuse:
 
 - MXNet's is ``cpu(1)``: another context to everything in MXNet.
-- PyTorch's is written ``cuda:0``. A mode for all of PyTorch's functions takes the name
-  out of every call and remembers which tensors are "there". It raises PyTorch's own
-  errors when tensors of two devices meet, or when a tensor that is there is turned into
-  a NumPy array.
+- PyTorch's is called ``cuda:0``. A `TorchFunctionMode` removes that name from every
+  call and remembers which tensors are "there". It raises PyTorch's own errors when
+  tensors of two devices meet, or when a tensor that is there becomes a NumPy array.
 
 It is an extension of IPython, loaded into the kernels of ``pytest --nbval`` by
 ``D2L_EXTENSION=tools.pretend_gpu``.
 
-The numbers stay those of the CPU, so stored outputs are compared as on any machine. It
-proves nothing about a GPU's kernels, memory or speed. PyTorch tells a mode nothing of
-what its C++ side makes by itself, such as gradients on their way back, and compiled
-code runs without the mode: a tensor whose device is unknown may meet any.
+All numbers are the CPU's, so stored outputs are compared as on any machine; nothing is
+said about a GPU's kernels, memory or speed. The mode does not see tensors that PyTorch
+makes in C++, such as gradients in the backward pass, and compiled code runs without the
+mode: a tensor whose device is unknown may meet any other.
 """
 
 from __future__ import annotations
@@ -161,7 +160,7 @@ class PretendGPU(TorchFunctionMode):
 
 
 def apart(call: Any) -> Any:
-    """Without the mode: a compiler would put its Python into the graph."""
+    """Call without the mode, whose Python the compiler would trace into the graph."""
 
     @functools.wraps(call)
     def without(*args: Any, **kwargs: Any) -> Any:
@@ -181,7 +180,7 @@ def install() -> PretendGPU:
     mode.__enter__()
     devices._candidates = lambda: ([THERE], "")
     torch.cuda.synchronize = lambda device=None: None
-    from_numpy = torch.from_numpy  # of which a mode hears nothing
+    from_numpy = torch.from_numpy  # which no mode sees
     torch.from_numpy = lambda array: mode.mark(from_numpy(array), False)
 
     from torch._dynamo.eval_frame import OptimizedModule
@@ -203,5 +202,5 @@ def install() -> PretendGPU:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Begin to pretend; IPython calls this before the first cell."""
+    """Install the devices; IPython calls this before the first cell."""
     install()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from tools import ROOT, browser
+from tools import ROOT, SITE, browser
 
-PAGE = ROOT / "_build" / "html" / "book" / "index.html"
+PAGE = SITE / "book" / "index.html"
 FILE = ROOT / "book" / "assets" / "preview.png"
 #: What link previews show is 1200 by 630; the page needs 1440 for its two columns.
 SIZE, SCALE = (1440, 756), 1.25

@@ -1,19 +1,18 @@
-"""No draw without a seed: an extension of IPython that looks after each cell.
+"""An extension of IPython that reports cells which draw without a seed.
 
-`tools/execute.py` and the tests load it into every kernel. A cell that moved a global
-generator nobody had seeded, or made a generator without a seed, gets a line on stderr,
-which makes the run red: its output would be another one next time, though perhaps in
-a digit that is not printed.
+`tools/execute.py` and the tests load it into every kernel. A cell that draws from a
+global generator nobody has seeded, or makes a generator without a seed, gets a line on
+stderr, which makes the run red: its output would differ in the next run.
 
-- Python's `random` and NumPy's global generator: has the state changed, and was
-  `seed` ever called with a number?
-- PyTorch's: its seed can be asked for. One that nobody chose comes from the system and
-  has 53 bits or more, so 2**32, the first that NumPy refuses, tells them apart.
-- New generators: `np.random.default_rng()` and its kin take bits from the system, and
-  so does `random.Random()`; that counts where a notebook or the package asks for them,
-  not where a library names its temporary files. (`RandomState` takes some even with a
-  seed; `default_rng` is its better.)
-- MXNet begins with seed 0 in each process, so that it needs no seed to repeat itself.
+- Python's `random` and NumPy's global generator: the state has changed, and `seed` was
+  never called with a number.
+- PyTorch's reports its seed. One from the system has 53 bits or more; one that a person
+  chose is taken to be below 2**32, the limit that NumPy sets.
+- New generators: `np.random.default_rng()` and its like take their bits from the
+  system, as `random.Random()` does. This counts where a notebook or the package asks,
+  not where a library names its temporary files. (`RandomState` takes system bits even
+  with a seed; use `default_rng`.)
+- MXNet starts with seed 0 in each process, so it repeats itself without one.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ ADVICE = "this cell draws without a seed"
 
 
 class Watch:
-    """Where the generators were before this cell, and which of them were seeded."""
+    """The generators' states before a cell, and which of them were seeded."""
 
     def __init__(self) -> None:
         import numpy as np
@@ -86,7 +85,7 @@ class Watch:
         return {n: pickle.dumps(state()) for n, (state, _) in self.generators.items()}
 
     def before(self, *_: Any) -> None:
-        """Before a cell: remember where the generators are; the kernel draws, too."""
+        """Before a cell: store the states, since the kernel draws between cells."""
         self.states = self._states()
 
     def after(self, *_: Any) -> None:
@@ -109,7 +108,7 @@ class Watch:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Begin to look; IPython calls this."""
+    """Watch every cell from now on; IPython calls this."""
     watch = Watch()
     shell.events.register("pre_run_cell", watch.before)
     shell.events.register("post_run_cell", watch.after)

@@ -33,7 +33,7 @@ ROUTE = """\
     # Upload it with the folder button at the left and run this again.
 """
 NO_WHEEL = "See the comment."
-# Neither blanks, nor what the shell, IPython or YAML would read more into.
+# No blanks, and nothing that is special to the shell, IPython or YAML.
 ADDRESS = re.compile(r"(https|file)://[\w.~:/@%+-]+")
 NAME = re.compile(r"\w[\w./-]*")
 WHEEL = re.compile(r"[\w.~:/%+-]+\.whl")
@@ -98,7 +98,7 @@ def with_repository(config: str, **settings: str) -> str:
         ValueError: there is no line for one of the settings.
     """
     for key, value in settings.items():
-        # Plain only where YAML reads a word: neither nothing nor a number.
+        # In quotes unless YAML reads the bare word as this string, unlike "" or 1.0.
         plain = value if yaml.safe_load(value) == value else f'"{value}"'
         line = re.compile(rf"(?m)^(repository:\n(?:[ #].*\n)*?  {key}: )\S+")
         config, count = line.subn(rf"\g<1>{plain}", config)

@@ -132,7 +132,7 @@ def run(
     """
     print(f"\n=== {name}", flush=True)
     start = time.perf_counter()
-    # Bars and colours belong to a live reader, not to a stored output.
+    # No progress bars or colours: stored outputs have none.
     environment = {**os.environ, "D2L_STORED_OUTPUTS": "1"}
     if site is not None:
         environment |= site()

@@ -6,10 +6,8 @@ is rendered once, with warnings as errors, into a temporary folder.
 
 from __future__ import annotations
 
-import http.server
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from tools import browser as browser_tool
-from tools import build, serve
+from tools import build
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).parent / "fixture"
@@ -74,31 +72,18 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-def running(server: http.server.ThreadingHTTPServer) -> Iterator[str]:
-    """Run a server in a thread; gives the address without a slash at its end."""
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-
-
-def serving(folder: Path) -> Iterator[str]:
-    """Serve a folder."""
-    with serve.server(folder) as server:
-        yield from running(server)
-
-
 @pytest.fixture(scope="session")
 def served(site: Path) -> Iterator[str]:
     """Address of the book on localhost."""
-    yield from serving(site)
+    with browser_tool.served(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
 def fixture_served(fixture_site: Path) -> Iterator[str]:
     """Address of the fixture book on localhost."""
-    yield from serving(fixture_site)
+    with browser_tool.served(fixture_site) as address:
+        yield address
 
 
 @dataclass

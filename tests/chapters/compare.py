@@ -271,15 +271,11 @@ def _diff(old: str, new: str, limit: int = 40) -> str:
 
 def check_stored(nb: Mapping[str, Any]) -> list[str]:
     """Judge a stored notebook by itself: was it run once, top to bottom, and well?"""
-    found = []
-    code = [
-        (number, cell)
-        for number, cell in enumerate(nb["cells"])
-        if cell["cell_type"] == "code"
-    ]
-    ignored = []
-    for count, (number, cell) in enumerate(code, start=1):
-        where = f"cell {number} ({cell.get('id', 'no id')})"
+    found, ignored, count = [], [], 0
+    for number, cell in enumerate(nb["cells"]):
+        if cell["cell_type"] != "code":
+            continue
+        where, count = f"cell {number} ({cell.get('id', 'no id')})", count + 1
         actual = cell.get("execution_count")
         if actual is None:
             found.append(f"{where} was never executed: `make execute`")

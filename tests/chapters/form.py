@@ -17,7 +17,7 @@ from typing import Any
 import prose
 from IPython.core.inputtransformer2 import TransformerManager
 
-from tools import notebook, stamp
+from tools import stamp
 
 MAX_LINES = 15
 MAX_WIDTH = 72
@@ -175,22 +175,6 @@ def setup_cell(nb: Notebook) -> Iterator[str]:
             f"cell {number} imports a framework; do that in '# Gluon' and '# PyTorch' "
             "cells after it, which can be skipped where the framework is missing"
         )
-
-
-@page_rule
-def collapsed(nb: Notebook) -> Iterator[str]:
-    """Solutions and hidden code are folded away in JupyterLab and on Colab, too."""
-    for number, cell in nb.code():
-        hidden = bool(tags(cell) & notebook.COLLAPSED_TAGS)
-        metadata = cell["metadata"]
-        lab = bool(metadata.get("jupyter", {}).get("source_hidden"))
-        colab = metadata.get("cellView") == "form"
-        if (lab, colab) != (hidden, hidden):
-            yield (
-                f"cell {number} is {'' if hidden else 'not '}to be folded away, but "
-                f"jupyter.source_hidden is {lab}, cellView is "
-                f"{metadata.get('cellView')!r}; `make stamp` sets both"
-            )
 
 
 @rule

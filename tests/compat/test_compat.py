@@ -150,14 +150,12 @@ def test_numpy_and_the_process_stay_as_they_are() -> None:
 
 
 @needs_mxnet
-def test_warnings_as_errors_and_sources_intact() -> None:
-    """Also: tracebacks and ``inspect`` show MXNet's own lines."""
+def test_no_warning_at_import_and_tracebacks_show_mxnets_own_lines() -> None:
     passes(
         """
         import inspect, linecache, traceback
         from d2lutils.compat import mx
-        import mxnet as again, mxnet.gluon.nn as nn
-        assert again is mx
+        import mxnet.gluon.nn as nn
         lines, first = inspect.getsourcelines(nn.Dense.__init__)
         assert lines[0].strip().startswith("def __init__(self, units")
         path = inspect.getsourcefile(nn.Dense)
@@ -258,9 +256,7 @@ HIDE = (
 @pytest.mark.parametrize(
     ("system", "machine", "cure"),
     [
-        ("Linux", "x86_64", "pip install --no-deps mxnet==1.9.1"),
         ("Linux", "aarch64", "pip install --no-deps mxnet==1.9.1"),
-        ("Darwin", "x86_64", "pip install --no-deps mxnet==1.9.1"),
         ("Darwin", "arm64", "macOS on Intel only"),
         ("Windows", "AMD64", "WSL"),
     ],
@@ -280,14 +276,18 @@ def test_missing_numpy() -> None:
     assert "MXNet needs NumPy: pip install numpy" in error(HIDE.format(name="numpy"))
 
 
-@pytest.mark.parametrize("version", ["1.8.0", "2.0.0b1"])
-def test_another_version(tmp_path: Path, version: str) -> None:
-    package = tmp_path / "mxnet"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise RuntimeError('must not be imported')")
-    (package / "libinfo.py").write_text(f"x = 1\n__version__ = '{version}'\n")
-    message = error("pass", PATH_FIRST=str(tmp_path))
-    assert f"MXNet {version} is installed" in message
+def fake_mxnet(folder: Path, version: str, code: str) -> str:
+    """A folder for the path with an MXNet of some version and other code."""
+    (folder / "mxnet").mkdir()
+    (folder / "mxnet" / "__init__.py").write_text(code)
+    (folder / "mxnet" / "libinfo.py").write_text(f"__version__ = '{version}'\n")
+    return str(folder)
+
+
+def test_another_version(tmp_path: Path) -> None:
+    place = fake_mxnet(tmp_path, "2.0.0b1", "raise RuntimeError('is not imported')")
+    message = error("pass", PATH_FIRST=place)
+    assert "MXNet 2.0.0b1 is installed" in message
     assert "mxnet==1.9.1" in message
 
 
@@ -299,12 +299,10 @@ def test_a_folder_left_by_an_uninstalled_mxnet(tmp_path: Path) -> None:
 
 
 def test_an_mxnet_that_does_not_load(tmp_path: Path) -> None:
-    package = tmp_path / "mxnet"
-    package.mkdir()
-    (package / "__init__.py").write_text("from . import base\nimport no_such_module")
-    (package / "base.py").write_text("")
-    (package / "libinfo.py").write_text("__version__ = '1.9.1'\n")
-    message = error("pass", PATH_FIRST=str(tmp_path))
+    place = fake_mxnet(
+        tmp_path, "1.9.1", "from . import libinfo\nimport no_such_module"
+    )
+    message = error("pass", PATH_FIRST=place)
     assert "does not load on" in message
     assert "no_such_module" in message
     assert "pip install requests graphviz" in message
@@ -349,13 +347,8 @@ def test_stand_in_has_the_old_names_and_the_real_objects() -> None:
     old: Any = numpy1  # the names are made when it is imported
     assert (old.bool, old.int, old.float, old.object) == (bool, int, float, object)
     assert (old.PINF, old.NINF, old.Inf) == (np.inf, -np.inf, np.inf)
-    assert np.signbit(old.NZERO)
-    assert not np.signbit(old.PZERO)
-    assert np.isnan([old.NaN, old.NAN]).all()
-    assert old.ndarray is np.ndarray
-    assert old.concatenate is np.concatenate
-    assert old.linalg is np.linalg
-    assert old.__version__ == np.__version__
+    assert np.signbit([old.NZERO, old.PZERO]).tolist() == [True, False]
+    assert (old.ndarray, old.linalg) == (np.ndarray, np.linalg)
     assert old.core.numeric.normalize_axis_tuple(-1, 3) == (2,)
     assert isinstance("text", old.compat.basestring)
 
@@ -370,17 +363,14 @@ def test_stand_in_computes_what_numpy_1_did() -> None:
     assert numpy1.round_(2.567, 1) == 2.6
     assert numpy1.in1d(values, [1, 3]).tolist() == [True, False, True, False]
     assert numpy1.in1d([1, 2], [1], invert=True).tolist() == [False, True]
-    assert numpy1.trapz([1, 2, 3]) == 4
-    assert numpy1.trapz([1, 2, 3], [0, 2, 4]) == 8
+    assert (numpy1.trapz([1, 2, 3]), numpy1.trapz([1, 2, 3], [0, 2, 4])) == (4, 8)
     assert type(numpy1.count_nonzero(values)) is int
     assert numpy1.nanquantile([1, 2, np.nan], 0.5, interpolation="lower") == 1
-    assert numpy1.array([-1, 300], "uint8").tolist() == [255, 44]
-    assert numpy1.array([1.5]).dtype == np.float64
     with pytest.raises(RuntimeError, match="NEP 32, the function pmt was removed"):
         numpy1.__dict__["pmt"](1, 2, 3)
 
 
-def test_removed_functions_dispatch_on_other_arrays() -> None:
+def test_functions_return_and_dispatch_as_numpys() -> None:
     class Array:
         @staticmethod
         def __array_function__(
@@ -390,23 +380,21 @@ def test_removed_functions_dispatch_on_other_arrays() -> None:
 
     array = Array()
     assert numpy1.msort(array) == (numpy1.msort, (Array,), (array,), {})
-    assert numpy1.in1d([1], array)[0] is numpy1.in1d
     assert numpy1.alltrue([array], axis=0)[3] == {"axis": 0}
-
-
-def test_registered_functions_return_what_numpy_returns() -> None:
-    table = {
-        function: lambda *args: list(args)
-        for function in (np.broadcast_arrays, np.meshgrid, np.linalg.eig)
-    }
-    for function in (np.atleast_1d, np.atleast_2d, np.atleast_3d, np.linalg.eigh):
-        table[function] = lambda *args: list(args)
+    functions = (
+        *(np.broadcast_arrays, np.meshgrid, np.linalg.eig, np.linalg.eigh),
+        *(np.atleast_1d, np.atleast_2d, np.atleast_3d),
+    )
+    table = {function: lambda *args: list(args) for function in functions}
     numpy1.return_what_numpy_returns(table)
     one = np.ones((1, 1))
     for function, replaced in table.items():
         arguments = (one, one)[: 1 if "eig" in function.__name__ else 2]
         assert type(replaced(1, 2)) is type(function(*arguments)), function
         assert tuple(replaced(1, 2)) == (1, 2)
+    pair = collections.namedtuple("pair", "a b")
+    assert type(numpy1.rebuilt(pair, [1, 2])) is pair
+    assert numpy1.rebuilt(list, (1, 2)) == [1, 2]
 
 
 def test_fallback_promotes_as_numpy_1_and_refuses_other_arrays() -> None:
@@ -419,13 +407,6 @@ def test_fallback_promotes_as_numpy_1_and_refuses_other_arrays() -> None:
         numpy1.fallback(np.sqrt, np.ones(2), out=object())
 
 
-def test_rebuilt_knows_named_tuples() -> None:
-    pair = collections.namedtuple("pair", "a b")
-    assert numpy1.rebuilt(pair, [1, 2]) == pair(1, 2)
-    assert type(numpy1.rebuilt(pair, [1, 2])) is pair
-    assert numpy1.rebuilt(list, (1, 2)) == [1, 2]
-
-
 # --- values as text -------------------------------------------------------------------
 
 named = collections.namedtuple("named", "a b")
@@ -435,37 +416,24 @@ RENDERED = [
     ((I3, np.int32(-1), None), "(3, -1, None)"),
     ([F, [H, np.float16(2)]], "[0.5, [0.1, 2.0]]"),
     ({"a": I3, np.int64(2): (F,)}, "{'a': 3, 2: (0.5,)}"),
-    ({I3}, "{3}"),
     (frozenset([I3]), "frozenset({3})"),
-    ((np.True_, np.complex128(1 + 2j)), "(True, (1+2j))"),
     ((np.float64("nan"), np.float64("-inf")), "(nan, -inf)"),
-    ((np.str_("x"), np.bytes_(b"y")), "('x', b'y')"),
-    ((np.datetime64("2020-01-01"),), "(numpy.datetime64('2020-01-01'),)"),
+    ((np.str_("x"), np.datetime64("2020")), "('x', numpy.datetime64('2020'))"),
     (slice(I3, None, np.int8(1)), "slice(3, None, 1)"),
     (collections.deque([I3], 2), "deque([3], maxlen=2)"),
     (named(I3, "np.int64(1)"), "named(a=3, b='np.int64(1)')"),
     (("np.int64(3)",), "('np.int64(3)',)"),
-    (I3, "3"),
-    ("plain np.text", "plain np.text"),
     (np.arange(3), "[0 1 2]"),
-    ((), "()"),
 ]
 
 
-@pytest.mark.parametrize(("value", "expected"), RENDERED, ids=str)
-def test_as_str(value: Any, expected: str) -> None:
-    assert text.as_str(value) == expected
-
-
-def test_as_repr_of_a_scalar_and_a_long_array() -> None:
-    assert text.as_repr(I3) == "3"
+def test_as_str_and_as_repr() -> None:
+    for value, expected in RENDERED:
+        assert text.as_str(value) == expected
     assert text.as_repr(np.float32(0.1)) == "0.1"
     assert text.as_repr(np.arange(2000)).endswith("1999])")
     assert text.as_repr(np.zeros((0, 3))).startswith("array([], shape=(0, 3)")
-
-
-def test_text_leaves_the_value_alone() -> None:
-    value = collections.defaultdict(list, {"a": [I3]})
+    value = collections.defaultdict(list, {"a": [I3]})  # stays as it is
     assert text.as_str(value) == "defaultdict(<class 'list'>, {'a': [3]})"
     assert type(value["a"][0]) is np.int64
 
@@ -488,33 +456,26 @@ def test_modulo_and_format() -> None:
 # --- arithmetic -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("operation", "a", "b", "dtype", "value"),
-    [
-        (promotion.add, 0.0, np.float32(2**24), "float64", 2.0**24),
-        (promotion.mul, np.uint8(200), 4, "int64", 800),
-        (promotion.sub, np.float32(1), 1e-9, "float64", 1 - 1e-9),
-        (promotion.truediv, np.float16(1), 3, "float64", 1 / 3),
-        (promotion.mul, np.ones(1, "float32"), np.float64(0.1), "float32", 0.1),
-        (promotion.add, np.ones(1, "int8"), 127, "int8", -128),
-        (promotion.add, np.ones(1, "int8"), 128, "int16", 129),
-        (promotion.sub, np.ones(1, "uint8"), -1, "int16", 2),
-        (promotion.add, np.ones(1, "uint8"), 300, "uint16", 301),
-        (promotion.add, np.ones(1, "int32"), np.int64(1), "int32", 2),
-        (promotion.mul, np.ones(1, "int32"), np.float32(0.5), "float64", 0.5),
-        (promotion.mul, np.ones(1, "float32"), 1e300, "float64", 1e300),
-        (promotion.power, np.float32(3), 2, "float64", 9),
-    ],
+PROMOTED = (
+    (promotion.add, 0.0, np.float32(2**24), "float64", 2.0**24),
+    (promotion.mul, np.uint8(200), 4, "int64", 800),
+    (promotion.sub, np.float32(1), 1e-9, "float64", 1 - 1e-9),
+    (promotion.mul, np.ones(1, "float32"), np.float64(0.1), "float32", 0.1),
+    (promotion.add, np.ones(1, "int8"), 128, "int16", 129),
+    (promotion.sub, np.ones(1, "uint8"), -1, "int16", 2),
+    (promotion.add, np.ones(1, "uint8"), 300, "uint16", 301),
+    (promotion.mul, np.ones(1, "int32"), np.float32(0.5), "float64", 0.5),
+    (promotion.mul, np.ones(1, "float32"), 1e300, "float64", 1e300),
+    (promotion.power, np.float32(3), 2, "float64", 9),
 )
-def test_promotion_of_numpy_1(
-    operation: Any, a: Any, b: Any, dtype: str, value: float
-) -> None:
-    result = operation(a, b)
-    assert result.dtype == dtype
-    np.testing.assert_allclose(result, value, 1e-6)
 
 
-def test_promotion_leaves_the_rest_to_python() -> None:
+def test_promotion_of_numpy_1() -> None:
+    for operation, a, b, dtype, value in PROMOTED:
+        result = operation(a, b)
+        assert result.dtype == dtype, (operation, a, b)
+        np.testing.assert_allclose(result, value, 1e-6)
+    # The rest is left to Python.
     assert promotion.add("a", "b") == "ab"
     assert promotion.mul([1], 2) == [1, 1]
     assert type(promotion.add(1, 2)) is int
@@ -604,15 +565,10 @@ def test_rewritten_expressions() -> None:
     assert names["others"] == [True, 3, "ab", [0, 0], False, one, 1.0, 7, 4]
     assert names["array"] == [1.0, 2]
     assert names["matrix"] == 5
-
-
-def test_numpy_1_needs_fewer_changes() -> None:
+    # NumPy 1 needs fewer changes, and generated modules none.
     names = compiled("import numpy as np\ntext = str((np.int64(3),))", numpy2=False)
     assert names["np"] is numpy1
     assert names["text"] == str((np.int64(3),))
-
-
-def test_generated_stubs_are_left_alone() -> None:
     assert not rewrite.needs_rewriting("/x/mxnet/ndarray/gen_op.py")
     assert rewrite.needs_rewriting("/x/mxnet/ndarray/ndarray.py")
 
@@ -726,13 +682,10 @@ def test_items_are_assigned_as_python_does() -> None:
     assert rewritten["errors"] == plain["errors"]
 
 
-@pytest.mark.parametrize(
-    "source",
-    ["np.full(2, 2**70, 'uint8')", "np.asarray(2**70, 'int8')", "[0].index(1)"],
-)
-def test_what_numpy_1_refused_is_refused(source: str) -> None:
-    with pytest.raises((OverflowError, ValueError)):
-        compiled(f"import numpy as np\n{source}")
+def test_what_numpy_1_refused_is_refused() -> None:
+    for source in ("np.full(2, 2**70, 'uint8')", "np.asarray(2**70, 'int8')"):
+        with pytest.raises(OverflowError):
+            compiled(f"import numpy as np\n{source}")
 
 
 # --- NumPy's functions given MXNet's arrays -------------------------------------------

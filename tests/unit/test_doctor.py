@@ -82,7 +82,6 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, Finding]:
     assert done.returncode == found["status"]
     lines = [Finding(**line) for line in found["findings"]]
     assert list(Diagnosis(tuple(lines)).reasons) == found["reasons"]
-    assert len({line.name for line in lines}) == len(lines)
     return {line.name: line for line in lines}
 
 
@@ -137,13 +136,6 @@ def test_where_mxnet_has_no_wheel(monkeypatch: Patch) -> None:
     assert found.cure.endswith("pip install --no-deps mxnet==1.9.1 graphviz")
 
 
-def test_an_empty_folder_is_no_framework(tmp_path: Path, monkeypatch: Patch) -> None:
-    (tmp_path / "leftover").mkdir()
-    monkeypatch.syspath_prepend(tmp_path)
-    modules = ("leftover", "d2lutils", "nil")
-    assert [doctor._installed(module) for module in modules] == [False, True, False]
-
-
 # -- broken ----------------------------------------------------------------------------
 
 
@@ -154,18 +146,15 @@ def test_an_empty_folder_is_no_framework(tmp_path: Path, monkeypatch: Patch) -> 
             f"{NOISE}\nraise ImportError('libgone.so.9: cannot open\\n  more lines')",
             "ImportError: libgone.so.9: cannot open",
         ),
-        (f"{NOISE}\nsys.exit(3)", "SystemExit: 3"),
         pytest.param(
             "import os\nos.abort()",
             "it crashed (SIGABRT)",
             marks=pytest.mark.skipif(os.name == "nt", reason="it knows no signals"),
         ),
         (f"{NOISE}\nos._exit(9)", "it ended with exit status 9: a warning"),
-        ("def broken(:", "SyntaxError: "),
-        ("raise KeyError", "KeyError"),
         ("import time\ntime.sleep(600)", "no answer within 2 s"),
     ],
-    ids=["raises", "exits", "crashes", "vanishes", "damaged", "says nothing", "hangs"],
+    ids=["raises", "crashes", "vanishes", "hangs"],
 )
 def test_a_framework_that_fails_is_a_finding(
     code: str, detail: str, machine: Machine, monkeypatch: Patch
@@ -256,10 +245,7 @@ def test_parity_that_fails(monkeypatch: Patch) -> None:
 @pytest.mark.parametrize(
     ("states", "reasons"),
     [
-        ((OK, OK, OK), []),
-        ((OK, MISSING, MISSING), []),
         ((MISSING, OK, WAITS), []),
-        ((OK, BROKEN, OK), ["MXNet is broken"]),
         ((OK, OK, BROKEN), ["parity is broken"]),
         ((WAITS, MISSING, OK), ["neither PyTorch nor MXNet can be used"]),
         (
@@ -305,35 +291,19 @@ def test_a_console_without_the_letters(monkeypatch: Patch) -> None:
 # -- the other lines -------------------------------------------------------------------
 
 
-def test_a_python_that_nobody_tested(monkeypatch: Patch) -> None:
+def test_this_python(monkeypatch: Patch, tmp_path: Path) -> None:
     assert "tested" not in doctor._interpreter().detail
     monkeypatch.setattr(doctor, "TESTED", ((3, 1), (3, 2)))
     assert doctor._interpreter().detail.endswith("; tested are 3.1 to 3.2")
-
-
-@pytest.mark.parametrize(
-    ("parts", "on_path", "inside", "called"),
-    [
-        (("venv", "python"), True, False, "python"),
-        (("venv", "python"), False, False, "{}"),
-        (("venv", "python"), False, True, str(Path("venv", "python"))),
-        (("my venv", "python"), False, True, f'"{Path("my venv", "python")}"'),
-    ],
-)
-def test_how_this_python_is_called(
-    parts: tuple[str, ...],
-    on_path: bool,
-    inside: bool,
-    called: str,
-    monkeypatch: Patch,
-    tmp_path: Path,
-) -> None:
-    here = str(tmp_path.joinpath(*parts))
+    # How its commands call it.
+    here = str(tmp_path / "my venv" / "python")
     monkeypatch.setattr(doctor.sys, "executable", here)
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: here if on_path else None)
-    if inside:
-        monkeypatch.chdir(tmp_path)
-    assert doctor._python() == called.format(here)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: here)
+    assert doctor._python() == "python"
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert doctor._python() == f'"{here}"'
+    monkeypatch.chdir(tmp_path)
+    assert doctor._python() == f'"{Path("my venv", "python")}"'
 
 
 def test_libraries_and_tools(monkeypatch: Patch) -> None:
@@ -349,20 +319,16 @@ def test_libraries_and_tools(monkeypatch: Patch) -> None:
     versions |= {"jupyter-book": "1.0.4.post1", "jupyterlab": "4"}
     assert doctor._jupyter_book().state == OK
     assert doctor._jupyterlab() == Finding("JupyterLab", OK, "4")
+    for there, says, state in (
+        *((False, "", MISSING), (True, "", BROKEN), (True, "v24.1", OK)),
+    ):
+        monkeypatch.setattr(doctor, "_says", lambda program, says=says: says)
+        monkeypatch.setattr(doctor, "_installed", lambda module, there=there: there)
+        node = doctor._node()
+        assert (node.state, node.version) == (state, says[1:])
 
 
-@pytest.mark.parametrize(
-    ("there", "says", "state"),
-    [(False, "", MISSING), (True, "", BROKEN), (True, "v24.1", OK)],
-)
-def test_node(there: bool, says: str, state: str, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(doctor, "_says", lambda program: says)
-    monkeypatch.setattr(doctor, "_installed", lambda module: there)
-    found = doctor._node()
-    assert (found.state, found.version) == (state, says[1:])
-
-
-def test_chromium_that_a_variable_names(monkeypatch: Patch) -> None:
+def test_chromium(monkeypatch: Patch) -> None:
     monkeypatch.setenv("CHROMIUM", sys.executable)
     version = doctor.platform.python_version()
     assert doctor.answer("Chromium") == [Finding("Chromium", OK, version)]
@@ -370,21 +336,15 @@ def test_chromium_that_a_variable_names(monkeypatch: Patch) -> None:
     [found] = doctor.answer("Chromium")
     why = "CHROMIUM=no-such-program is not a program that starts"
     assert (found.state, found.detail) == (MISSING, why)
-    assert found.cure.endswith("-m playwright install chromium")
-
-
-def test_chromium_on_the_path(monkeypatch: Patch) -> None:
-    monkeypatch.delenv("CHROMIUM", raising=False)
-    monkeypatch.setattr(doctor, "MAC", "/no/such/file")
+    monkeypatch.delenv("CHROMIUM")
     monkeypatch.setattr(doctor, "_installed", lambda module: False)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}")
     answers = {"/bin/chrome": "Chromium 1.2 (3.4)"}
     monkeypatch.setattr(doctor, "_says", lambda program: answers.get(program, ""))
     assert doctor.answer("Chromium") == [Finding("Chromium", OK, "1.2")]
-    answers.clear()
+    answers.clear()  # stubs that start nothing
     [found] = doctor.answer("Chromium")
-    why = "the book's tests and its PDF need one"
-    assert (found.state, found.detail) == (MISSING, why)
+    assert found.state == MISSING
     assert " -m pip install playwright && " in found.cure
 
 
@@ -402,7 +362,6 @@ CPU = "--no-deps mxnet==1.9.1 graphviz"
         ((8, 0), "", "1.9.1", True, [OK], ""),
         ((8, 0), "", "1.9.1", False, [BROKEN], SET_UP),
         ((9, 0), NEWER, "1.9.1", True, [BROKEN], CPU),
-        (None, "no card", "1.9.1", True, [BROKEN], CPU),
     ],
 )
 def test_the_cuda_build_of_mxnet(
@@ -424,28 +383,18 @@ def test_the_cuda_build_of_mxnet(
         assert finding.detail == refusal or not refusal
         assert finding.cure.endswith(cure)
         assert bool(finding.cure) is bool(cure)
-
-
-def test_a_broken_cuda_build_goes_back_to_the_cpu(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: "1.9.1")
-    found = doctor._broken("MXNet", "no driver")
-    assert (found.state, found.version, found.detail) == (BROKEN, "1.9.1", "no driver")
-    assert " -m pip uninstall --yes mxnet-cu117 && " in found.cure
+    if version:
+        assert (
+            " -m pip uninstall --yes mxnet-cu117 && "
+            in doctor._broken("MXNet", "").cure
+        )
 
 
 # -- the commands ----------------------------------------------------------------------
 
 
-def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        commands.main(["nurse"])
-    assert caught.value.code == 2
-    assert "invalid choice: 'nurse'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", commands.COMMANDS)
 def test_the_rest_of_the_line_goes_to_the_command(
-    name: str, monkeypatch: Patch
+    monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     heard: list[str] = []
 
@@ -454,9 +403,13 @@ def test_the_rest_of_the_line_goes_to_the_command(
         return 7
 
     fake: Any = SimpleNamespace(main=main)
-    monkeypatch.setitem(sys.modules, f"d2lutils.{commands.COMMANDS[name][0]}", fake)
-    assert commands.main([name, "--help", "more"]) == 7
+    monkeypatch.setitem(sys.modules, f"d2lutils.{commands.COMMANDS['doctor'][0]}", fake)
+    assert commands.main(["doctor", "--help", "more"]) == 7
     assert heard == ["--help", "more"]
+    with pytest.raises(SystemExit) as caught:
+        commands.main(["nurse"])
+    assert caught.value.code == 2
+    assert "invalid choice: 'nurse'" in capsys.readouterr().err
 
 
 def test_what_stands_in_two_places_is_the_same() -> None:

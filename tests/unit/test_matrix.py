@@ -1,14 +1,16 @@
-"""The environments of `noxfile.py`, and the versions that it and others promise."""
+"""`noxfile.py`: environments and settings, and versions that others promise, too."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
 import tomllib
 
 import noxfile
 from d2lutils import doctor
+from tools import execute
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,9 +32,6 @@ def test_every_python_is_run_with_every_numpy_and_pytorch() -> None:
     assert {leg[0] for leg in torch} == set(noxfile.PYTHONS)
     # With the oldest and with the newest, the chapters run as well.
     assert sum(leg[3] for leg in torch) == 2
-
-
-def test_each_leg_can_be_chosen_alone() -> None:
     legs = [*noxfile.bridge_legs(), *noxfile.torch_legs()]
     names = [leg.id for leg in legs]
     assert len(set(names)) == len(names)
@@ -41,10 +40,16 @@ def test_each_leg_can_be_chosen_alone() -> None:
         assert {"matrix", leg.args[0]} < set(leg.tags)
 
 
-def test_tests_of_tools_are_left_out_and_no_others() -> None:
-    names = {Path(path).stem for path in noxfile.about_tools()}
-    assert {"test_matrix", "test_tools", "test_stages"} <= names
-    assert not names & {"test_shapes", "test_training", "test_show", "test_imports"}
+def test_settings_reach_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, setting in noxfile.SETTINGS.items():
+        with monkeypatch.context() as patch:
+            patch.setenv("OMP_NUM_THREADS", "7")  # what somebody has set by chance
+            for variable, value in setting.items():
+                patch.setenv(variable, value)
+            found = execute.fixed_environment()
+        threads = {found.get(variable) for variable in execute.THREADS}
+        assert threads == {setting.get(execute.D2L_THREADS)}, name
+        assert found.items() >= {**execute.ENVIRONMENT, **setting}.items()
 
 
 def test_the_oldest_pytorch_is_the_same_everywhere() -> None:

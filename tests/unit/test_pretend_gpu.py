@@ -13,6 +13,7 @@ from torch import nn
 from tools import execute, notebook
 from tools.pretend_gpu import THERE, PretendGPU
 
+pytestmark = pytest.mark.rare
 TWO = "Expected all tensors to be on the same device"
 
 
@@ -38,37 +39,25 @@ def test_a_tensor_says_where_it_is() -> None:
     assert x.device.type == "cpu"
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_tensors_of_two_devices_do_not_meet(there: bool) -> None:
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    x = torch.ones(2, 1, 5, 5)
-    net, x = (net.to(THERE), x) if there else (net, x.to(THERE))
-    with pytest.raises(RuntimeError, match=TWO):
-        net(x)
-    with pytest.raises(RuntimeError, match=TWO):
-        torch.cat([torch.ones(2, device=THERE), torch.ones(2)])
-
-
-def test_what_may_meet() -> None:
+def test_what_may_meet_and_what_may_not() -> None:
     x = torch.ones(3, device=THERE)
     assert (x * torch.tensor(2.0)).device == THERE  # a number
     assert x[torch.tensor([0, 1])].device == THERE  # an index
     x.copy_(torch.zeros(3))
     assert x.device == THERE
+    for one, other in ((THERE, "cpu"), ("cpu", THERE)):
+        net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).to(one)
+        with pytest.raises(RuntimeError, match=TWO):
+            net(torch.ones(2, 1, 5, 5, device=other))
+    with pytest.raises(RuntimeError, match=TWO):
+        torch.cat([x, torch.ones(2)])
     with pytest.raises(RuntimeError, match=TWO):
         torch.ones(3)[torch.tensor([0, 1], device=THERE)]
-
-
-def test_numpy_gets_nothing_from_there() -> None:
-    x = torch.ones(3, device=THERE)
-    with pytest.raises(TypeError, match=r"Use Tensor\.cpu\(\)"):
-        x.numpy()
-    assert x.cpu().numpy().tolist() == [1, 1, 1]
-
-
-def test_a_generator_of_the_cpu_draws_nothing_there() -> None:
     with pytest.raises(RuntimeError, match="'cuda' device type for generator"):
         torch.rand(2, generator=torch.Generator(), device=THERE)
+    with pytest.raises(TypeError, match=r"Use Tensor\.cpu\(\)"):
+        x.numpy()
+    assert x.cpu().numpy().tolist() == [0, 0, 0]
 
 
 def test_training_is_that_of_the_cpu() -> None:
@@ -91,7 +80,6 @@ def test_training_is_that_of_the_cpu() -> None:
     assert trained("cuda") == trained("cpu")
 
 
-@pytest.mark.rare
 @pytest.mark.needs_mxnet
 def test_kernels_load_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 CODE = [
     path
@@ -22,12 +20,7 @@ def unpickling(source: str) -> list[int]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
         and ast.unparse(node.func) == "torch.load"
-        and not any(
-            keyword.arg == "weights_only"
-            and isinstance(keyword.value, ast.Constant)
-            and keyword.value.value is True
-            for keyword in node.keywords
-        )
+        and "weights_only=True" not in map(ast.unparse, node.keywords)
     ]
 
 
@@ -37,19 +30,8 @@ def test_torch_reads_weights_alone() -> None:
     assert {path.name: lines for path, lines in found.items() if lines} == {}
     loads = [p for p in CODE if "torch.load(" in p.read_text("utf-8")]
     assert ROOT / "d2lutils" / "porting" / "files.py" in loads
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        "torch.load(path)",
-        "torch.load(path, weights_only=False)",
-        "torch.load(path, weights_only=flag)",
-        "net.load_state_dict(torch.load(path, map_location='cpu'))",
-    ],
-)
-def test_another_call_is_found(call: str) -> None:
-    assert unpickling(f"x = 1\n{call}") == [2]
+    for planted in ("torch.load(path)", "f(torch.load(path, weights_only=flag))"):
+        assert unpickling(f"x = 1\n{planted}") == [2]
 
 
 def test_it_is_said_where_people_look() -> None:

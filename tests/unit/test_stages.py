@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools import browser, build
+from tools import browser
 from tools import test as stages
 
 # Three files, so that two workers have to share: 4 pass, 1 fails, 1 errs, 2 skip.
@@ -40,6 +40,7 @@ def test_skipped(): pytest.skip("not here")
 GOOD = stages.Outcome("some", 1, 0, 0, 0.0, 0)
 
 
+@pytest.mark.rare
 @pytest.mark.parametrize("available", [1, 2])
 def test_any_number_of_workers_counts_the_same(
     available: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -56,66 +57,27 @@ def test_any_number_of_workers_counts_the_same(
     assert stages.told([GOOD]) == 0
 
 
-def test_a_report_that_was_never_written_counts_nothing(tmp_path: Path) -> None:
-    assert stages.counts(tmp_path / "report.xml") == (0, 0, 0)
-
-
-def test_the_book_is_rendered_once_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_stages_run_after_the_browser_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("D2L_SITE", raising=False)
-    monkeypatch.setattr(build, "build", lambda output: output / "html" / "index.html")
-    assert stages.rendered(tmp_path) == {"D2L_SITE": str(tmp_path / "html")}
-
-    def fails(output: Path) -> Path:
-        raise RuntimeError("a page that warns")
-
-    monkeypatch.setattr(build, "build", fails)
-    assert stages.rendered(tmp_path) == {}
-    assert "a page that warns" in capsys.readouterr().out
-    monkeypatch.setenv("D2L_SITE", "rendered/already")
-    assert stages.rendered(tmp_path) == {}
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What `main` does, in order; nothing is run or rendered in earnest."""
-    done: list[Any] = []
-
-    def chromium() -> str:
-        done.append("browser")
-        return "/path/to/chromium"
+    ran: list[Any] = []
 
     def run(name: str, arguments: list[str], site: Any = None) -> stages.Outcome:
-        done.append((name, os.environ.get("CHROMIUM"), site and site()))
+        ran.append((name, os.environ.get("CHROMIUM"), site and site()))
         return GOOD
 
     monkeypatch.setenv("CHROMIUM", "")
-    monkeypatch.setattr(browser, "chromium", chromium)
-    monkeypatch.setattr(stages, "rendered", lambda folder: {"D2L_SITE": "there"})
-    monkeypatch.setattr(stages, "lint", lambda: done.append("lint") or GOOD)
+    monkeypatch.setattr(browser, "chromium", lambda: ran.append("browser") or "/path")
+    monkeypatch.setattr(stages, "rendered", lambda folder: "the book")
+    monkeypatch.setattr(stages, "lint", lambda: ran.append("lint") or GOOD)
     monkeypatch.setattr(stages, "run", run)
-    return done
-
-
-def test_all_stages_but_the_rare_one_run_after_the_browser_is_there(
-    ran: list[Any],
-) -> None:
-    assert stages.main([]) == 0
-    found, site = "/path/to/chromium", {"D2L_SITE": "there"}
-    assert ran == [
-        *("browser", "lint", ("package", found, None), ("chapters", found, None)),
-        ("pages", found, site),
-    ]
-
-
-def test_a_stage_can_be_chosen(
-    ran: list[Any], capsys: pytest.CaptureFixture[str]
-) -> None:
     assert stages.main(["package"]) == 0
-    assert ran == [("package", "", None)]
-    assert stages.main(["rare"]) == 0
-    assert ran[1:] == ["browser", ("rare", "/path/to/chromium", {"D2L_SITE": "there"})]
+    assert ran == [("package", "", None)]  # it needs no browser
+    ran.clear()
+    assert stages.main([]) == 0
+    package, chapters = ("package", "/path", None), ("chapters", "/path", None)
+    pages = ("pages", "/path", "the book")
+    assert ran == ["browser", "lint", package, chapters, pages]
     assert stages.main(["chapter"]) == 2
     assert "no stage is called chapter; there are: lint" in capsys.readouterr().out
 
@@ -136,14 +98,12 @@ def test_root_asks_the_package_manager_first(
     root: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands: list[list[str]] = []
-
-    def run(command: list[str], **_: object) -> None:
-        commands.append(command)
-
     monkeypatch.setattr(browser, "ROOT_USER", root)
     monkeypatch.setattr(browser.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(browser, "found", lambda: None)
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **_: commands.append(command)
+    )
     browser.install()
     assert commands[-1][-3:] == ["playwright", "install", "chromium"]
     packages = [command[-1] for command in commands[:-1] if "install" in command]

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import execute, notebook, stamp
+from tools import notebook, stamp
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,51 +59,32 @@ def call(book: Path, *arguments: str) -> int:
     return stamp.main(["--root", str(book), *arguments])
 
 
-def test_the_cell_without_an_address(book: Path) -> None:
-    assert call(book) == 0
-    assert setup(book) == setup(book, "book")
-    assert (
-        setup(book)
-        == """\
-import sys
-
-if "google.colab" in sys.modules:
+UPLOAD = """\
     # Take the wheel, also in the zip, from the book's Downloads page.
     # Upload it with the folder button at the left and run this again.
     !pip install -q --no-deps d2lutils-*.whl || echo "See the comment."
-    !python -m d2lutils colab
-
-import io
-
-from d2lutils import show
-
-show.setup()"""
-    )
-    assert max(map(len, setup(book).splitlines())) <= 72  # as in all chapters
+"""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "source"),
+    ("arguments", "lines", "source"),
     [
-        (["--url", URL], f"git+{URL}@main"),
-        (["--url", URL, "--branch", "v1.0"], f"git+{URL}@v1.0"),
-        (["--url", URL, "--wheel", WHEEL], WHEEL),
-        (["--wheel", "/content/d2lutils-0.1.0-py3-none-any.whl"], None),
+        ([], UPLOAD, stamp.UPLOADED),
+        (["--url", URL, "--branch", "v1.0"], "", f"git+{URL}@v1.0"),
+        (["--url", URL, "--wheel", WHEEL], "", WHEEL),
+        (["--wheel", "/content/d2lutils-0.1.0.whl"], "", "/content/d2lutils-0.1.0.whl"),
     ],
 )
-def test_the_cell_with_an_address(
-    book: Path, arguments: list[str], source: str | None
-) -> None:
+def test_the_cell(book: Path, arguments: list[str], lines: str, source: str) -> None:
     assert call(book, *arguments) == 0
-    lines = setup(book).splitlines()
-    wanted = [
-        'if "google.colab" in sys.modules:',
-        f"    !pip install -q --no-deps {source or arguments[1]}",
-        "    !python -m d2lutils colab",
-    ]
-    assert [line for line in lines if line in wanted] == wanted
-    assert lines[2:7] == [*wanted, "", "import io"]
-    assert stamp.configured(book) == (source or arguments[1])
+    lines = lines or f"    !pip install -q --no-deps {source}\n"
+    assert setup(book) == setup(book, "book")
+    assert setup(book) == (
+        f'import sys\n\nif "google.colab" in sys.modules:\n{lines}'
+        "    !python -m d2lutils colab\n\nimport io\n\nfrom d2lutils import show\n\n"
+        "show.setup()"
+    )
+    assert stamp.configured(book) == source
 
 
 def test_set_and_unset_gives_the_same_bytes(book: Path) -> None:
@@ -125,14 +105,11 @@ def test_only_the_cell_and_the_settings_change(book: Path) -> None:
     config = (book / "_config.yml").read_text().splitlines()
     assert call(book, "--url", URL, "--branch", "1.0") == 0
     after = notebook.read(book / "chapters" / "one.ipynb")
-    assert after.cells[1].source != before.cells[1].source
     after.cells[1].source = before.cells[1].source
     assert after == before
     new = (book / "_config.yml").read_text().splitlines()
     changed = [b for a, b in zip(config, new, strict=True) if a != b]
-    assert changed == [f"  url: {URL}", '  branch: "1.0"']
-    repository = yaml.safe_load("\n".join(new))["repository"]
-    assert repository == {"url": URL, "branch": "1.0", "wheel": ""}
+    assert changed == [f"  url: {URL}", '  branch: "1.0"']  # YAML's word, no number
 
 
 @pytest.mark.parametrize(
@@ -140,10 +117,7 @@ def test_only_the_cell_and_the_settings_change(book: Path) -> None:
     [
         (["--url", "host.example/owner/name"], "URL must look like"),
         (["--url", f"{URL} --pre"], "URL must look like"),
-        (["--url", URL + "/{x}"], "URL must look like"),
         (["--url", URL, "--branch", "a;b"], "BRANCH must be"),
-        (["--url", URL, "--branch=-f"], "BRANCH must be"),
-        (["--wheel", "d2lutils.zip"], "WHEEL must be"),
         (["--wheel", "$HOME/d2lutils.whl"], "WHEEL must be"),
     ],
 )
@@ -156,7 +130,7 @@ def test_a_bad_address_changes_nothing(
     assert contents(book) == before
 
 
-def test_a_notebook_without_the_lines_is_named(book: Path, capsys: Any) -> None:
+def test_what_cannot_be_stamped_is_named_and_stays(book: Path, capsys: Any) -> None:
     path = book / "chapters" / "two.ipynb"
     shutil.copy(book / "chapters" / "one.ipynb", path)
     nb = notebook.read(path)
@@ -166,24 +140,7 @@ def test_a_notebook_without_the_lines_is_named(book: Path, capsys: Any) -> None:
     assert call(book, "--url", URL) == 1
     assert "two.ipynb: no line" in capsys.readouterr().out
     assert contents(book) == before
-
-
-def test_a_configuration_without_the_setting_is_refused(book: Path) -> None:
-    path = book / "_config.yml"
-    path.write_text(path.read_text().replace("  branch: main\n", ""))
+    config = book / "_config.yml"
+    config.write_text(config.read_text().replace("  branch: main\n", ""))
     with pytest.raises(ValueError, match="branch"):
         stamp.stamp(book, URL)
-
-
-def test_the_repository_is_in_step() -> None:
-    """Every notebook installs what the configuration says."""
-    source = stamp.configured()
-    for path in execute.executed_notebooks():
-        nb = notebook.read(path)
-        cell = next(cell for cell in nb.cells if cell.cell_type == "code")
-        if stamp.with_block(cell.source, source) != cell.source:
-            pytest.fail(
-                f"{path.name} and _config.yml name different places for Colab to "
-                "install from: `make stamp` brings them into step",
-                pytrace=False,
-            )
