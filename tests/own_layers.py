@@ -23,6 +23,16 @@ def own_module(forward: Callable[..., Any], name: str = "Own", **parts: Any) -> 
     return _with(type(name, (nn.Module,), {"forward": forward})(), parts)
 
 
+def derived(base: Any, *arguments: Any, **own: Any) -> Any:
+    """A layer of a class of one's own, which may have another forward pass."""
+    return type("Own", (base,), own)(*arguments)
+
+
+def stay_in_evaluation(layer: Any, mode: bool = True) -> Any:
+    """A Module's `train`, where statistics are frozen."""
+    return nn.Module.train(layer, False)
+
+
 def _with(layer: Any, parts: dict[str, Any]) -> Any:
     for name, part in parts.items():
         setattr(layer, name, part)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from own_layers import own_block, own_module
+from own_layers import derived, own_block, own_module
 from pairs import gnn, nn, sequence
 
 from d2lutils import shapes
@@ -175,11 +175,6 @@ def test_network_in_network(half: Any) -> None:
 
 
 # -- paddings by name or by a layer, classes of one's own ------------------------------
-
-
-def derived(base: Any, *arguments: Any, **own: Any) -> Any:
-    """A layer of a class of one's own, which may have another forward pass."""
-    return type("Own", (base,), own)(*arguments)
 
 
 PADDED = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from own_layers import own_block, own_module
+from own_layers import derived, own_block, own_module, stay_in_evaluation
 from pairs import gnn, nn, sequence
 from torch.nn.utils import prune
 
@@ -487,27 +487,26 @@ def attention() -> Any:
     return own_module(lambda net, x: net.layer(value=x, query=x, key=x)[0], layer=layer)
 
 
-class LowRank(nn.Linear):
+def low_rank() -> Any:
     """Layers that it calls have entries of their own."""
 
-    def __init__(self) -> None:
-        super().__init__(4, 5)
-        self.down, self.up = nn.Linear(4, 2), nn.Linear(2, 5)
+    def forward(layer: Any, x: Any) -> Any:
+        return nn.Linear.forward(layer, x) + layer.up(layer.down(x))
 
-    def forward(self, x: Any) -> Any:
-        return super().forward(x) + self.up(self.down(x))
+    linear = derived(nn.Linear, 4, 5, forward=forward)
+    linear.down, linear.up = nn.Linear(4, 2), nn.Linear(2, 5)
+    return linear
 
 
-class Masked(nn.Conv2d):
+def masked() -> Any:
     """Random connections: the mask is stored among the parameters."""
 
-    def __init__(self) -> None:
-        super().__init__(4, 6, 3)
-        mask = torch.ones_like(self.weight)
-        self.mask = nn.Parameter(mask, requires_grad=False)
+    def forward(layer: Any, x: Any) -> Any:
+        return layer._conv_forward(x, layer.weight * layer.mask, layer.bias)
 
-    def forward(self, x: Any) -> Any:
-        return self._conv_forward(x, self.weight * self.mask, self.bias)
+    conv = derived(nn.Conv2d, 4, 6, 3, forward=forward)
+    conv.mask = nn.Parameter(torch.ones_like(conv.weight), requires_grad=False)
+    return conv
 
 
 def bilinear() -> Any:
@@ -613,8 +612,8 @@ COUNTS: dict[str, tuple[Make, Make, tuple[int, ...], int, int]] = {
     },
     "weight in a buffer": (None, linear_of_a_buffer, (3, 4), 5, 60),
     "quantized": (None, quantized, (3, 4), 0, 60),
-    "layers beside it": (None, LowRank, (3, 4), 25 + 10 + 15, 3 * (20 + 8 + 10)),
-    "mask": (None, Masked, (2, 4, 9, 9), 222, 2 * 49 * 216),
+    "layers beside it": (None, low_rank, (3, 4), 25 + 10 + 15, 3 * (20 + 8 + 10)),
+    "mask": (None, masked, (2, 4, 9, 9), 222, 2 * 49 * 216),
     # He et al., 2016: the zoo's first norm has neither scale nor shift.
     "ResNet v2": (
         mx.gluon.model_zoo.vision.resnet18_v2,
@@ -667,12 +666,8 @@ class TestDerived:
     """A class of one's own counts by the nearest base that has a rule."""
 
     def test_both_halves(self) -> None:
-        def derived(layer: Any) -> Any:
-            layer.__class__ = type("Own", (type(layer),), {})
-            return layer
-
-        one = map(derived, (gnn.Conv2D(6, 3, in_channels=4), gnn.BatchNorm()))
-        two = map(derived, (nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)))
+        one = derived(gnn.Conv2D, 6, 3), derived(gnn.BatchNorm)
+        two = derived(nn.Conv2d, 4, 6, 3), derived(nn.BatchNorm2d, 6)
         for net, measured in (
             (gluon_sequence(*one), kept_bytes),
             (nn.Sequential(*two), torch_kept_bytes),
@@ -708,10 +703,10 @@ class TestDerived:
         def forward(layer: Any, x: Any) -> Any:
             return nn.Linear.forward(layer, x) + x @ layer.down.T @ layer.up.T
 
-        linear = type("LowRank", (nn.Linear,), {"forward": forward})(4, 5)
+        linear = derived(nn.Linear, 4, 5, forward=forward)
         linear.down = nn.Parameter(torch.ones(2, 4))
         linear.up = nn.Parameter(torch.ones(5, 2))
-        with pytest.raises(ValueError, match=r"no rule .*LowRank.*'down': \(2, 4\)"):
+        with pytest.raises(ValueError, match=r"no rule .*Own.*'down': \(2, 4\)"):
             ledger(linear, (3, 4))
 
 
@@ -825,11 +820,9 @@ class TestFrozen:
 
     def test_norm_and_dropout_in_evaluation(self) -> None:
         net = some_layers("pytorch")
-        for layer in (net[1].requires_grad_(False), net[4]):
-            kind = type(
-                "Frozen", (type(layer),), {"train": lambda self, mode=True: self}
-            )
-            layer.eval().__class__ = kind
+        train = {"train": stay_in_evaluation}
+        net[1] = derived(nn.BatchNorm2d, 4, **train).requires_grad_(False)
+        net[4] = derived(nn.Dropout, 0.5, **train)
         self.check("pytorch", net)
         memory = ledger(net, self.SHAPE).memory()
         assert memory.statistics == memory.masks == 0
