@@ -20,44 +20,47 @@ from d2lutils.compat import mx
 GLUON, PYTORCH = zip(
     *(halves(name) for name in ("blocks", "residual", "shortcuts")), strict=True
 )
-(gluon_blocks, gluon_residual, gluon_shortcuts) = GLUON
-(torch_blocks, torch_residual, torch_shortcuts) = PYTORCH
+gluon_blocks, _, gluon_shortcuts = GLUON
 SIZES = {1: (11,), 2: (9, 7)}
 
 
-def gluon_net(rank: int, widths: tuple[int, int], shortcut: str) -> Any:
+def net_of(half: Any, rank: int, widths: tuple[int, int], shortcut: str) -> list[Any]:
+    """The blocks of a net, but for its head."""
+    blocks, residual, shortcuts = half
     first, second = widths
     block = {"shortcut": shortcut, "rank": rank}
-    return sequence(
-        gluon_blocks.ConvChunk(2, first, 3, rank=rank),
-        gluon_residual.ResidualChunks(first, first, 3, 1, 2, rank=rank),
-        gluon_residual.ResidualChunks(first, second, 3, 2, 3, **block),
-        gluon_shortcuts.SubsampleZeroPad(second, second + 3, 1, rank),
-        gluon_blocks.ConvChunk(second + 3, first, 1, relu=False, rank=rank),
-        (gnn.GlobalAvgPool1D if rank == 1 else gnn.GlobalAvgPool2D)(),
-        gnn.Flatten(),
-        gnn.Dense(3, in_units=first),
+    return [
+        blocks.ConvChunk(2, first, 3, rank=rank),
+        residual.ResidualChunks(first, first, 3, 1, 2, rank=rank),
+        residual.ResidualChunks(first, second, 3, 2, 3, **block),
+        shortcuts.SubsampleZeroPad(second, second + 3, 1, rank),
+        blocks.ConvChunk(second + 3, first, 1, relu=False, rank=rank),
+    ]
+
+
+def nets(rank: int, widths: tuple[int, int], shortcut: str) -> tuple[Any, Any]:
+    """The pair of nets, with the same random values."""
+    pool = (gnn.GlobalAvgPool1D if rank == 1 else gnn.GlobalAvgPool2D)()
+    gluon = sequence(
+        *net_of(GLUON, rank, widths, shortcut),
+        *(pool, gnn.Flatten(), gnn.Dense(3, in_units=widths[0])),
     )
-
-
-def torch_net(rank: int, widths: tuple[int, int], shortcut: str) -> Any:
-    first, second = widths
-    block = {"shortcut": shortcut, "rank": rank}
-    return nn.Sequential(
-        torch_blocks.ConvChunk(2, first, 3, rank=rank),
-        torch_residual.ResidualChunks(first, first, 3, 1, 2, rank=rank),
-        torch_residual.ResidualChunks(first, second, 3, 2, 3, **block),
-        torch_shortcuts.SubsampleZeroPad(second, second + 3, 1, rank),
-        torch_blocks.ConvChunk(second + 3, first, 1, relu=False, rank=rank),
-        (nn.AdaptiveAvgPool1d if rank == 1 else nn.AdaptiveAvgPool2d)(1),
-        nn.Flatten(),
-        nn.Linear(first, 3),
+    mean = (nn.AdaptiveAvgPool1d if rank == 1 else nn.AdaptiveAvgPool2d)(1)
+    pytorch = nn.Sequential(
+        *net_of(PYTORCH, rank, widths, shortcut),
+        *(mean, nn.Flatten(), nn.Linear(widths[0], 3)),
     )
+    return pair(gluon, pytorch)
 
 
-@pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize("shortcut", ["projection", "zeros"])
-@pytest.mark.parametrize("widths", [(8, 16), (6, 10), (8, 13), (5, 8)])
+#: Rank, widths and shortcut: multiples of 8 and not, in either rank.
+CASES = [
+    *((1, (8, 16), "zeros"), (2, (8, 13), "zeros")),
+    *((1, (6, 10), "projection"), (2, (8, 16), "projection"), (2, (5, 8), "zeros")),
+]
+
+
+@pytest.mark.parametrize(("rank", "widths", "shortcut"), CASES)
 def test_gluon_trains_hybridized(
     rank: int, widths: tuple[int, int], shortcut: str
 ) -> None:
@@ -65,9 +68,7 @@ def test_gluon_trains_hybridized(
     batches = [noise(n, 2, *SIZES[rank], seed=n) for n in (5, 5, 3, 1, 7)]
     results = []
     for hybrid in ({}, {"static_alloc": True}):
-        net, _ = pair(
-            gluon_net(rank, widths, shortcut), torch_net(rank, widths, shortcut)
-        )
+        net, _ = nets(rank, widths, shortcut)
         if hybrid:
             net.hybridize(**hybrid)
         results.append(train(net, batches))
@@ -78,22 +79,20 @@ def test_gluon_trains_hybridized(
 
 
 def test_gluon_trains_with_a_static_shape() -> None:
-    net, _ = pair(gluon_net(1, (8, 13), "zeros"), torch_net(1, (8, 13), "zeros"))
+    net, _ = nets(1, (8, 13), "zeros")
     net.hybridize(static_alloc=True, static_shape=True)
     losses, _ = train(net, [noise(5, 2, 11, seed=1)] * 5)
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize("widths", [(8, 16), (6, 11)])
+@pytest.mark.parametrize(("rank", "widths"), [(1, (8, 16)), (2, (6, 11))])
 def test_whole_nets_are_equal(rank: int, widths: tuple[int, int]) -> None:
-    nets = pair(gluon_net(rank, widths, "zeros"), torch_net(rank, widths, "zeros"))
-    report = parity.compare(*nets, noise(5, 2, *SIZES[rank]))
+    report = parity.compare(*nets(rank, widths, "zeros"), noise(5, 2, *SIZES[rank]))
     assert report.ok, report
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 7), (3, 2, 5, 4)])
-@pytest.mark.parametrize("channels", [2, 6, 8])
+@pytest.mark.parametrize("channels", [2, 8])
 def test_zero_pad_channels_in_a_graph(
     shape: tuple[int, ...], channels: int, tmp_path: Path
 ) -> None:
@@ -124,12 +123,9 @@ def test_zero_pad_channels_on_a_symbol_infers_its_shape() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Cannot decide type")  # MXNet's own, on reading
-@pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize("shortcut", ["projection", "zeros"])
+@pytest.mark.parametrize(("rank", "shortcut"), [(1, "zeros"), (2, "projection")])
 def test_gluon_net_exported(rank: int, shortcut: str, tmp_path: Path) -> None:
-    net, _ = pair(
-        gluon_net(rank, (8, 13), shortcut), torch_net(rank, (8, 13), shortcut)
-    )
+    net, _ = nets(rank, (8, 13), shortcut)
     net.hybridize()
     net(mx.nd.array(noise(3, 2, *SIZES[rank])))
     net.export(str(tmp_path / "net"))
@@ -151,9 +147,7 @@ def test_inside_somebody_elses_hybridized_net() -> None:
         net(mx.nd.array(noise(2, 2, 9))).wait_to_read()
 
 
-@pytest.mark.parametrize(
-    "options", [{"stride": 2}, {"stride": 2, "shortcut": "zeros"}, {"rank": 2}]
-)
+@pytest.mark.parametrize("options", [{"stride": 2, "shortcut": "zeros"}, {"rank": 2}])
 class TestPyTorch:
     """Blocks must work under whatever a reader wraps them in."""
 
@@ -188,11 +182,12 @@ class TestPyTorch:
                 torch.testing.assert_close(p.grad, gradient)
 
     def test_memory_in_another_order(self, options: dict[str, Any]) -> None:
+        """The input stays as it is, too."""
         block, x = self.block(options)
         block.eval()
         other = x.transpose(0, -1).contiguous().transpose(0, -1)
-        assert not other.is_contiguous()
         torch.testing.assert_close(block(other), block(x))
+        assert torch.equal(other, x)
         if x.ndim == 4:
             last = x.contiguous(memory_format=torch.channels_last)
             torch.testing.assert_close(block(last), block(x))
@@ -203,18 +198,7 @@ class TestPyTorch:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found = block(x)
             found.float().sum().backward()
+            # An earlier layer may have given half precision.
+            assert block(x.bfloat16()).shape == found.shape
         torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
         assert all(p.grad.dtype == torch.float32 for p in block.parameters())
-
-    def test_autocast_takes_what_an_earlier_layer_gave(
-        self, options: dict[str, Any]
-    ) -> None:
-        block, x = self.block(options)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert block(x.bfloat16()).shape[0] == 4
-
-    def test_input_stays_as_it_is(self, options: dict[str, Any]) -> None:
-        block, x = self.block(options)
-        before = x.clone()
-        block(x)
-        assert torch.equal(x, before)
