@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from own_layers import own_block, own_module
+from own_layers import override, own_block, own_module
 from pairs import (
     failing,
     gluon_net,
@@ -36,30 +36,11 @@ def nets(**options: Any) -> tuple[Any, Any]:
     return pair(gluon_net(), torch_net(**options))
 
 
-def replaced(at: int, make: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """The pair with one layer of the torch net replaced after the copying."""
+def wrong(at: int, forward: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+    """The pair, with another forward pass of one layer of PyTorch's."""
     one, two = nets()
-    two[at] = make(two[at])
+    override(two[at], forward)
     return one, two
-
-
-class Wrapped(nn.Module):
-    """A layer with another forward; its parameters stay registered as they were."""
-
-    def __init__(self, layer: Any, forward: Callable[[Any, Any], Any]) -> None:
-        super().__init__()
-        for name, parameter in layer._parameters.items():
-            self.register_parameter(name, parameter)
-        for name, buffer in layer._buffers.items():
-            self.register_buffer(name, buffer)
-        self.momentum, self.eps, self.own = 0.1, 1e-5, forward
-
-    def forward(self, x: Any) -> Any:
-        return self.own(self, x)
-
-
-def wrapped(at: int, forward: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
-    return replaced(at, lambda layer: Wrapped(layer, forward))
 
 
 def frozen_statistics(layer: Any, x: Any) -> Any:
@@ -71,10 +52,6 @@ def frozen_statistics(layer: Any, x: Any) -> Any:
 def not_a_number(layer: Any, x: Any) -> Any:
     y = functional.linear(x, layer.weight, layer.bias)
     return torch.cat([y[:, :1] * torch.nan, y[:, 1:]], dim=1)
-
-
-def detach() -> Any:
-    return own_module(lambda net, x: x.detach())
 
 
 EVALUATION, TRAINING = "output, evaluation", "output, training"
@@ -92,19 +69,21 @@ FIRST: dict[str, tuple[str, set[str]]] = {
 PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
     "stride": (lambda: nets(stride=2), EVALUATION),
     "momentum": (lambda: nets(momentum=0.2), STATISTICS),
-    "only in training": (lambda: wrapped(1, frozen_statistics), TRAINING),
+    "only in training": (lambda: wrong(1, frozen_statistics), TRAINING),
     "gradient of a weight": (
-        lambda: wrapped(
+        lambda: wrong(
             3,
             lambda layer, x: functional.conv2d(x, layer.weight.detach(), padding=1),
         ),
         PARAMETERS,
     ),
     "gradient of the input": (
-        lambda: replaced(0, lambda layer: nn.Sequential(detach(), layer)),
+        lambda: wrong(
+            0, lambda layer, x: functional.conv2d(x.detach(), layer.weight, padding=1)
+        ),
         INPUTS,
     ),
-    "not a number": (lambda: wrapped(6, not_a_number), EVALUATION),
+    "not a number": (lambda: wrong(6, not_a_number), EVALUATION),
 }
 
 
