@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import new_class
 from typing import Any
 
 from pairs import gnn, nn
@@ -25,7 +26,10 @@ def own_module(forward: Callable[..., Any], name: str = "Own", **parts: Any) -> 
 
 def derived(base: Any, *arguments: Any, **own: Any) -> Any:
     """A layer of a class of one's own, which may have another forward pass."""
-    return type("Own", (base,), own)(*arguments)
+    # Not `type(…)`: where MXNet is missing, the base is a stand-in for a class.
+    return new_class("Own", (base,), exec_body=lambda body: body.update(own))(
+        *arguments
+    )
 
 
 def override(layer: Any, forward: Callable[..., Any]) -> None:

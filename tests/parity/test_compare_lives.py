@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from own_layers import override, own_block, own_module
+from own_layers import derived, override, own_block, own_module
 from pairs import failing, gnn, nn, noise, pair, sequence
 
 from d2lutils import parity
@@ -180,9 +180,7 @@ class TestOutputs:
         def many(y: Any) -> Any:
             return {"b": [2 * y, None, (y, y.argmax(1))], "a": y}
 
-        block = type(
-            "Block", (gnn.Block,), {"forward": lambda net, x: many(net.dense(x))}
-        )()
+        block = derived(gnn.Block, forward=lambda net, x: many(net.dense(x)))
         block.dense = gnn.Dense(2, in_units=3)
         report = parity.compare(*pair(block, torch_around(many)), noise(5, 3))
         assert report.ok, report
