@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pairs import MODULES, halves
+from nets import MODULES, halves
 from without_mxnet import halves_here
 
 from d2lutils._arguments import rules_of

@@ -9,41 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from own_layers import own_block, own_module
-from pairs import failing, gnn, mirrored, nn, noise, pair, sequence
+from nets import (
+    failing,
+    gluon_net,
+    gnn,
+    mirrored,
+    nn,
+    noise,
+    pair,
+    sequence,
+    torch_net,
+)
+from own_layers import override, own_block, own_module
 from snapshots import Snapshot
 
 from d2lutils import parity
 from d2lutils.compat import mx
 
 functional = nn.functional
-
-
-def gluon_net(**options: Any) -> Any:
-    """conv → batch norm → ReLU → conv → average → dense."""
-    return sequence(
-        gnn.Conv2D(4, 3, padding=1, in_channels=2, use_bias=False),
-        gnn.BatchNorm(in_channels=4, **options),
-        gnn.Activation("relu"),
-        gnn.Conv2D(4, 3, padding=1, in_channels=4, use_bias=False),
-        gnn.GlobalAvgPool2D(),
-        gnn.Flatten(),
-        gnn.Dense(3, in_units=4),
-    )
-
-
-def torch_net(
-    stride: int = 1, activation: Any = nn.ReLU, eps: float = 1e-5, momentum: Any = 0.1
-) -> Any:
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1, bias=False),
-        nn.BatchNorm2d(4, eps=eps, momentum=momentum),
-        activation(),
-        nn.Conv2d(4, 4, 3, stride=stride, padding=1, bias=False),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(4, 3),
-    )
 
 
 IMAGES = noise(5, 2, 6, 6)
@@ -53,30 +36,11 @@ def nets(**options: Any) -> tuple[Any, Any]:
     return pair(gluon_net(), torch_net(**options))
 
 
-def replaced(at: int, make: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """The pair with one layer of the torch net replaced after the copying."""
+def wrong(at: int, forward: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+    """The pair, with another forward pass of one layer of PyTorch's."""
     one, two = nets()
-    two[at] = make(two[at])
+    override(two[at], forward)
     return one, two
-
-
-class Wrapped(nn.Module):
-    """A layer with another forward; its parameters stay registered as they were."""
-
-    def __init__(self, layer: Any, forward: Callable[[Any, Any], Any]) -> None:
-        super().__init__()
-        for name, parameter in layer._parameters.items():
-            self.register_parameter(name, parameter)
-        for name, buffer in layer._buffers.items():
-            self.register_buffer(name, buffer)
-        self.momentum, self.eps, self.own = 0.1, 1e-5, forward
-
-    def forward(self, x: Any) -> Any:
-        return self.own(self, x)
-
-
-def wrapped(at: int, forward: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
-    return replaced(at, lambda layer: Wrapped(layer, forward))
 
 
 def frozen_statistics(layer: Any, x: Any) -> Any:
@@ -88,10 +52,6 @@ def frozen_statistics(layer: Any, x: Any) -> Any:
 def not_a_number(layer: Any, x: Any) -> Any:
     y = functional.linear(x, layer.weight, layer.bias)
     return torch.cat([y[:, :1] * torch.nan, y[:, 1:]], dim=1)
-
-
-def detach() -> Any:
-    return own_module(lambda net, x: x.detach())
 
 
 EVALUATION, TRAINING = "output, evaluation", "output, training"
@@ -108,39 +68,23 @@ FIRST: dict[str, tuple[str, set[str]]] = {
 }
 PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
     "stride": (lambda: nets(stride=2), EVALUATION),
-    "no ReLU": (lambda: nets(activation=nn.Identity), EVALUATION),
-    "other activation": (lambda: nets(activation=nn.LeakyReLU), EVALUATION),
-    "bias not used": (
-        lambda: wrapped(6, lambda layer, x: functional.linear(x, layer.weight)),
-        EVALUATION,
-    ),
-    "eps, slightly": (lambda: nets(eps=1.001e-5), EVALUATION),
     "momentum": (lambda: nets(momentum=0.2), STATISTICS),
-    "momentum of an average": (lambda: nets(momentum=None), STATISTICS),
-    "only in training": (lambda: wrapped(1, frozen_statistics), TRAINING),
+    "only in training": (lambda: wrong(1, frozen_statistics), TRAINING),
     "gradient of a weight": (
-        lambda: wrapped(
+        lambda: wrong(
             3,
             lambda layer, x: functional.conv2d(x, layer.weight.detach(), padding=1),
         ),
         PARAMETERS,
     ),
     "gradient of the input": (
-        lambda: replaced(0, lambda layer: nn.Sequential(detach(), layer)),
+        lambda: wrong(
+            0, lambda layer, x: functional.conv2d(x.detach(), layer.weight, padding=1)
+        ),
         INPUTS,
     ),
-    "gradient of all below": (
-        lambda: replaced(2, lambda layer: nn.Sequential(layer, detach())),
-        INPUTS,
-    ),
-    "not a number": (lambda: wrapped(6, not_a_number), EVALUATION),
+    "not a number": (lambda: wrong(6, not_a_number), EVALUATION),
 }
-
-
-def test_without_a_difference() -> None:
-    report = parity.compare(*nets(), IMAGES)
-    assert report.ok, report
-    assert failing(report) == {}
 
 
 @pytest.mark.parametrize("name", list(PLANTED))
@@ -182,11 +126,10 @@ class TestParameters:
         assert repr(report).count(words) == 1
         return row
 
-    @pytest.mark.parametrize("where", ["0.weight", "1.running_var", "6.bias"])
-    def test_one_number(self, where: str) -> None:
+    def test_one_number(self) -> None:
         one, two = nets()
-        two.state_dict()[where].view(-1)[0] *= 1 + 1e-6
-        assert self.only_row((one, two)).worst == where
+        two[1].running_var[0] *= 1 + 1e-6
+        assert self.only_row((one, two)).worst == "1.running_var"
 
     def test_lower_precision(self) -> None:
         one, two = nets()
@@ -201,35 +144,22 @@ class TestParameters:
         assert self.only_row((one, two)).worst == "6.weight"
         assert two[6].weight.dtype == torch.float64
 
-    @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-    def test_not_finite_in_both(self, value: float) -> None:
-        """Equal, and still no proof of anything."""
+    def test_not_finite_in_both(self) -> None:
+        """Equal, and still no proof of anything; worse than any other difference."""
         one, two = nets()
-        two[6].bias.data[0] = value
+        two[3].weight.data[0] = torch.nan
         parity.copy_parameters(two, one)
-        assert self.only_row((one, two)).worst == "6.bias"
-
-
-def test_a_difference_that_is_not_a_number_stays_the_worst() -> None:
-    bad, good = np.array([np.nan]), np.array([1.0])
-    for pairs in (
-        {"a": (bad, good), "b": (good, good)},
-        {"a": (good, good), "b": (bad, good), "c": (2 * good, good)},
-        {"a": (2 * good, good), "b": (good, bad)},
-    ):
-        difference, where = parity._worst(pairs)
-        assert np.isnan(difference)
-        assert np.isnan(pairs[where][0] - pairs[where][1])
-        assert not parity.Row("q", "m", 1.0, difference, where).ok
-
-
-def frozen_dropout(net: Any, x: Any) -> Any:
-    """Doubles its input in training, as found out while it is traced."""
-    return 2 * x if mx.autograd.is_training() else x * 1
+        for other in (two[0], two[6]):
+            other.weight.data[0] += 1
+        assert self.only_row((one, two)).worst == "3.weight"
 
 
 def test_only_hybridized() -> None:
     """`is_training()` is frozen by the trace; imperatively all is well."""
+
+    def frozen_dropout(net: Any, x: Any) -> Any:
+        return 2 * x if mx.autograd.is_training() else x * 1
+
     doubles = own_module(lambda net, x: 2 * x if net.training else x * 1)
     frozen = own_block(frozen_dropout)
     one = sequence(gnn.Dense(4, in_units=3), frozen, gnn.Dense(2, in_units=4))
@@ -249,10 +179,9 @@ def small() -> tuple[Any, Any]:
 
 
 class TestOnlyAfterSteps:
-    @pytest.mark.parametrize("multiplier", ["wd_mult", "lr_mult"])
-    def test_a_multiplier_of_one_parameter(self, multiplier: str) -> None:
+    def test_a_multiplier_of_one_parameter(self) -> None:
         one, two = small()
-        setattr(one[0].bias, multiplier, 0.0)
+        one[0].bias.lr_mult = 0.0
         report = parity.compare(one, two, noise(5, 3))
         for mode in ("imperative", "hybridized"):
             row = failing(report)["parameters after 5 steps", mode]
@@ -348,14 +277,6 @@ class TestKindsOfNets:
         assert report.ok, report
         assert report.layers == 1
 
-    def test_parameters_used_twice(self) -> None:
-        a, b = gnn.Dense(3, in_units=3), nn.Linear(3, 3)
-        one = sequence(a, gnn.Dense(3, in_units=3, params=a.params))
-        two = nn.Sequential(b, nn.Linear(3, 3))
-        two[1].weight, two[1].bias = b.weight, b.bias
-        report = parity.compare(*pair(one, two), noise(5, 3))
-        assert report.ok, report
-
     def test_gradients_that_add_up(self) -> None:
         one, two = nets()
         one.collect_params().setattr("grad_req", "add")
@@ -378,25 +299,11 @@ class TestKindsOfNets:
         assert parity.compare(one, two, kind(noise(5, 3))).ok
 
 
-def dropout_nets() -> tuple[Any, Any]:
-    one = sequence(gnn.Dense(8, in_units=3), gnn.Dropout(0.5), gnn.Dense(2, in_units=8))
-    two = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.25), nn.Linear(8, 2))
-    return pair(one, two)
-
-
-def test_dropout_is_off_meanwhile_and_on_afterwards() -> None:
-    one, two = dropout_nets()
-    assert parity.compare(one, two, noise(5, 3)).ok
-    assert one[1]._rate == 0.5
-    assert two[1].p == 0.25
-    x = mx.nd.array(noise(50, 3))
-    with mx.autograd.train_mode():
-        assert not np.array_equal(one(x).asnumpy(), one(x).asnumpy())
-
-
 def test_dropout_is_back_after_a_failure_while_hybridized() -> None:
     """The graph that was traced without dropout must not stay behind."""
-    one, two = dropout_nets()
+    one = sequence(gnn.Dense(8, in_units=3), gnn.Dropout(0.5), gnn.Dense(2, in_units=8))
+    two = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.25), nn.Linear(8, 2))
+    pair(one, two)
 
     def forward(net: Any, x: Any) -> Any:
         if one._active:
@@ -410,6 +317,7 @@ def test_dropout_is_back_after_a_failure_while_hybridized() -> None:
     )
     assert {mode for _, mode in failing(report)} == {"hybridized"}
     assert not one._active
+    assert (one[1]._rate, two[1].p) == (0.5, 0.25)
     one._active = True  # as hybridize() would, but without clearing the graph
     x = mx.nd.array(noise(50, 3))
     with mx.autograd.train_mode():
@@ -433,8 +341,9 @@ class TestLeftAsTheyWere:
         two[1].eval()
         return one, two
 
-    @pytest.mark.parametrize("dtype", ["float32", "float64"])
-    @pytest.mark.parametrize("hybrid", [False, True])
+    @pytest.mark.parametrize(
+        ("dtype", "hybrid"), [("float32", True), ("float64", False)]
+    )
     def test_after_a_comparison(self, dtype: str, hybrid: bool) -> None:
         one, two = self.trained(dtype)
         if hybrid:
@@ -471,23 +380,18 @@ class TestLeftAsTheyWere:
         parity.compare(one, two, IMAGES)
         before.check()
 
-    def test_an_optimiser_of_the_reader_goes_on(self) -> None:
+    def test_a_trainer_of_the_reader_goes_on(self) -> None:
         """It holds the parameters that it was given, and they still move."""
         one, two = nets()
-        optimizer = torch.optim.SGD(two.parameters(), lr=0.5)
         trainer = mx.gluon.Trainer(one.collect_params(), "sgd", {"learning_rate": 0.5})
         parity.compare(one, two, IMAGES)
-        two(torch.as_tensor(IMAGES)).sum().backward()
-        optimizer.step()
         with mx.autograd.record():
             loss = one(mx.nd.array(IMAGES)).sum()
         loss.backward()
         trainer.step(1)
-        a, b = one[6].bias.data().asnumpy(), two[6].bias.detach().numpy()
-        np.testing.assert_allclose(a, b, rtol=1e-5)
         # The gradient of a sum over 5 examples is 5.
-        fresh = nets()[1][6].bias.detach().numpy()
-        np.testing.assert_allclose(b, fresh - 2.5, rtol=1e-5)
+        moved = two[6].bias.detach().numpy() - 2.5
+        np.testing.assert_allclose(one[6].bias.data().asnumpy(), moved, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -525,15 +429,15 @@ class TestReport:
         assert "Parity: the same" in report._repr_html_()
 
     def test_float32_sees_more_than_rounding(self) -> None:
-        report = parity.compare(*nets(eps=1e-3), IMAGES, steps=0)
+        one, two = nets()
+        two[1].eps = 1e-3
+        report = parity.compare(one, two, IMAGES, steps=0)
         worst = report.float32[0]
         assert worst.apart > 100 * worst.floor
         assert worst.verdict == "more than 4x its rounding"
 
-    def test_nothing_compared_is_not_the_same(self) -> None:
-        assert not parity.Report().ok
-
-    def test_fewer_steps(self) -> None:
+    def test_no_steps(self) -> None:
+        assert not parity.Report().ok, "nothing compared is not the same"
         report = parity.compare(*small(), noise(5, 3), steps=0)
         assert report.ok
         assert not any("after" in row.quantity for row in report.rows)
@@ -542,14 +446,12 @@ class TestReport:
 
 def test_arguments_refused() -> None:
     """One bad value each; the rules are those of `checks`."""
-    for options, text in (
-        ({"steps": -1}, "steps must be at least 0"),
-        ({"learning_rate": 0.1}, "learning_rate must be at least 0 and at most 0.05"),
-        ({"momentum": 2}, "momentum must be"),
-        ({"weight_decay": -1}, "weight_decay must be"),
-        ({"seed": -1}, "seed must be"),
+    for options in (
+        *({"steps": -1}, {"learning_rate": 0.1}, {"momentum": 2}),
+        *({"weight_decay": -1}, {"seed": -1}),
     ):
-        with pytest.raises(ValueError, match=f"^compare: {text}"):
+        (name,) = options
+        with pytest.raises(ValueError, match=f"^compare: {name} must be"):
             parity.compare(*small(), noise(5, 3), **options)
 
 
@@ -557,17 +459,9 @@ REFUSED: dict[str, Callable[[], tuple[Any, ...]]] = {
     "input 0 must be an array or": lambda: (*small(), [1.0]),
     "give at least one input": small,
     r"input 0 of shape \(0, 3\) is empty": lambda: (*small(), noise(0, 3)),
-    "gluon_net comes first, torch_net second": lambda: (
-        *reversed(small()),
-        noise(5, 3),
-    ),
-    "gluon_net must be a Gluon Block or a PyTorch Module, got int": lambda: (
-        *(3, small()[1], noise(5, 3)),
-    ),
-    "torch_net must be a Gluon Block or a PyTorch Module, got NoneType": lambda: (
-        *(small()[0], None, noise(5, 3)),
-    ),
-    "the nets have no parameters to compare": lambda: (
+    "gluon_net comes first, torch_net": lambda: (*reversed(small()), noise(5, 3)),
+    "gluon_net must be a Gluon Block or": lambda: (3, small()[1], noise(5, 3)),
+    "the nets have no parameters": lambda: (
         *(gnn.Activation("relu"), nn.ReLU(), noise(5, 3)),
     ),
     r"weight is not initialised: call net.initialize\(\) first": lambda: (

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from pairs import MODULES
-from pairs import halves as both
+from nets import MODULES
+from nets import halves as both
 
-from d2lutils import parity
 from d2lutils._adapters.pytorch import TorchNet
 from d2lutils.porting import Row, halves, judges, own_blocks
 from d2lutils.porting.halves import find, subject
@@ -25,20 +23,18 @@ from d2lutils.porting.rows import Found
 pytestmark = pytest.mark.needs_mxnet
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "book" / "parity.ipynb"
 ALL = [row for topic in own_blocks.TOPICS.values() for row in topic]
 SUM = {"x": (3, 8, 5, 6), "identity": (3, 5, 5, 6)}
 
 
-def of(*kinds: str, unless: tuple[str, ...] = ()) -> Any:
-    """The rows with some judges, as a parameter; not those that Gluon refuses so."""
-    chosen = [
-        row
-        for row in ALL
-        if row.judge.kind in kinds
-        and not any(row.judge.settings[option] for option in unless)
-    ]
-    return pytest.mark.parametrize("row", chosen, ids=[row.name for row in chosen])
+def of(kind: str) -> list[Row]:
+    """The rows with a judge of some kind."""
+    return [row for row in ALL if row.judge.kind == kind]
+
+
+def row_of(kind: str, **settings: Any) -> Row:
+    """The first such row whose judge has these settings."""
+    return next(r for r in of(kind) if settings.items() <= r.judge.settings.items())
 
 
 def wrong(found: Found) -> set[str]:
@@ -49,16 +45,9 @@ def wrong(found: Found) -> set[str]:
 # -- the list --------------------------------------------------------------------------
 
 
-def unlisted(rows: Iterable[Row]) -> set[str]:
-    """Public names of either half that no row is about."""
-    offered = {name for m in MODULES for half in both(m) for name in half.__all__}
-    return offered - {subject(row) for row in rows} - set(halves.ONE_SIDED)
-
-
 def test_everything_public_is_listed() -> None:
-    assert unlisted(ALL) == set()
-    for name in {subject(row) for row in ALL}:
-        assert unlisted(row for row in ALL if subject(row) != name) == {name}
+    offered = {name for m in MODULES for half in both(m) for name in half.__all__}
+    assert offered == {subject(row) for row in ALL} | set(halves.ONE_SIDED)
 
 
 def test_modules_are_all_of_them() -> None:
@@ -103,15 +92,11 @@ def test_the_chapter_shows_it() -> None:
 
 
 # -- the findings ----------------------------------------------------------------------
+# What the page shows of them is compared when its notebook runs.
 
 
-@pytest.fixture(scope="module")
-def topics() -> dict[str, halves.Findings]:
-    return halves.findings()
-
-
-def test_all_are_equal(topics: dict[str, halves.Findings]) -> None:
-    findings = [finding for topic in topics.values() for finding in topic]
+def test_all_are_equal() -> None:
+    findings = [finding for topic in halves.findings().values() for finding in topic]
     assert [row for row, _ in findings] == ALL
     assert {row.name: found.wrong for row, found in findings if not found.ok} == {}
     refused = {
@@ -123,28 +108,8 @@ def test_all_are_equal(topics: dict[str, halves.Findings]) -> None:
     for row, found in findings:
         if row.judge.kind == "net":
             assert {q.quantity for q in found.quantities} >= quantities
-            assert {q.mode for q in found.quantities} == {
-                "",
-                "imperative",
-                "hybridized",
-            }
-
-
-def test_the_page_shows_what_is_found(topics: dict[str, halves.Findings]) -> None:
-    """What the stored page says of each row is what this run finds."""
-    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
-    outputs = [o for cell in cells for o in cell.get("outputs", [])]
-    stored = "\n".join("".join(o["data"].get("text/markdown", "")) for o in outputs)
-    count = 0
-    for topic, findings in topics.items():
-        assert any(f"## {topic}" in "".join(cell["source"]) for cell in cells)
-        for kind in sorted({row.judge.kind for row, _ in findings}):
-            assert halves.table(findings, kind).text in stored
-            count += 1
-    assert stored.count("| in both halves |") == count
-    assert halves.planted_table(halves.planted()).text in stored
-    plain = "\n".join("".join(o["data"]["text/plain"]) for o in outputs)
-    assert repr(halves.overview(topics)) in plain
+            modes = {q.mode for q in found.quantities}
+            assert modes == {"", "imperative", "hybridized"}
 
 
 def test_planted_rows_are_found_out() -> None:
@@ -170,37 +135,10 @@ def test_planted_rows_are_found_out() -> None:
 # -- every row can say no --------------------------------------------------------------
 
 
-class Spoilt(torch.nn.Module):
-    """A block, with something wrong in it."""
-
-    def __init__(self, block: Any) -> None:
-        super().__init__()
-        self.block = block
-
-
-class Nudged(Spoilt):
-    """The last weight moves a little at each call."""
-
-    def forward(self, *inputs: Any) -> Any:
-        weights = [p for p in self.block.parameters() if p.ndim > 1]
-        with torch.no_grad():
-            weights[-1].add_(1e-6)
-        return self.block(*inputs)
-
-
-class Louder(Spoilt):
-    """The output is a hundred-millionth larger."""
-
-    def forward(self, *inputs: Any) -> Any:
-        return self.block(*inputs) * (1 + 1e-8)
-
-
-class Steeper(Spoilt):
-    """The gradients are a hundred-millionth larger."""
-
-    def forward(self, *inputs: Any) -> Any:
-        y = self.block(*inputs)
-        return y + (y - y.detach()) * 1e-8
+def spoilt(row: Row, spoil: Callable[[Any], Any]) -> Found:
+    """What is found of a row with something wrong in PyTorch's half."""
+    name = subject(row)
+    return find(row, {name: spoil(halves.names("pytorch")[name])})
 
 
 def result(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -212,81 +150,70 @@ def result(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return spoil
 
 
-def spoilt(row: Row, spoil: Callable[[Any], Any]) -> Found:
-    """What is found of a row with something wrong in PyTorch's half."""
-    name = subject(row)
-    return find(row, {name: spoil(halves.names("pytorch")[name])})
+def hooked(change: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+    """What makes a block whose output is another."""
+
+    def hook(made: Any) -> Any:
+        made.register_forward_hook(lambda block, _inputs, y: change(block, y))
+        return made
+
+    return result(hook)
 
 
-@pytest.fixture
-def one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No steps of training: each takes longer than the pass."""
-
-    def compare(*arguments: Any, **options: Any) -> parity.Report:
-        return parity.compare(*arguments, **options | {"steps": 0})
-
-    fake = SimpleNamespace(**vars(parity) | {"compare": compare})
-    monkeypatch.setattr(judges, "parity", fake)
+def nudged(block: Any, y: Any) -> Any:
+    """After each call the last weight moves a little."""
+    with torch.no_grad():
+        [p for p in block.parameters() if p.ndim > 1][-1].add_(1e-6)
+    return y
 
 
-@pytest.mark.usefixtures("one_pass")
-@of("net")
-class TestNets:
-    def test_a_weight_or_the_output_is_another(self, row: Row) -> None:
-        for wrapper in (Nudged, Louder):
-            found = spoilt(row, result(wrapper))
-            assert {"output, evaluation", "output, training"} <= wrong(found)
-        assert "**differs:** output, evaluation" in found.cells["one pass"]
-
-    def test_the_gradient_is_another(self, row: Row) -> None:
-        found = spoilt(row, result(Steeper))
-        assert wrong(found) == {"input gradients", "parameter gradients"}
-
-    def test_every_example_and_weight_matters(self, row: Row) -> None:
-        """In a net whose numbers have died nothing would be compared."""
-        net = row.pytorch()
-        judges.randomize(net)
-        net = net.double().train()
-        for module in net.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-            if hasattr(module, "_drop_prob"):
-                module._drop_prob = 0.0
-        inputs = row.judge.inputs.values()
-        arrays = iter(judges._filled(inputs))
-        out = net(*(None if x is None else torch.tensor(next(arrays)) for x in inputs))
-        assert len({row.tobytes() for row in out.detach().numpy()}) == len(out)
-        out.backward(torch.tensor(judges._noise(2, out.shape)))
-        gradients = {n: float(p.grad.abs().max()) for n, p in net.named_parameters()}
-        # A bias that a batch norm removes has a true gradient of zero.
-        idle = {n for n, g in gradients.items() if g < 1e-8 * max(gradients.values())}
-        assert all(name.endswith("bias") for name in idle), idle
+OUTPUTS = {"output, evaluation", "output, training"}
+GRADIENTS = {"input gradients", "parameter gradients"}
+#: What is done to a net's output, and what must then be wrong, at least.
+SPOILT_NETS: list[tuple[Callable[[Any, Any], Any], set[str]]] = [
+    (nudged, {"output, training"}),
+    (lambda block, y: y * (1 + 1e-8), OUTPUTS),
+    (lambda block, y: y + (y - y.detach()) * 1e-8, GRADIENTS),
+]
 
 
-class TestFunctions:
-    @staticmethod
-    def find(row: Row, spoil: Callable[[Any, float], Any]) -> set[str]:
-        """What is wrong, with a result spoilt by as little as the dtype shows."""
-        size = {"float64": 1e-8, "float32": 1e-6}[row.judge.settings["dtype"]]
+@pytest.mark.parametrize(("change", "quantities"), SPOILT_NETS)
+def test_a_net_that_is_another(
+    change: Callable[[Any, Any], Any], quantities: set[str]
+) -> None:
+    assert wrong(spoilt(row_of("net"), hooked(change))) >= quantities
 
-        def change(made: Any) -> Any:
-            if not isinstance(made, torch.nn.Module):
-                return spoil(made, size)
-            made.register_forward_hook(lambda _block, _inputs, y: spoil(y, size))
-            return made
 
-        return wrong(spoilt(row, result(change)))
+@pytest.mark.parametrize("row", of("net"), ids=lambda row: row.name)
+def test_every_example_and_weight_matters(row: Row) -> None:
+    """In a net whose numbers have died nothing would be compared."""
+    net = row.pytorch()
+    judges.randomize(net)
+    net = net.double().train()
+    for module in net.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "_drop_prob"):
+            module._drop_prob = 0.0
+    inputs = row.judge.inputs.values()
+    arrays = iter(judges._filled(inputs))
+    out = net(*(None if x is None else torch.tensor(next(arrays)) for x in inputs))
+    assert len({row.tobytes() for row in out.detach().numpy()}) == len(out)
+    out.backward(torch.tensor(judges._noise(2, out.shape)))
+    gradients = {n: float(p.grad.abs().max()) for n, p in net.named_parameters()}
+    # A bias that a batch norm removes has a true gradient of zero.
+    idle = {n for n, g in gradients.items() if g < 1e-8 * max(gradients.values())}
+    assert all(name.endswith("bias") for name in idle), idle
 
-    @of("function", unless=("refused",))
-    def test_the_values_are_others(self, row: Row) -> None:
-        assert "values" in self.find(row, lambda y, size: y * (1 + size))
-        assert "values" in self.find(row, lambda y, _: y[:, :, :-1])
 
-    @of("function", unless=("refused", "gradient"))
-    def test_the_gradient_is_another(self, row: Row) -> None:
-        broken = self.find(row, lambda y, size: y + (y - y.detach()) * size)
-        assert broken
-        assert all(quantity.startswith("gradient of ") for quantity in broken)
+def test_a_function_that_is_another() -> None:
+    row = row_of("function", refused="", gradient="", dtype="float64")
+    for change, quantity in (
+        (lambda y: y * (1 + 1e-8), "values"),
+        (lambda y: y[:, :, :-1], "values"),
+        (lambda y: y + (y - y.detach()) * 1e-8, "gradient of x"),
+    ):
+        assert quantity in wrong(spoilt(row, result(change)))
 
 
 @pytest.mark.parametrize("option", ["refused", "gradient", "graph"])
@@ -322,7 +249,7 @@ def test_training_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
         "optimizer",
         lambda self, rate, *more: step(self, rate * (1 + 1e-3), *more),
     )
-    found = find(next(row for row in ALL if row.judge.kind == "net"))
+    found = find(row_of("net"))
     assert "parameters after 5 steps" in wrong(found)
     assert found.cells["one pass"] == "within 1e-10"
     assert found.cells["five steps"].startswith("**differs:** ")
@@ -383,7 +310,7 @@ SPOILS: dict[str, list[Callable[[Any], Any]]] = {
 }
 
 
-@of("rest")
+@pytest.mark.parametrize("row", of("rest"), ids=lambda row: row.name)
 def test_other_rows_can_say_no(row: Row) -> None:
     for spoil in SPOILS[subject(row)]:
         found = spoilt(row, spoil)
@@ -394,24 +321,20 @@ def test_other_rows_can_say_no(row: Row) -> None:
 
 
 def test_signatures_that_are_others() -> None:
-    """Another default, another name, another order, one argument more: all found."""
+    """Another default, another order, another kind of argument: all are found."""
 
     def own(a: int, b: int = 1) -> None: ...
 
     def default(a: int, b: int = 2) -> None: ...
 
-    def name(c: int, b: int = 1) -> None: ...
-
     def order(b: int, a: int = 1) -> None: ...
-
-    def more(a: int, b: int = 1, *, c: int = 1) -> None: ...
 
     def kind(a: int, *, b: int = 1) -> None: ...
 
     quantities, said = halves.signatures(own, own)
     assert [q.verdict for q in quantities] == ["equal"]
     assert said == "2, the same"
-    for other in (default, name, order, more, kind):
+    for other in (default, order, kind):
         (quantity,), _ = halves.signatures(own, other)
         assert not quantity.ok, other
 

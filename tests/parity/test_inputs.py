@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pairs import gnn, halves, nn, noise
+from nets import gnn, halves, nn, noise
 from torch.nn.utils import prune, weight_norm
 
 from d2lutils.compat import mx
@@ -271,7 +271,7 @@ if mode == "amp":
     from mxnet.contrib import amp
     amp.init(target_dtype="bfloat16")
 from test_inputs import BLOCKS, made, batch
-from pairs import halves, noise, gnn
+from nets import halves, noise, gnn
 array = mx.np.array if mode == "np" else mx.nd.array
 results = {}
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pairs import MODULES, halves
+from nets import MODULES, halves
 
 import d2lutils.gluon
 from d2lutils import (
@@ -24,7 +24,7 @@ from d2lutils import (
     shapes,
     timing,
 )
-from d2lutils.porting.halves import ONE_SIDED, methods, signatures
+from d2lutils.porting.halves import ONE_SIDED, methods
 
 # Here each half says how it measures, which the frameworks do by different means.
 MEASURES = ".memory"
@@ -34,8 +34,6 @@ WORDS = (
     (" (CUDA or Apple's MPS)", ""),
     ("; an NDArray or a Symbol. A Symbol", ""),
 )
-
-
 pytestmark = pytest.mark.needs_mxnet
 
 
@@ -96,36 +94,19 @@ def test_same_order(module: str) -> None:
 
 
 @public
-def test_same_signatures(module: str, name: str) -> None:
+def test_methods_in_the_same_order(module: str, name: str) -> None:
+    """Their arguments are compared by `test_halves.py`, which has a row for each."""
     one, two = both(module, name)
-    (arguments,), _ = signatures(one, two)
-    assert arguments.ok, arguments.worst
     if inspect.isclass(two):
-        assert list(methods(one)) == list(methods(two)), "in the same order"
-
-
-def undocumented(function: Any, path: str) -> list[str]:
-    """What is missing: a docstring, or a type hint of a parameter or of the result."""
-    signature = inspect.signature(function)
-    missing = [
-        f"{path}: {p.name} has no type hint"
-        for p in signature.parameters.values()
-        if p.annotation is p.empty and p.name != "self"
-    ]
-    if signature.return_annotation is signature.empty:
-        missing.append(f"{path}: no type of the result")
-    if not function.__doc__ and function.__name__ != "__init__":
-        missing.append(f"{path}: no docstring")
-    return missing
+        assert list(methods(one)) == list(methods(two))
 
 
 @public
-def test_hints_and_docstrings(module: str, name: str) -> None:
+def test_docstrings(module: str, name: str) -> None:
     for half in both(module, name):
         own = methods(half).values() if inspect.isclass(half) else [half]
         for function in own:
-            path = f"{function.__module__}.{function.__qualname__}"
-            assert undocumented(function, path) == []
+            assert function.__doc__ or function.__name__ == "__init__", function
 
 
 CORE = (_arguments, _errors, _inputs, _training, data, ledger)
@@ -133,7 +114,7 @@ CORE += (parity, shapes, timing)
 
 
 @pytest.mark.parametrize("module", CORE, ids=lambda m: m.__name__.rpartition(".")[2])
-def test_core_has_hints_and_docstrings(module: Any) -> None:
+def test_core_has_docstrings(module: Any) -> None:
     public = [name for name in vars(module) if not name.startswith("_")]
     for name in getattr(module, "__all__", public):
         member = getattr(module, name)
@@ -143,7 +124,7 @@ def test_core_has_hints_and_docstrings(module: Any) -> None:
             assert member.__doc__, f"{name} has no docstring"
             assert not member.__doc__.startswith(f"{name}("), f"{name}: dataclass's own"
         elif inspect.isfunction(member):
-            assert undocumented(member, name) == []
+            assert member.__doc__, f"{name} has no docstring"
 
 
 def arguments(function: Any) -> list[str]:
@@ -178,11 +159,8 @@ def test_same_documentation(module: str, name: str) -> None:
 
 
 def test_the_reader_of_arguments_reads() -> None:
-    """This test would be empty if `arguments` found none."""
-    assert arguments(halves("blocks")[0].ConvChunk) == [
-        *("in_channels", "channels", "kernel_size", "stride", "padding", "bias"),
-        *("relu", "rank"),
-    ]
+    """`test_same_documentation` would be empty if `arguments` found none."""
+    assert {"in_channels", "stride"} < set(arguments(halves("blocks")[0].ConvChunk))
 
 
 @pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pairs import halves, noise
+from nets import halves, noise
 
 from d2lutils import parity, shapes
 from d2lutils.compat import mx

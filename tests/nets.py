@@ -69,6 +69,32 @@ def sequence(*layers: Any) -> Any:
     return net
 
 
+def gluon_net(**norm: Any) -> Any:
+    """conv → batch norm → ReLU → conv → average → dense, from two channels to three."""
+    return sequence(
+        gnn.Conv2D(4, 3, padding=1, in_channels=2, use_bias=False),
+        gnn.BatchNorm(in_channels=4, **norm),
+        gnn.Activation("relu"),
+        gnn.Conv2D(4, 3, padding=1, in_channels=4, use_bias=False),
+        gnn.GlobalAvgPool2D(),
+        gnn.Flatten(),
+        gnn.Dense(3, in_units=4),
+    )
+
+
+def torch_net(stride: int = 1, momentum: Any = 0.1) -> Any:
+    """Its mirror image, or nearly so."""
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4, momentum=momentum),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, stride=stride, padding=1, bias=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
+
+
 def noise(*shape: int, seed: int = 1, dtype: str = "float32") -> np.ndarray:
     """Standard normal numbers."""
     generator = np.random.Generator(np.random.PCG64(seed))
