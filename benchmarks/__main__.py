@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch_norm, condconv, graph, one_idea, residual, shortcuts
+from benchmarks import batch_norm, condconv, graph, one_idea, shortcuts
 from benchmarks.cases import Case
 from d2lutils import timing
 from d2lutils.timing import Timing, interleaved
@@ -20,7 +20,6 @@ from d2lutils.timing import Timing, interleaved
 #: In the package, so that an installed one has them.
 RESULTS = Path(timing.__file__).parent / "results"
 SUITES: dict[str, Callable[[], Iterable[Case]]] = {
-    "residual": residual.cases,
     "shortcuts": shortcuts.cases,
     "pyramidnet": shortcuts.whole_nets,
     "condconv": condconv.cases,

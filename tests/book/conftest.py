@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -26,10 +27,17 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).parent / "fixture"
 
 
-def fixture_tree(target: Path, **settings: str) -> Path:
-    """The fixture book as a tree of its own, with the real extensions.
+#: Where the fixture book says that it is published, and its sources.
+SETTINGS = {
+    "url": "https://github.com/a/b",
+    "baseurl": "https://books.example/blocks/",
+}
 
-    Its settings are the real ones, except for those that are given.
+
+def fixture_tree(target: Path) -> Path:
+    """The fixture book as a tree of its own, with the real extensions and settings.
+
+    Only ``SETTINGS`` are its own.
     """
     book = ROOT / "book"
     shutil.copytree(book / "ext", target / "book" / "ext")
@@ -39,9 +47,9 @@ def fixture_tree(target: Path, **settings: str) -> Path:
     shutil.copytree(FIXTURE, target, dirs_exist_ok=True)
     fixture_notebook.write(target / "chapters" / "pairs.ipynb")
     text = (ROOT / "_config.yml").read_text("utf-8")
-    for name, value in settings.items():
-        assert f'\n  {name}: ""\n' in text
-        text = text.replace(f'\n  {name}: ""\n', f'\n  {name}: "{value}"\n')
+    for name, value in SETTINGS.items():
+        text, count = re.subn(rf"(?m)^  {name}: .*$", f'  {name}: "{value}"', text)
+        assert count == 1
     (target / "_config.yml").write_text(text, "utf-8")
     return target
 
