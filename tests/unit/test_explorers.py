@@ -39,6 +39,12 @@ from d2lutils.explorers.stochastic_grid import draws, stochastic_grid
 
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
+
+def test_every_figure_is_tried() -> None:
+    scripts = {path.stem for path in Path(base.__file__).parent.glob("*.js")}
+    assert scripts - {"runtime"} == set(CASES)
+
+
 # -- the scripts, in Node --------------------------------------------------------------
 
 RUN = """
