@@ -7,20 +7,23 @@ import datetime
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Iterable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch_norm, condconv, graph, one_idea, residual, shortcuts
+import torch
+
+from benchmarks import batch_norm, condconv, graph, one_idea, shortcuts
 from benchmarks.cases import Case
 from d2lutils import timing
+from d2lutils.pytorch.devices import try_gpu
 from d2lutils.timing import Timing, interleaved
 
 #: In the package, so that an installed one has them.
 RESULTS = Path(timing.__file__).parent / "results"
 SUITES: dict[str, Callable[[], Iterable[Case]]] = {
-    "residual": residual.cases,
     "shortcuts": shortcuts.cases,
     "pyramidnet": shortcuts.whole_nets,
     "condconv": condconv.cases,
@@ -32,44 +35,26 @@ SUITES: dict[str, Callable[[], Iterable[Case]]] = {
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on: processor, cores, threads, versions, device."""
-    import torch
-
-    versions = {}
-    for package in ("numpy", "mxnet", "torch"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
+    """What the numbers depend on; the device is the one of the PyTorch half."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "versions": versions,
-        "device": _device(),
+        "versions": {name: version(name) for name in ("numpy", "mxnet", "torch")},
+        "device": torch.cuda.get_device_name() if try_gpu().type == "cuda" else "CPU",
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's own name, where the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _device() -> str:
-    """Where the PyTorch half ran."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    cpus = Path("/proc/cpuinfo")
+    words = cpus.read_text() if cpus.exists() else ""
+    found = re.search(r"^model name\s*: (.+)", words, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def row(name: str, timing: Timing, base: Timing) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.cases import Case, gluon_array, gluon_pass, static, torch_array
+from benchmarks.cases import GLUON, TORCH, Case, static
 from d2lutils.compat import mx
 from d2lutils.gluon import blocks as gluon_blocks
-from d2lutils.pytorch.devices import try_gpu
 
 BATCH, LENGTH, FINE, FAILS = 32, 256, 60, 64
 
@@ -22,14 +21,12 @@ nn = mx.gluon.nn
 
 def gluon_step(net: Any, channels: int) -> Callable[[], None]:
     """Forward and backward of a Gluon net in training."""
-    net.initialize()
-    return gluon_pass(static(net), [gluon_array(BATCH, channels, LENGTH)])
+    return GLUON.run(static(net), [GLUON.array(BATCH, channels, LENGTH)])
 
 
 def torch_step(net: torch.nn.Module, channels: int) -> Callable[[], None]:
     """Forward and backward of a PyTorch net in training."""
-    net, x = net.to(try_gpu()), torch_array(BATCH, channels, LENGTH)
-    return lambda: net(x).sum().backward()
+    return TORCH.run(net, [TORCH.array(BATCH, channels, LENGTH)])
 
 
 def gluon_pair(channels: int, norm: Any) -> Any:

@@ -6,24 +6,12 @@ import functools
 import importlib
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
 
-from benchmarks.cases import (
-    STEP,
-    ZOO,
-    Case,
-    gluon_array,
-    gluon_pass,
-    gluon_step,
-    static,
-    torch_array,
-    torch_pass,
-    torch_step,
-)
+from benchmarks.cases import GLUON, STEP, TORCH, ZOO, Case, Half, static
 from d2lutils.compat import mx
 from d2lutils.gluon import condconv as gluon_forms
 from d2lutils.gluon import resnet as gluon_resnet
@@ -52,6 +40,7 @@ LAYERS = ((8, 16, 16, 32), (8, 64, 64, 56), (8, 64, 64, 16), (32, 64, 64, 16))
 LAYERS += ((8, 256, 256, 14), (8, 128, 128, 8), (8, 256, 256, 8), (32, 256, 256, 8))
 LAYERS += ((8, 512, 512, 7),)
 
+OWN: dict[str, Any] = {"pytorch": torch_forms, "gluon": gluon_forms}
 LOOP, PLAIN = "looped", "plain convolution (for scale)"
 PUBLIC = "timm's CondConv2d"
 Size = tuple[int, int, int, int]
@@ -72,36 +61,6 @@ def public_layer() -> Any:
         return None
 
 
-def routing_weights(size: Size, backward: bool = True, **options: Any) -> Any:
-    """How much each example takes of each expert, in PyTorch."""
-    return torch.rand(
-        size[0], EXPERTS, device=try_gpu(), requires_grad=backward, **options
-    )
-
-
-def torch_candidates(size: Size, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
-    """PyTorch's forms, forward and backward, on the GPU if there is one."""
-    batch, inputs, outputs, space = size
-    x = torch_array(batch, inputs, space, space, dtype=dtype)
-    routing = routing_weights(size, dtype=dtype)
-    experts = torch_array(EXPERTS, outputs, inputs, KERNEL, KERNEL, dtype=dtype)
-    grad = torch_array(batch, outputs, space, space, backward=False, dtype=dtype)
-    candidates = {
-        name: torch_pass(
-            functools.partial(form, padding=PADDING), [x, routing, experts], grad
-        )
-        for name, form in torch_forms.FORMS.items()
-    }
-    like = {"device": try_gpu(), "dtype": dtype}
-    plain = nn.Conv2d(inputs, outputs, KERNEL, padding=PADDING, bias=False).to(**like)
-    candidates[PLAIN] = torch_pass(plain, [x], grad, plain.weight)
-    if public := public_layer():
-        options = {"padding": PADDING, "num_experts": EXPERTS}
-        layer = public(inputs, outputs, KERNEL, **options).to(**like)
-        candidates[PUBLIC] = torch_pass(layer, [x, routing], grad, layer.weight)
-    return candidates
-
-
 class GluonMixing(mx.gluon.HybridBlock):
     """The forms that a graph can hold, as a block."""
 
@@ -114,77 +73,53 @@ class GluonMixing(mx.gluon.HybridBlock):
         return self.form(F, x, routing, experts, gluon_forms._Window(*window))
 
 
-def gluon_candidates(size: Size) -> dict[str, Any]:
-    """Gluon's forms, forward and backward; in a graph, too, where that can be."""
-    _, inputs, outputs, _ = size
-    x, routing, grad = gluon_inputs(size)
+def forms(half: Half, size: Size, **options: Any) -> dict[str, Any]:
+    """The forms, forward and backward; in Gluon's graph, too, where that can be."""
+    batch, inputs, outputs, space = size
     shape = (EXPERTS, outputs, inputs, KERNEL, KERNEL)
-    experts, weight = gluon_array(*shape), gluon_array(*shape[1:])
+    x = half.array(batch, inputs, space, space, **options)
+    routing = half.array(batch, EXPERTS, uniform=True, **options)
+    given = [x, routing, half.array(*shape, **options)]
+    grad = half.array(batch, outputs, space, space, backward=False, **options)
     candidates = {
-        name: gluon_pass(
-            functools.partial(form, padding=PADDING), [x, routing, experts], grad
-        )
-        for name, form in gluon_forms.FORMS.items()
+        name: half.run(functools.partial(form, padding=PADDING), given, grad)
+        for name, form in OWN[half.name].FORMS.items()
     }
-    for name in ("unfolded", "mixture"):
-        block = static(GluonMixing(gluon_forms.FORMS[name].with_F, shape))
-        candidates[f"{name}, hybridized"] = gluon_pass(
-            block, [x, routing, experts], grad
-        )
-    layer = {"kernel": (KERNEL,) * 2, "pad": (PADDING,) * 2, "num_filter": outputs}
-    plain = functools.partial(mx.nd.Convolution, no_bias=True, **layer)
-    candidates[PLAIN] = gluon_pass(plain, [x, weight], grad)
+    layers = {PLAIN: half.conv(inputs, outputs)}
+    if half is GLUON:
+        for name in ("unfolded", "mixture"):
+            block = static(GluonMixing(gluon_forms.FORMS[name].with_F, shape))
+            candidates[f"{name}, hybridized"] = half.run(block, given, grad)
+    elif public := public_layer():
+        more = {"padding": PADDING, "num_experts": EXPERTS}
+        layers[PUBLIC] = public(inputs, outputs, KERNEL, **more)
+    for name, layer in layers.items():
+        layer = layer.to(**options) if options else layer
+        taken = [x] if name == PLAIN else [x, routing]
+        candidates[name] = half.run(layer, taken, grad)
     return candidates
 
 
-def gluon_inputs(size: Size) -> tuple[Any, Any, Any]:
-    """Images, routing weights and the output's gradient."""
-    batch, inputs, outputs, space = size
-    routing = mx.nd.random.uniform(shape=(batch, EXPERTS))
-    routing.attach_grad()
-    x = gluon_array(batch, inputs, space, space)
-    return x, routing, gluon_array(batch, outputs, space, space, backward=False)
-
-
-def torch_layers(size: Size, train: bool) -> dict[str, Any]:
+def given_their_weights(half: Half, size: Size, train: bool) -> dict[str, Any]:
     """Layers given their routing weights, with their checks; timm's the same way."""
     batch, inputs, outputs, space = size
-    x = torch_array(batch, inputs, space, space, backward=train)
-    routing = routing_weights(size, train)
-    grad = torch_array(batch, outputs, space, space, backward=False) if train else None
-
-    def run(layer: nn.Module, *given: torch.Tensor) -> Callable[[], None]:
-        return torch_pass(layer, given, grad, *layer.to(try_gpu()).parameters())
-
+    x = half.array(batch, inputs, space, space, backward=train)
+    routing = half.array(batch, EXPERTS, uniform=True, backward=train)
+    grad = half.array(batch, outputs, space, space, backward=False)
+    found = {PLAIN: half.run(half.conv(inputs, outputs), [x], grad, train)}
     options: dict[str, Any] = {"padding": PADDING, "bias": False}
-    sizes = (inputs, outputs, KERNEL)
-    found = {PLAIN: run(nn.Conv2d(*sizes, **options), x)}
     options["num_experts"] = EXPERTS
-    for form in ("auto", "folded", "unfolded"):
-        layer = torch_forms.CondConv2d(*sizes, **options, form=form)
-        found[form] = run(layer.experts, x, routing)
-    if public := public_layer():
-        found[PUBLIC] = run(public(*sizes, **options), x, routing)
-    return found
-
-
-def gluon_layers(size: Size, train: bool) -> dict[str, Any]:
-    """The same in Gluon, and in a graph."""
-    _, inputs, outputs, _ = size
-    x, routing, grad = gluon_inputs(size)
-
-    def run(layer: Any, *given: Any) -> Callable[[], Any]:
-        layer.initialize()
-        return gluon_pass(layer, given, grad, train)
-
-    options: dict[str, Any] = {"padding": PADDING, "use_bias": False}
-    plain = mx.gluon.nn.Conv2D(outputs, KERNEL, in_channels=inputs, **options)
-    found = {PLAIN: run(plain, x)}
-    options = {"padding": PADDING, "bias": False, "num_experts": EXPERTS}
-    for form in ("auto", "folded", "unfolded", "auto, hybridized"):
-        kind, *hybrid = form.split(", ")
-        layer = gluon_forms.Experts2d(inputs, outputs, KERNEL, **options, form=kind)
-        found[form] = run(static(layer) if hybrid else layer, x, routing)
+    layers = {
+        form: OWN[half.name].Experts2d(inputs, outputs, KERNEL, **options, form=form)
+        for form in ("auto", "folded", "unfolded")
+    }
+    if half is GLUON:
+        hybrid = gluon_forms.Experts2d(inputs, outputs, KERNEL, **options)
+        layers["auto, hybridized"] = static(hybrid)
+    elif public := public_layer():
+        layers[PUBLIC] = public(inputs, outputs, KERNEL, **options)
+    for name, layer in layers.items():
+        found[name] = half.run(layer, [x, routing], grad, train)
     return found
 
 
@@ -193,67 +128,52 @@ def layers() -> Iterator[Case]:
     for size in LAYERS:
         shape = "x".join(map(str, (*size, size[-1])))
         for train, what in ((True, "forward and backward"), (False, "forward alone")):
-            for half, make in (("pytorch", torch_layers), ("gluon", gluon_layers)):
-                base = PUBLIC if half == "pytorch" and public_layer() else "folded"
-                name = f"{half}: layer, {what}, {shape}"
-                yield Case(name, base, make(size, train), repeat=20)
+            for half in (TORCH, GLUON):
+                base = PUBLIC if half is TORCH and public_layer() else "folded"
+                name = f"{half.name}: layer, {what}, {shape}"
+                candidates = given_their_weights(half, size, train)
+                yield Case(name, base, candidates, repeat=20)
 
 
-def torch_counts() -> dict[str, Any]:
+def counts() -> dict[str, Any]:
     """Kernels mixed and answers mixed, with more and more experts."""
-    x, grad = torch_array(8, 64, 16, 16), torch_array(8, 64, 16, 16, backward=False)
-    layer = nn.Conv2d(64, 64, KERNEL, padding=PADDING, bias=False).to(try_gpu())
-    candidates = {PLAIN: torch_pass(layer, [x], grad, layer.weight)}
+    x = TORCH.array(8, 64, 16, 16)
+    grad = TORCH.array(8, 64, 16, 16, backward=False)
+    candidates = {PLAIN: TORCH.run(TORCH.conv(64, 64), [x], grad)}
     for count in COUNTS:
-        routing = torch.rand(8, count, device=try_gpu(), requires_grad=True)
-        experts = torch_array(count, 64, 64, KERNEL, KERNEL)
+        routing = TORCH.array(8, count, uniform=True)
+        experts = TORCH.array(count, 64, 64, KERNEL, KERNEL)
         for name in COUNTED:
             form = functools.partial(torch_forms.FORMS[name], padding=PADDING)
-            step = torch_pass(form, [x, routing, experts], grad)
+            step = TORCH.run(form, [x, routing, experts], grad)
             candidates[f"{name}, K = {count}"] = step
     return candidates
 
 
-def torch_predict(net: nn.Module) -> Callable[[], Any]:
-    """Inference on as many images as in a training step."""
-    x = torch_array(STEP, 3, 32, 32, backward=False)
-    return torch_pass(net.to(try_gpu()).eval(), [x], None)
-
-
-def gluon_predict(net: Any) -> Callable[[], Any]:
-    """The same in Gluon."""
-    net.initialize(mx.init.Xavier())
-    x = gluon_array(STEP, 3, 32, 32, backward=False)
-    return gluon_pass(net, [x], backward=False)
-
-
 def whole_nets() -> Iterator[Case]:
     """ResNet-20, plain, with gates and with experts."""
-    base = next(iter(NETS))
-    for name, run in (("a training step", torch_step), ("inference", torch_predict)):
-        nets = {
-            label: run(torch_resnet.ResNet(20, **made)) for label, made in NETS.items()
-        }
-        yield Case(f"pytorch: {name}, {STEP} images", base, nets)
-    # A graph takes the form for any batch size; without one, the net takes the faster.
-    for name, run in (("a training step", gluon_step), ("inference", gluon_predict)):
-        nets = {}
-        for label, made in NETS.items():
-            nets[label] = run(static(gluon_resnet.ResNet(20, **made)))
-            nets[f"{label} (imperative)"] = run(gluon_resnet.ResNet(20, **made))
-        yield Case(f"gluon: {name}, {STEP} images", base, nets)
+    for half, resnet in ((TORCH, torch_resnet), (GLUON, gluon_resnet)):
+        runs = {"a training step": half.step, "inference": half.predict}
+        for name, run in runs.items():
+            nets = {}
+            for label, made in NETS.items():
+                net = resnet.ResNet(20, **made)
+                nets[label] = run(static(net) if half is GLUON else net)
+                # A graph takes the form for any batch size; without one, the net takes
+                # the faster.
+                if half is GLUON:
+                    nets[f"{label} (imperative)"] = run(resnet.ResNet(20, **made))
+            yield Case(f"{half.name}: {name}, {STEP} images", next(iter(NETS)), nets)
 
 
 def cases() -> Iterator[Case]:
     """Forward and backward on all sizes, more experts, whole nets."""
     for size in SIZES:
-        shape = "x".join(map(str, (*size, size[-1])))
-        for half, make in (("pytorch", torch_candidates), ("gluon", gluon_candidates)):
-            yield Case(f"{half}: forward and backward, {shape}", LOOP, make(size))
+        what = f"forward and backward, {'x'.join(map(str, (*size, size[-1])))}"
+        for half in (TORCH, GLUON):
+            yield Case(f"{half.name}: {what}", LOOP, forms(half, size))
         if try_gpu().type != "cpu":  # pragma: needs-gpu
-            halved = torch_candidates(size, torch.bfloat16)
-            yield Case(
-                f"pytorch: forward and backward, {shape}, bfloat16", LOOP, halved
-            )
-    yield Case("pytorch: experts, 8x64x64x16x16", PLAIN, torch_counts())
+            halved = forms(TORCH, size, dtype=torch.bfloat16)
+            yield Case(f"pytorch: {what}, bfloat16", LOOP, halved)
+    yield Case("pytorch: experts, 8x64x64x16x16", PLAIN, counts())
     yield from whole_nets()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.cases import Case, gluon_array, gluon_pass, torch_array, torch_pass
+from benchmarks.cases import GLUON, TORCH, Case
 from d2lutils.compat import mx
 from d2lutils.gluon.blocks import ConvChunk as GluonChunk
 from d2lutils.gluon.nin import NiN as GluonNiN
@@ -34,17 +34,15 @@ GRAPHS: dict[str, dict[str, bool]] = {
 
 
 def gluon_net(name: str) -> Any:
-    """One of the three nets, with values."""
+    """One of the three nets."""
     if name == "NiN":
-        net = GluonNiN(widths=(16, 24, 32))
-    else:
-        net = mx.gluon.nn.HybridSequential()
-        for _ in range(DEPTH if name == TINY else 4):
-            if name == TINY:
-                net.add(mx.gluon.nn.Dense(8, in_units=8, activation="relu"))
-            else:
-                net.add(GluonChunk(16, 16, 3, rank=2))
-    net.initialize()
+        return GluonNiN(widths=(16, 24, 32))
+    net = mx.gluon.nn.HybridSequential()
+    for _ in range(DEPTH if name == TINY else 4):
+        if name == TINY:
+            net.add(mx.gluon.nn.Dense(8, in_units=8, activation="relu"))
+        else:
+            net.add(GluonChunk(16, 16, 3, rank=2))
     return net
 
 
@@ -74,12 +72,11 @@ class AfterMask(mx.gluon.HybridBlock):
 
 def gluon_runs(make: Callable[[], Any], inputs: Any, backward: bool) -> dict[str, Any]:
     """The net imperatively, and as a graph with each option."""
-
-    candidates = {"imperative": gluon_pass(make(), inputs, backward=backward)}
+    candidates = {"imperative": GLUON.run(make(), inputs, backward=backward)}
     for label, options in GRAPHS.items():
         net = make()
         net.hybridize(**options)
-        candidates[label] = gluon_pass(net, inputs, backward=backward)
+        candidates[label] = GLUON.run(net, inputs, backward=backward)
     return candidates
 
 
@@ -94,23 +91,22 @@ def backends() -> list[str]:
 
 def torch_runs(name: str, backward: bool) -> dict[str, Any]:
     """The net eagerly, and compiled."""
-    x = torch_array(*SHAPES[name], backward=False)
-
-    def run_of(net: Any) -> Callable[[], Any]:
-        both = lambda: net(x).sum().backward()  # noqa: E731
-        return both if backward else torch_pass(net, [x], None)
-
-    candidates = {"eager": run_of(torch_net(name).train(backward))}
+    x = TORCH.array(*SHAPES[name], backward=False)
+    nets: dict[str, Any] = {"eager": torch_net(name)}
     for backend in backends():
-        net = torch_net(name).train(backward)
-        candidates[backend] = run_of(torch.compile(net, backend=backend))
-    return candidates
+        nets[backend] = torch.compile(torch_net(name).train(backward), backend=backend)
+    return {
+        label: TORCH.run(net.train(backward), [x], backward=backward)
+        for label, net in nets.items()
+    }
 
 
 def gluon_first() -> dict[str, Any]:
     """A call of an imperative net, and the first one of a hybridized net."""
     net, x = gluon_net("four chunks"), mx.nd.ones(SHAPES["four chunks"])
     graph = gluon_net("four chunks")
+    net.initialize()
+    graph.initialize()
 
     def first() -> None:
         graph.hybridize()  # forgets the graph
@@ -124,7 +120,7 @@ def torch_first() -> dict[str, Any]:
     from torch._inductor import config
 
     net = torch_net("four chunks").eval()
-    x = torch_array(*SHAPES["four chunks"], backward=False)
+    x = TORCH.array(*SHAPES["four chunks"], backward=False)
 
     def first(backend: str) -> Callable[[], None]:
         def run() -> None:
@@ -136,7 +132,7 @@ def torch_first() -> dict[str, Any]:
 
         return run
 
-    candidates: dict[str, Any] = {"eager": torch_pass(net, [x], None)}
+    candidates: dict[str, Any] = {"eager": TORCH.run(net, [x], backward=False)}
     for backend in backends():
         candidates[f"{backend}, first call"] = first(backend)
     return candidates
@@ -148,7 +144,7 @@ def cases() -> Iterator[Case]:
         for backward in (False, True):
             torch.compiler.reset()
             what = "forward and backward" if backward else "forward"
-            x = gluon_array(*shape, backward=False)
+            x = GLUON.array(*shape, backward=False)
 
             def make(name: str = name) -> Any:
                 return gluon_net(name)

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import nn
 
-from benchmarks.cases import (
-    STEP,
-    ZOO,
-    Case,
-    gluon_array,
-    gluon_pass,
-    gluon_step,
-    static,
-    torch_array,
-    torch_pass,
-    torch_step,
-)
+from benchmarks.cases import GLUON, STEP, TORCH, ZOO, Case, Half, static
 from d2lutils.compat import mx
 from d2lutils.gluon import padded_sums as gluon_sums
 from d2lutils.gluon import pyramidnet as gluon_net
@@ -49,25 +37,6 @@ IN_A_NET = {
 Size = tuple[int, int, int, int]
 
 
-def torch_ways(size: Size, backward: bool) -> dict[str, Any]:
-    """PyTorch's ways on one size, on the GPU if there is one."""
-    batch, narrow, wide, space = size
-    x = torch_array(batch, wide, space, space, backward=backward)
-    identity = torch_array(batch, narrow, space, space, backward=backward)
-    grad = torch.randn_like(x) if backward else None
-    extra = wide - narrow
-
-    def run(way: Any) -> Any:
-        if isinstance(way, nn.Module):
-            way.to(try_gpu())
-        return torch_pass(lambda x, y: way(x, y, extra), [x, identity], grad)
-
-    return {
-        name: run(make(batch, narrow, extra, (space, space)))
-        for name, make in torch_sums.WAYS.items()
-    }
-
-
 class GluonSum(mx.gluon.HybridBlock):
     """One of Gluon's ways as a block."""
 
@@ -79,23 +48,35 @@ class GluonSum(mx.gluon.HybridBlock):
         return self.way(x, identity, self.extra)
 
 
-def gluon_ways(size: Size, backward: bool) -> dict[str, Any]:
-    """Gluon's ways on one size, hybridized where they can be."""
+def torch_sum(way: Any, extra: int) -> Callable[..., Any]:
+    """One of PyTorch's ways as a function."""
+    if isinstance(way, nn.Module):
+        way.to(try_gpu())
+    return lambda x, identity: way(x, identity, extra)
+
+
+def ways(half: Half, size: Size, backward: bool) -> dict[str, Any]:
+    """A framework's ways on one size, hybridized where they can be."""
     batch, narrow, wide, space = size
-    inputs = [gluon_array(batch, n, space, space) for n in (wide, narrow)]
-    grad = gluon_array(*inputs[0].shape, backward=False)
+    extra = wide - narrow
+    inputs = [
+        half.array(batch, n, space, space, backward=backward) for n in (wide, narrow)
+    ]
+    grad = half.array(batch, wide, space, space, backward=False)
     candidates = {}
-    for name, make in gluon_sums.WAYS.items():
-        if name == REFUSED or (backward and name == COPY):
+    sums: Any = torch_sums if half is TORCH else gluon_sums
+    for name, make in sums.WAYS.items():
+        if half is GLUON and (name == REFUSED or (backward and name == COPY)):
             continue  # MXNet raises
-        way = make(batch, narrow, wide - narrow, (space, space))
-        block = GluonSum(way, wide - narrow)
-        block.initialize()
-        if name in IMPERATIVE:
-            name = f"{name} (imperative)"
-        else:
-            static(block)
-        candidates[name] = gluon_pass(block, inputs, grad, backward)
+        way = make(batch, narrow, extra, (space, space))
+        call: Any = torch_sum(way, extra)
+        if half is GLUON:
+            call = GluonSum(way, extra)
+            if name in IMPERATIVE:
+                name = f"{name} (imperative)"
+            else:
+                static(call)
+        candidates[name] = half.run(call, inputs, grad, backward)
     return candidates
 
 
@@ -106,26 +87,28 @@ def no_sum(x: Any, identity: Any, extra: int) -> Any:
 
 def whole_nets() -> Iterator[Case]:
     """PyramidNet-110 with alpha 48, a training step; public implementations, too."""
-    name = f"a training step of PyramidNet-110/a48, {STEP} images"
-    ours, ways = torch_net.PyramidNet, torch_sums.WAYS
-    nets = {n: ours(110, 48, add=ways[n](0, 0, 0, ())) for n in IN_A_NET["pytorch"]}
-    # Wrong, but no way can be faster than this.
-    nets[NO_SUM] = ours(110, 48, add=no_sum)
-    if public := public_net("pytorchcv"):
-        nets["pytorchcv's own net"] = public
-    steps = {name: torch_step(net) for name, net in nets.items()}
-    yield Case(f"pytorch: {name}", OURS, steps, repeat=20)
-
-    ours, ways = gluon_net.PyramidNet, gluon_sums.WAYS
-    nets = {n: ours(110, 48, add=ways[n](0, 0, 0, ())) for n in IN_A_NET["gluon"]}
-    nets[NO_SUM] = ours(110, 48, add=no_sum)
-    nets = {name: static(net) for name, net in nets.items()}
-    if public := public_net("gluoncv2"):
-        # Hybridized, its training fails: "could not construct a sub-memory".
-        nets["gluoncv2's own net (imperative)"] = public
-        nets[f"{OURS} (imperative)"] = ours(110, 48)
-    steps = {name: gluon_step(net) for name, net in nets.items()}
-    yield Case(f"gluon: {name}", OURS, steps, repeat=20)
+    what = f"a training step of PyramidNet-110/a48, {STEP} images"
+    for half, module, sums, zoo in (
+        (TORCH, torch_net, torch_sums, "pytorchcv"),
+        (GLUON, gluon_net, gluon_sums, "gluoncv2"),
+    ):
+        ours: Any = module.PyramidNet
+        nets = {
+            name: ours(110, 48, add=sums.WAYS[name](0, 0, 0, ()))
+            for name in IN_A_NET[half.name]
+        }
+        # Wrong, but no way can be faster than this.
+        nets[NO_SUM] = ours(110, 48, add=no_sum)
+        if half is GLUON:
+            nets = {name: static(net) for name, net in nets.items()}
+        if public := public_net(zoo):
+            # Hybridized, its training fails: "could not construct a sub-memory".
+            imperative = " (imperative)" if half is GLUON else ""
+            nets[f"{zoo}'s own net{imperative}"] = public
+            if half is GLUON:
+                nets[f"{OURS} (imperative)"] = ours(110, 48)
+        steps = {name: half.step(net) for name, net in nets.items()}
+        yield Case(f"{half.name}: {what}", OURS, steps, repeat=20)
 
 
 def public_net(package: str) -> Any:
@@ -144,10 +127,8 @@ def cases() -> Iterator[Case]:
     for size in SIZES:
         batch, narrow, wide, space = size
         shape = f"{batch}x({narrow}→{wide})x{space}x{space}"
-        passes = ((False, "forward"), (True, "forward and backward"))
-        for backward, what in passes:
-            base = CONCAT if backward else COPY
-            yield Case(f"pytorch: {what}, {shape}", base, torch_ways(size, backward))
-        for backward, what in passes:
-            made = gluon_ways(size, backward)
-            yield Case(f"gluon: {what}, {shape}", TRANSPOSE, made)
+        for half in (TORCH, GLUON):
+            for backward, what in ((False, "forward"), (True, "forward and backward")):
+                base = TRANSPOSE if half is GLUON else CONCAT if backward else COPY
+                name = f"{half.name}: {what}, {shape}"
+                yield Case(name, base, ways(half, size, backward))

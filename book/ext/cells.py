@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,10 @@ from sphinx.util.docutils import SphinxDirective
 LOG = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=64)
-def _read(path: Path, changed: float) -> list[dict[str, Any]]:
-    cells: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["cells"]
-    return cells
-
-
+@cache
 def notebook_cells(path: Path) -> list[dict[str, Any]]:
-    """The cells of a notebook as they are stored."""
-    return _read(path, path.stat().st_mtime)
+    """The cells of a notebook as they are stored; a build reads each once."""
+    return list(json.loads(path.read_text("utf-8"))["cells"])
 
 
 def source_of(cell: dict[str, Any]) -> str:
@@ -57,6 +52,12 @@ def named_places(transform: SphinxTransform) -> dict[str, tuple[int, str, str]]:
 def is_cell(node: nodes.Node) -> bool:
     """Whether a node is a code cell of a notebook."""
     return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
+
+
+def part(cell: nodes.container, name: str) -> nodes.Element | None:
+    """The source or the output of a cell."""
+    wanted = f"cell_code_{name}"
+    return next((c for c in cell.children if c.get("nb_element") == wanted), None)
 
 
 class NameCells(SphinxTransform):
@@ -120,11 +121,8 @@ class InsertCells(SphinxPostTransform):
                 cell = found[f"cell-{name}"].deepcopy()
                 cell["ids"] = []
                 if node.get("only"):
-                    cell.children = [
-                        part
-                        for part in cell.children
-                        if part.get("nb_element") == "cell_code_output"
-                    ]
+                    output = part(cell, "output")
+                    cell.children = [] if output is None else [output]
                     for key in ("hide_mode", "prompt_show", "prompt_hide"):
                         cell.attributes.pop(key, None)
                 copies.append(cell)

@@ -37,6 +37,7 @@ PAGES = (
 #: The same bytes from the same sources: the oldest date that an archive can hold.
 DATE = (1980, 1, 1, 0, 0, 0)
 EPOCH = "315532800"
+BUILD = "import sys; from setuptools.build_meta import *; build_wheel(sys.argv[1])"
 REQUIREMENTS = """\
 # pip install -r requirements.txt, in this folder. Python 3.10 to 3.15.
 ./{wheel}
@@ -72,12 +73,7 @@ def build_wheel(target: Path) -> Path:
             else:
                 shutil.copy(source, folder)
         ran = subprocess.run(
-            [
-                *(sys.executable, "-c"),
-                "import sys; from setuptools import build_meta;"
-                "build_meta.build_wheel(sys.argv[1])",
-                str(target),
-            ],
+            [sys.executable, "-c", BUILD, str(target)],
             cwd=folder,
             env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH},
             capture_output=True,
@@ -89,19 +85,16 @@ def build_wheel(target: Path) -> Path:
     return wheels[0]
 
 
-def mxnet_requirement() -> str:
-    """The line of requirements.txt that says on which systems MXNet has wheels."""
-    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    return next(line for line in lines if line.startswith("mxnet"))
-
-
 def pack(file: Path, book_title: str) -> None:
     """Write the archive and, beside it, the wheel."""
     shutil.rmtree(file.parent, ignore_errors=True)
     file.parent.mkdir(parents=True)
     wheel = build_wheel(file.parent)
     pages = [*chapters(), *(ROOT / "book" / name for name in PAGES)]
-    words = {"wheel": wheel.name, "mxnet": mxnet_requirement(), "title": book_title}
+    # The line that says on which systems MXNet has wheels.
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    mxnet = next(line for line in lines if line.startswith("mxnet"))
+    words = {"wheel": wheel.name, "mxnet": mxnet, "title": book_title}
     contents: dict[str, bytes] = {
         "README.txt": BEGIN.format(**words).encode(),
         "requirements.txt": REQUIREMENTS.format(**words).encode(),
@@ -131,13 +124,7 @@ def wheel_name() -> str:
 def printed() -> Path | None:
     """The PDF of the book, unless a chapter or a page has changed since."""
     file = ROOT / "_build" / PDF
-    book = ROOT / "book"
-    pages = [
-        *chapters(),
-        *book.glob("*.md"),
-        *book.glob("*.ipynb"),
-        *book.glob("*.yml"),
-    ]
+    pages = [*chapters(), *(p for p in (ROOT / "book").iterdir() if p.is_file())]
     newest = max(page.stat().st_mtime for page in [*pages, Path(__file__)])
     return file if file.exists() and file.stat().st_mtime > newest else None
 
@@ -156,13 +143,10 @@ class Downloads(ListOf):
             f"- {raw(wheel_name(), 'The package alone')}, to upload beside a single "
             "notebook.",
         ]
-        if printed() is not None:
-            lines.append(f"- {raw(PDF, 'The whole book as PDF')}, for paper.")
-        else:
-            lines.append(
-                "- The whole book as PDF is not in this copy; `make pdf` makes it."
-            )
-        lines.append("\nThe chapters one by one, with their outputs:\n")
+        pdf = f"{raw(PDF, 'The whole book as PDF')}, for paper."
+        if printed() is None:
+            pdf = "The whole book as PDF is not in this copy; `make pdf` makes it."
+        lines.append(f"- {pdf}\n\nThe chapters one by one, with their outputs:\n")
         for path in chapters():
             source = f"../_sources/chapters/{path.name}"
             lines.append(f'1. <a href="{source}" download>{title(path)}</a>')
@@ -171,15 +155,13 @@ class Downloads(ListOf):
 
 def write(app: Sphinx, exception: Exception | None) -> None:
     """Put the files into the site."""
-    if exception is not None or app.builder.format != "html":
-        return
-    target = Path(app.outdir, FOLDER)
-    if not (Path(app.srcdir) / "pyproject.toml").exists():
-        return  # a book without the package: the fixture of the tests
-    pack(target / ARCHIVE, app.config.html_title)
-    pdf = printed()
-    if pdf is not None:
-        shutil.copy2(pdf, target)
+    # The fixture of the tests is a book without the package.
+    package = (Path(app.srcdir) / "pyproject.toml").exists()
+    if exception is None and app.builder.format == "html" and package:
+        target = Path(app.outdir, FOLDER)
+        pack(target / ARCHIVE, app.config.html_title)
+        if pdf := printed():
+            shutil.copy2(pdf, target)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -191,15 +191,11 @@ class Chapters(ListOf):
         lines = []
         for number, path in enumerate(chapters(), 1):
             name = f"chapters/{path.stem}"
-            lines.append(
-                f"{number}. {link(title(path), name)} *{minutes(path)} min*\n\n"
-                f"    {about[name]}\n"
-            )
-        return [
-            *lines,
-            f"The times are for reading, prose at {WORDS} words and code at {LINES} "
-            "lines a minute, without the exercises.",
-        ]
+            first = f"{link(title(path), name)} *{minutes(path)} min*"
+            lines.append(f"{number}. {first}\n\n    {about[name]}\n")
+        speed = f"prose at {WORDS} words and code at {LINES} lines a minute"
+        times = f"The times are for reading, {speed}, without the exercises."
+        return [*lines, times]
 
 
 class Questions(ListOf):
@@ -250,22 +246,16 @@ class Terms(ListOf):
             anchor = slug(entry["term"]).replace("ask-", "term-")
             letters.setdefault(entry["term"][0].upper(), anchor)
             also = f" ({', '.join(entry['also'])})" if entry.get("also") else ""
-            text = " ".join(entry["text"].split())
-            spelt = [
-                f"{name}: {entry[key]}"
-                for key, name in (("gluon", "Gluon"), ("pytorch", "PyTorch"))
-                if key in entry
-            ]
-            shown, seen = [], set()
+            names = (("gluon", "Gluon"), ("pytorch", "PyTorch"))
+            more = [f"{name}: {entry[key]}" for key, name in names if key in entry]
+            shown: dict[str, str] = {}
             for place in entry["see"]:
                 name = titles[place.split("#")[0]]
-                shown.append(
-                    cell_link("a second cell" if name in seen else name, place)
-                )
-                seen.add(name)
-            more = [*spelt, f"Shown in {', '.join(shown)}"]
+                shown[place] = "a second cell" if name in shown.values() else name
+            places = (cell_link(text, place) for place, text in shown.items())
+            more.append(f"Shown in {', '.join(places)}")
             lines.append(f'<a id="{anchor}"></a>**{entry["term"]}**{also}')
-            lines.append(f": {text}\n")
+            lines.append(f": {' '.join(entry['text'].split())}\n")
             lines.append(f"  *{'. '.join(more)}.*\n")
         jumps = (f'<a href="#{anchor}">{name}</a>' for name, anchor in letters.items())
         return [f'<p class="letters">{" ".join(jumps)}</p>\n', *lines]
@@ -279,7 +269,7 @@ class Names(ListOf):
         used = [(path, uses(path)) for path in chapters()]
         package = ROOT / "d2lutils"
         rows = []
-        for module in [*package.rglob("[a-z]*.py")]:
+        for module in package.rglob("[a-z]*.py"):
             if module.parent.name == "gluon":  # the mirror of the other half
                 continue
             where = ".".join(module.relative_to(ROOT).with_suffix("").parts)

@@ -54,11 +54,8 @@ def configure(app: Sphinx, config: Any) -> None:
     options["search_bar_text"] = "Search this book"
     config.html_sidebars = {"**": ["book-nav.html"]}
     for listeners in app.events.listeners.values():
-        listeners[:] = [
-            listener
-            for listener in listeners
-            if getattr(listener.handler, "__module__", "") != "sphinx_thebe"
-        ]
+        others = [x for x in listeners if x.handler.__module__ != "sphinx_thebe"]
+        listeners[:] = others
     known = bool(options.get("repository_url"))
     for button in ("repository", "edit_page", "issues", "source"):
         options[f"use_{button}_button"] = known

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cells import is_cell
+from cells import is_cell, part
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -40,19 +40,11 @@ def framework(node: nodes.Node) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def part(cell: nodes.container, name: str) -> nodes.Element | None:
-    """The source or the output of a cell."""
-    wanted = f"cell_code_{name}"
-    return next((c for c in cell.children if c.get("nb_element") == wanted), None)
-
-
 def only_prose(cell: nodes.container) -> bool:
     """Whether a cell with hidden code only prints a sentence with its numbers."""
-    output = part(cell, "output")
-    if cell.get("hide_mode") != "input" or output is None:
-        return False
-    figures = (nodes.image, nodes.raw, nodes.literal_block)
-    return not any(output.findall(lambda node: isinstance(node, figures)))
+    output, more = part(cell, "output"), (nodes.image, nodes.raw, nodes.literal_block)
+    hidden = cell.get("hide_mode") == "input" and output is not None
+    return hidden and not any(isinstance(node, more) for node in output.findall())
 
 
 def tidy(cell: nodes.container) -> None:
@@ -77,7 +69,7 @@ def tidy(cell: nodes.container) -> None:
 
 
 def side(cell: nodes.container) -> nodes.container:
-    """A labelled box around a copy of one cell (the caller removes the original)."""
+    """A labelled box around a cell."""
     tags = labels(cell)
     text = " · ".join(LABELS[tag] for tag in tags)
     label = nodes.paragraph("", text, classes=["side-label"])

@@ -1,11 +1,11 @@
-"""Sphinx extension and small tool: one bibliography, one page, anchors to link to.
+"""Sphinx extension: one bibliography, one page, anchors to link to.
 
 ``book/references.md`` is generated from ``book/references.bib`` whenever the book is
-built and by ``python book/ext/references.py``. Each entry stands behind an anchor, so a
-chapter cites with a plain Markdown link that works in Jupyter, on a code host and in
-the book:  ``[He et al., 2015](../book/references.md#he2015deep)``. MyST knows only
-anchors of headings; this extension tells it about ``<a id="…"></a>`` in any page, so
-that such links resolve and a dangling one is a warning (in our builds an error).
+built. Each entry stands behind an anchor, so a chapter cites with a plain Markdown link
+that works in Jupyter, on a code host and in the book:
+``[He et al., 2015](../book/references.md#he2015deep)``. MyST knows only anchors of
+headings; this extension tells it about ``<a id="…"></a>`` in any page, so that such
+links resolve and a dangling one is a warning (in our builds an error).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from pybtex.database import Entry, Person, parse_file
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
-BOOK = Path(__file__).resolve().parents[1]
 HEAD = """\
 # References
 
@@ -62,19 +61,12 @@ def render(bibliography: Path) -> str:
     return "\n".join([HEAD, *(entry_text(key, entries[key]) for key in order)])
 
 
-def write(folder: Path = BOOK) -> Path:
-    """Write ``references.md`` beside ``references.bib`` if it is out of step."""
-    page, text = folder / "references.md", render(folder / "references.bib")
+def generate(app: Sphinx) -> None:
+    """Write the page, if it is out of step, before Sphinx looks at its sources."""
+    page = Path(app.srcdir, "book", "references.md")
+    text = render(page.with_suffix(".bib"))
     if not page.exists() or page.read_text("utf-8") != text:
         page.write_text(text, "utf-8")
-    return page
-
-
-def generate(app: Sphinx) -> None:
-    """Write the page before Sphinx looks at its sources."""
-    folder = Path(app.srcdir, "book")
-    if (folder / "references.bib").exists():
-        write(folder)
 
 
 class RegisterAnchors(SphinxTransform):
@@ -94,7 +86,3 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", generate)
     app.add_transform(RegisterAnchors)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
-
-
-if __name__ == "__main__":
-    print(write())

@@ -7,6 +7,7 @@ is rendered once, with warnings as errors, into a temporary folder.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,10 +25,17 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).parent / "fixture"
 
 
-def fixture_tree(target: Path, **settings: str) -> Path:
-    """The fixture book as a tree of its own, with the real extensions.
+#: Where the fixture book says that it is published, and its sources.
+SETTINGS = {
+    "url": "https://github.com/a/b",
+    "baseurl": "https://books.example/blocks/",
+}
 
-    Its settings are the real ones, except for those that are given.
+
+def fixture_tree(target: Path) -> Path:
+    """The fixture book as a tree of its own, with the real extensions and settings.
+
+    Only ``SETTINGS`` are its own.
     """
     book = ROOT / "book"
     shutil.copytree(book / "ext", target / "book" / "ext")
@@ -37,9 +45,9 @@ def fixture_tree(target: Path, **settings: str) -> Path:
     shutil.copytree(FIXTURE, target, dirs_exist_ok=True)
     fixture_notebook.write(target / "chapters" / "pairs.ipynb")
     text = (ROOT / "_config.yml").read_text("utf-8")
-    for name, value in settings.items():
-        assert f'\n  {name}: ""\n' in text
-        text = text.replace(f'\n  {name}: ""\n', f'\n  {name}: "{value}"\n')
+    for name, value in SETTINGS.items():
+        text, count = re.subn(rf"(?m)^  {name}: .*$", f'  {name}: "{value}"', text)
+        assert count == 1
     (target / "_config.yml").write_text(text, "utf-8")
     return target
 

@@ -17,39 +17,37 @@ from d2lutils import show
 
 LONG = "layer = make_layer(in_channels=10, channels=20, kernel_size=3, stride=2)"
 assert len(LONG) == 72
+CURVE = "a curve that rises to 0.95"
 
 
-def code(source: str, *tags: str, outputs: Any = (), alt: str = "") -> nb.NotebookNode:
-    """A code cell with its tags and outputs."""
+def code(
+    source: str, *tags: str, prints: str = "", alt: str = "", **shows: str
+) -> nb.NotebookNode:
+    """A code cell: what it prints, and what it shows by kind (html, markdown, png)."""
     metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
     if alt:
         metadata["mystnb"] = {"image": {"alt": alt}}
+    outputs = []
+    if prints:
+        outputs.append(nb.new_output("stream", name="stdout", text=prints))
+    for kind, data in shows.items():
+        mime = f"{'image' if kind == 'png' else 'text'}/{kind}"
+        outputs.append(nb.new_output("display_data", data={mime: data}))
     return nb.new_code_cell(
-        source, execution_count=1, metadata=metadata, outputs=list(outputs)
+        source, execution_count=1, metadata=metadata, outputs=outputs
     )
 
 
-def stream(text: str) -> nb.NotebookNode:
-    """What a cell prints."""
-    return nb.new_output("stream", name="stdout", text=text)
-
-
-def data(**bundle: str) -> nb.NotebookNode:
-    """What a cell displays; keys are MIME types with ``__`` for the slash."""
-    named = {key.replace("__", "/"): value for key, value in bundle.items()}
-    return nb.new_output("display_data", data=named, metadata={})
-
-
-def figure(color: str) -> nb.NotebookNode:
+def figure(color: str) -> str:
     """A small opaque PNG with a curve, as chapters have them."""
     show.setup()
     fig, axes = plt.subplots(figsize=(3.6, 1.8))
-    axes.plot([1, 2, 3, 4], [0.5, 0.8, 0.9, 0.95], color=color)
+    axes.plot([1, 2, 3, 4], [0.5, 0.8, 0.9, 0.95], color=show.COLORS[color])
     axes.set_xlabel("epoch")
     raw = io.BytesIO()
     fig.savefig(raw, format="png", dpi=200, metadata={"Software": None})
     plt.close(fig)
-    return data(image__png=base64.b64encode(raw.getvalue()).decode())
+    return base64.b64encode(raw.getvalue()).decode()
 
 
 class Mirrored:
@@ -59,11 +57,6 @@ class Mirrored:
         """Return the sum, or the identity where nothing is kept."""
         return identity + self.branch(features) if keep else identity
 
-
-EXPLORER = """<div data-explorer="demo" style="border:1px solid;padding:1em">
-<label>stride <input type="range" min="1" max="3" value="1"></label>
-<svg viewBox="0 0 600 60" role="img" aria-label="a bar"><rect width="590" height="50"
- fill="none" stroke="currentColor"/></svg></div>"""
 
 TABLE = show.table(
     [["convolution", 320, 0.25], ["batch norm", 20, 0.5]],
@@ -83,67 +76,43 @@ cells = [
     ),
     code("import sys"),
     nb.new_markdown_cell("## A pair\n\nTwo cells with lines of 72 characters."),
-    code(f"# Gluon\n{LONG}\nprint(layer)", "gluon", outputs=(stream("Conv1D(10)\n"),)),
-    code(
-        f"# PyTorch\n{LONG}\nprint(layer)",
-        "pytorch",
-        outputs=(stream("Conv1d(10, 20)\n" * 3),),
-    ),
+    code(f"# Gluon\n{LONG}\nprint(layer)", "gluon", prints="Conv1D(10)\n"),
+    code(f"# PyTorch\n{LONG}\nprint(layer)", "pytorch", prints="Conv1d(10, 20)\n" * 3),
     nb.new_markdown_cell("A pair whose outputs are figures."),
-    code(
-        "# Gluon\nplot(gluon_history)",
-        "gluon",
-        outputs=(figure(show.COLORS["gluon"]),),
-        alt="a curve that rises to 0.95",
-    ),
-    code(
-        "# PyTorch\nplot(torch_history)",
-        "pytorch",
-        outputs=(figure(show.COLORS["pytorch"]),),
-        alt="a curve that rises to 0.95",
-    ),
+    code("# Gluon\nplot(gluon_history)", "gluon", png=figure("gluon"), alt=CURVE),
+    code("# PyTorch\nplot(torch_history)", "pytorch", png=figure("pytorch"), alt=CURVE),
     nb.new_markdown_cell("## Without a partner"),
-    code("# PyTorch\ny += x", "pytorch", outputs=(stream("only here\n"),)),
+    code("# PyTorch\ny += x", "pytorch", prints="only here\n"),
     code("# Gluon\ny = y + x", "gluon"),
     nb.new_markdown_cell("## Cells of both"),
     code(
         "# Gluon and PyTorch\ncompare(gluon_net, torch_net)",
         "both",
-        outputs=(data(text__html=TABLE._repr_html_(), text__plain=repr(TABLE)),),
+        html=TABLE._repr_html_(),
     ),
     code(
         "show.sources(gluon_net, torch_net)",
-        outputs=(
-            data(
-                text__html=show.sources(Mirrored, Mirrored)._repr_html_(),
-                text__plain="sources",
-            ),
-        ),
+        html=show.sources(Mirrored, Mirrored)._repr_html_(),
     ),
     code(
         'show.markdown(f"The test accuracy is **{accuracy:.1%}**.")',
         "hide-input",
-        outputs=(data(text__markdown="The test accuracy is **97.2%**."),),
+        markdown="The test accuracy is **97.2%**.",
     ),
-    code("explorer()", outputs=(data(text__html=EXPLORER, text__plain="explorer"),)),
-    code(
-        "plot(both)",
-        outputs=(figure(show.COLORS["good"]),),
-        alt="one curve for both frameworks",
-    ),
+    code("plot(both)", png=figure("good"), alt="one curve for both frameworks"),
     nb.new_markdown_cell(
         "## Exercises\n\n**1. Make it longer** (code). Return a longer line."
     ),
     code(
         'def longer(n):\n    ...\n\nexercises.check("longer", longer)',
         "exercise",
-        outputs=(stream("not attempted\n"),),
+        prints="not attempted\n",
     ),
     code(
         'def longer(n):\n    return n + 1\n\nexercises.check("longer", longer)',
         "solution",
         "hide-cell",
-        outputs=(stream("passed\n"),),
+        prints="passed\n",
     ),
     nb.new_markdown_cell("## Summary\n\nRead on in the [first section](#a-pair)."),
 ]

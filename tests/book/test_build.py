@@ -14,8 +14,8 @@ import lists
 import offline_math
 import pytest
 import references
-from bs4 import BeautifulSoup
-from conftest import ROOT, fixture_tree
+from bs4 import BeautifulSoup, Tag
+from conftest import ROOT, SETTINGS, fixture_tree
 from pybtex.database import parse_file
 
 from tools import browser, build
@@ -45,44 +45,52 @@ def test_what_leads_nowhere_stops_the_build(tmp_path: Path) -> None:
         assert word in str(caught.value), word
 
 
-def test_repository_and_address_are_one_setting_each(
-    tmp_path: Path, fixture_site: Path
+def test_address_of_the_repository_makes_buttons(
+    site: Path, fixture_site: Path
 ) -> None:
-    repository, base = "https://github.com/a/b", "https://books.example/blocks"
-    tree = fixture_tree(tmp_path, url=repository, baseurl=f"{base}/")
-    site = build.build(tree).parent
-
-    def soup(site: Path, name: str) -> BeautifulSoup:
-        return BeautifulSoup((site / f"{name}.html").read_text("utf-8"), "html.parser")
-
-    plain, page = (soup(s, "chapters/pairs") for s in (fixture_site, site))
     header = ".bd-header-article a[href^=http]"
-    assert plain.select(header) == []
-    links = " ".join(str(link["href"]) for link in page.select(header)) + " "
-    colab = "https://colab.research.google.com/github/a/b/blob/main/"
-    for wanted in (" ", "/issues/new", "/edit/main/chapters/pairs"):
-        assert f"{repository}{wanted}" in links
-    assert f"{colab}chapters/pairs.ipynb" in links
+    if not re.search(r'(?m)^  url: "."', (ROOT / "_config.yml").read_text("utf-8")):
+        assert elements(site / "chapters/nin.html", header) == []
+    found = elements(fixture_site / "chapters/pairs.html", header)
+    links = {str(link["href"]).split("?")[0] for link in found}
+    repository = SETTINGS["url"]
+    colab = "https://colab.research.google.com/github/a/b/blob/main"
+    assert {
+        repository,
+        f"{repository}/issues/new",
+        f"{repository}/edit/main/chapters/pairs.ipynb",
+        f"{colab}/chapters/pairs.ipynb",
+    } <= links
 
-    assert plain.select('meta[property="og:image"]') == []
-    assert not (fixture_site / "sitemap.xml").exists()
-    (image,) = page.select('meta[property="og:image"]')
+
+def test_address_of_the_book_makes_previews_and_a_sitemap(fixture_site: Path) -> None:
+    base = SETTINGS["baseurl"].rstrip("/")
+    page = fixture_site / "chapters/pairs.html"
+    (image,) = elements(page, 'meta[property="og:image"]')
     assert image["content"] == f"{base}/_static/preview.png"
-    assert (site / "_static" / "preview.png").exists()
-    (address,) = page.select('link[rel="canonical"]')
+    assert (fixture_site / "_static" / "preview.png").exists()
+    (address,) = elements(page, 'link[rel="canonical"]')
     assert address["href"] == f"{base}/chapters/pairs.html"
-    sitemap = (site / "sitemap.xml").read_text("utf-8")
-    pages = [*site.glob("book/*.html"), *site.glob("chapters/*.html")]
-    names = {page.relative_to(site).as_posix() for page in pages}
+    sitemap = (fixture_site / "sitemap.xml").read_text("utf-8")
+    pages = [*fixture_site.glob("book/*.html"), *fixture_site.glob("chapters/*.html")]
+    names = {page.relative_to(fixture_site).as_posix() for page in pages}
     assert set(re.findall(f"<loc>{base}/([^<]+)</loc>", sitemap)) == names
-    tags = soup(site, "404").select("link[href], script[src], nav.book-nav a[href]")
+    # The page for missing pages is shown at any depth.
+    parts = "link[href], script[src], nav.book-nav a[href]"
+    tags = elements(fixture_site / "404.html", parts)
     addresses = [str(tag.get("href") or tag.get("src")) for tag in tags]
     local = [a for a in addresses if not a.startswith(("#", "http"))]
     assert len(local) > 10
     assert [link for link in local if not link.startswith("/blocks/")] == []
 
 
-def test_missing_npm_package_is_one_line_with_the_cure(
+def elements(page: Path, selector: str) -> list[Tag]:
+    """What a selector finds in a page."""
+    soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+    return list(soup.select(selector))
+
+
+def test_what_cannot_be_had_is_one_line_with_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
@@ -92,6 +100,9 @@ def test_missing_npm_package_is_one_line_with_the_cure(
     words = r"\A[^\n]*katex@0\.16\.22[^\n]*npm_config_registry[^\n]*\Z"
     with pytest.raises(RuntimeError, match=words):
         offline_math.npm_package("katex", "0.16.22")
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
+    with pytest.raises(RuntimeError, match="CHROMIUM=/nowhere/chromium"):
+        browser.chromium()
 
 
 def test_only_the_style_and_fonts_of_katex_are_copied(fixture_site: Path) -> None:
@@ -101,12 +112,6 @@ def test_only_the_style_and_fonts_of_katex_are_copied(fixture_site: Path) -> Non
     fonts = re.findall(r"url\(([^)]*)\)", (copied / "katex.min.css").read_text("utf-8"))
     assert fonts
     assert all((copied / font).exists() for font in fonts)
-
-
-def test_browser_that_is_named_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
-    with pytest.raises(RuntimeError, match="CHROMIUM=/nowhere/chromium"):
-        browser.chromium()
 
 
 # -- what can be taken away ------------------------------------------------------------
@@ -147,11 +152,11 @@ def test_archive_has_the_chapters_and_a_package_that_works(
     assert str(tmp_path) in ran.stdout
 
 
-def test_archive_is_the_same_from_the_same_sources(tmp_path: Path) -> None:
-    files = [tmp_path / name / "chapters.zip" for name in ("one", "two")]
-    for file in files:
-        downloads.pack(file, "Title")
-    assert files[0].read_bytes() == files[1].read_bytes()
+def test_archive_is_the_same_from_the_same_sources(site: Path, tmp_path: Path) -> None:
+    again = tmp_path / "downloads" / "chapters.zip"
+    downloads.pack(again, lists.load(ROOT / "_config.yml")["title"])
+    for path in again.parent.iterdir():
+        assert path.read_bytes() == (site / "downloads" / path.name).read_bytes()
 
 
 def test_a_pdf_of_other_pages_is_not_offered(
@@ -165,8 +170,6 @@ def test_a_pdf_of_other_pages_is_not_offered(
     monkeypatch.setattr(downloads, "chapters", list)
     assert downloads.printed() is None
     pdf.write_bytes(b"")
-    os.utime(page, (0, 0))
-    assert downloads.printed() == pdf
-    later = pdf.stat().st_mtime + 10
-    os.utime(page, (later, later))
-    assert downloads.printed() is None
+    for changed, offered in ((0, pdf), (pdf.stat().st_mtime + 10, None)):
+        os.utime(page, (changed, changed))
+        assert downloads.printed() == offered

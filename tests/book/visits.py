@@ -153,19 +153,25 @@ def dangling(links: list[str], site: Path, served: str) -> Iterator[str]:
                 yield link.removeprefix(served)
 
 
-def violations(page: Page) -> Iterator[str]:
-    """What axe finds; ``test_pairs`` judges the colours of code."""
+def violations(page: Page, whole: bool) -> Iterator[str]:
+    """What axe finds; ``test_colours`` judges the colours of code.
+
+    The frame around the article, and the contrast of each look. ``whole``: and the
+    article, which needs no second look in another width.
+    """
     found = page.evaluate(
-        f"""async () => {{
+        f"""async (whole) => {{
             const quick = {{resultTypes: ["violations"], preload: false}};
-            const rules = {{"color-contrast": {{enabled: false}},
-                "label-content-name-mismatch": {{enabled: true}}}};
-            const looks = {{runOnly: ["color-contrast"], ...quick}};
-            return [
-                await axe.run({{exclude: ["pre", ".katex"]}}, {{rules, ...quick}}),
-                await axe.run({{include: ({LOOKS})()}}, looks),
-            ].flatMap(result => result.violations);
-        }}"""
+            const named = {{"label-content-name-mismatch": {{enabled: true}}}};
+            const plain = {{...named, "color-contrast": {{enabled: false}}}};
+            const frame = document.querySelectorAll("header, nav, footer, dialog");
+            const parts = {{include: [...({LOOKS})(), ...frame]}};
+            const all = {{exclude: ["pre", ".katex"]}};
+            const results = [await axe.run(parts, {{rules: named, ...quick}})];
+            if (whole) results.push(await axe.run(all, {{rules: plain, ...quick}}));
+            return results.flatMap(result => result.violations);
+        }}""",
+        whole,
     )
     for violation in found:
         places = [node["html"][:120] for node in violation["nodes"][:3]]
@@ -252,7 +258,7 @@ def complaints(
         )
         if (wide := page.evaluate("document.documentElement.scrollWidth")) != width:
             yield f"{wide} pixels wide in a window of {width}"
-        for violation in violations(page):
+        for violation in violations(page, whole=width == 390):
             yield f"axe, {width}, {theme}: {violation}"
     yield from traffic(tab, served)
     if name != "404":  # its links begin at the top of a server

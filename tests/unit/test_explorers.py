@@ -39,6 +39,12 @@ from d2lutils.explorers.stochastic_grid import draws, stochastic_grid
 
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
+
+def test_every_figure_is_tried() -> None:
+    scripts = {path.stem for path in Path(base.__file__).parent.glob("*.js")}
+    assert scripts - {"runtime"} == set(CASES)
+
+
 # -- the scripts, in Node --------------------------------------------------------------
 
 RUN = """
@@ -104,6 +110,7 @@ def test_pictures_are_well_formed(case: Case, shown: Any) -> None:
         assert len(set(labels)) == len(labels)
 
 
+#: An explorer, changes to its opening settings, and words below its controls.
 DETAILS = [
     (
         dimensions(chain="conv"),
@@ -118,23 +125,11 @@ DETAILS = [
         "nn.MaxPool2d(kernel_size=2, stride=3, padding=1, dilation=1, ceil_mode=True)",
         "nn.MaxPool2D(pool_size=2, strides=3, padding=1, ceil_mode=True)",
     ),
-    (
-        dimensions(),
-        {},
-        "219 below, 227 above",
-        "with which conv1 reads every input: 2.",
-    ),
     (memory_ledger(), {}, "<b>0 bytes</b> less. Backward of a ReLU"),
     (memory_ledger(), {"framework": "gluon"}, "no such argument"),
-    (memory_ledger(), {"net": "cifar", "mode": "inference"}, "bytes</b> less at the"),
     (pyramid_widths(), {"rounding": "exact"}, "<code>PyramidNet(110, 48)</code>"),
     (stochastic_grid(), {}, "<b>144</b> of 144 ran", "<b>0 %</b> saved"),
-    (
-        kernel_mixer(),
-        {},
-        "ReLU(0.5·1 + 0.5·(-2) + 0.5·0.45 + 0.5·0.75) = 0.1",
-        "0.5·ReLU(1) + 0.5·ReLU(-2) + 0.5·ReLU(0.45) + 0.5·ReLU(0.75) = 1.1",
-    ),
+    (kernel_mixer(), {}, "ReLU(0.5·1 + 0.5·(-2) + 0.5·0.45 + 0.5·0.75) = 0.1"),
     (
         batch_fold(),
         {"batch_size": 3, "channels": 2, "samples": "equal"},
@@ -210,141 +205,104 @@ def test_fold_call_computes_what_is_shown(framework: str, shown: Any) -> None:
 
 # -- what each of them computes --------------------------------------------------------
 
-OFF = dict.fromkeys(EXPERTS, 0)
-UP = {"chain": "pool", "n": 5, "kernel_size": 2, "stride": 3, "padding": 1}
-UP |= {"ceil_mode": True}
-MIXED = {"block": "bottleneck", "widening": "multiplicative"}
 RED, GREEN = {"ok": False}, {"ok": True}
-#: Explorer, changes to its opening settings, and some of what it computes.
-KNOWN: list[tuple[str, Settings, dict[str, Any]]] = [
-    ("residual_builder", {}, {"ladder": [64, 31, 29, 27], "skip": [64, 10]} | RED),
-    ("residual_builder", {}, {"sum": "27 + 64", "reason": "lengths 27 and 64 differ"}),
-    ("residual_builder", {"shortcut": "projection"}, {"sum": "27 + 32"} | RED),
-    (
-        "residual_builder",
-        {"stride": 1, "padding": 1, "channels": 16},
-        {"sum": "16×64 + 10×64", "reason": "channels 16 and 10 differ"},
-    ),
-    ("residual_builder", {"stride": 1, "padding": 1}, {"sum": "64 + 64"} | GREEN),
-    (
-        "residual_builder",
-        {"in_channels": 16, "padding": 1, "shortcut": "zeros"},
-        {"sum": "10×32 + 16×32", "reason": "channels 10 and 16 differ"},
-    ),
-    (
-        "residual_builder",
-        {"length": 2, "kernel_size": 5, "padding": 1},
-        {"sum": "", "reason": "the kernel 5 does not fit length 2 padded to 4"},
-    ),
-    # As long by accident, and not the same steps.
-    (
-        "residual_builder",
-        {"length": 10, "padding": 2},
-        {"branch": [10, 10], "skip": [10, 10]} | RED,
-    ),
-    ("pyramid_widths", {}, {"widths": [16] * 54, "promised": 64, "still": 54} | RED),
-    ("pyramid_widths", {"rounding": "exact"}, {"share": 1 / 17, "still": 6} | GREEN),
-    ("pyramid_widths", {"rounding": "exact"}, {"parameters": 1_772_706}),
-    (
-        "pyramid_widths",
-        {"depth": 164, "alpha": 270, "block": "bottleneck", "rounding": "exact"},
-        {"parameters": 27_216_021},
-    ),
-    (
-        "pyramid_widths",
-        {"depth": 20, "alpha": 64} | MIXED,
-        {"widths": [32, 64, 128, 256, 512, 1024]} | GREEN,
-    ),
-    ("stochastic_grid", {"rule": "paper", "drop_prob": 0.5}, RED),
-    ("stochastic_grid", {"mode": "batch", "rule": "paper"}, RED),
-    ("stochastic_grid", {"mode": "batch", "drop_prob": 0.5}, RED),
-    ("stochastic_grid", {"mode": "batch", "rule": "paper", "drop_prob": 0.5}, GREEN),
-    ("dimensions", {}, {"sizes": [224, 54, 26, 26, 12, 12, 5, 5], "lost": 5} | RED),
-    ("dimensions", {}, {"below": 219, "above": 227, "repair": 2}),
-    ("dimensions", {}, {"taps": list(range(212, 223))}),
-    ("dimensions", {"n": 227}, {"lost": 0} | GREEN),
-    ("dimensions", {"padding": 1}, {"lost": 6} | RED),
-    ("dimensions", {"padding": 2}, {"lost": 0} | GREEN),
-    ("dimensions", {"ceil_mode": True}, {"lost": 1} | RED),
-    ("dimensions", UP, {"sizes": [5, 2]}),
-    ("dimensions", UP | {"framework": "gluon"}, {"sizes": [5, 3]}),
-    (
-        "dimensions",
-        {"chain": "conv", "n": 20, "kernel_size": 2, "stride": 5, "pin": 3},
-        {"below": 2, "above": None, "repair": None, "lost": 12} | RED,
-    ),
-    ("dimensions", {"n": 227, "step": 255, "pin": 227}, {"step": 54, "pin": None}),
-    (
-        "dimensions",
-        {"chain": "pool", "padding": 6},
-        {
-            "error": "pool: padding must be at most half of kernel_size=11 for "
-            "kind='pool', got 6"
-        },
-    ),
-    (
-        "dimensions",
-        {"chain": "conv", "ceil_mode": True},
-        {"error": "conv: ceil_mode is for kind='pool' only"},
-    ),
-    (
-        "dimensions",
-        {"chain": "pool", "dilation": 2, "framework": "gluon"},
-        {"error": "pool: MXNet's pooling has no dilation, got 2"},
-    ),
-    (
-        "memory_ledger",
-        {},
-        {"training": 16 * 1_992_166 + 64 * 7_677_880, "crossover": 5} | RED,
-    ),
-    ("memory_ledger", {"batch_size": 32}, RED),
-    ("memory_ledger", {"batch_size": 32, "optimizer": "momentum"}, RED),
-    ("memory_ledger", {"batch_size": 32, "optimizer": "sgd"}, GREEN),
-    ("memory_ledger", {"batch_size": 32, "framework": "gluon"}, GREEN),
-    ("memory_ledger", {"batch_size": 31, "optimizer": "sgd"}, RED),  # too few
-    ("memory_ledger", {"dtype": "float16"}, RED),  # places stay as they are
-    ("memory_ledger", {"dtype": "float16", "framework": "gluon"}, GREEN),
-    ("memory_ledger", {"net": "small", "size": 28}, RED),  # was not asked for
-    ("memory_ledger", {"mode": "inference"}, RED),
-    ("kernel_mixer", {}, {"largest": 1, "unequal": 30, "pixel": [6, 4]} | RED),
-    ("kernel_mixer", {"inside": False}, {"way": "outside"} | GREEN),
-    ("kernel_mixer", {"solo": 0}, {"way": "one"} | GREEN),
-    ("kernel_mixer", OFF | {"horizontal": 0.3}, {"way": "one"} | GREEN),
-    ("kernel_mixer", {"vertical": 0, "horizontal": 0}, {"way": "signs"} | GREEN),
-    ("kernel_mixer", {"vertical": 0}, {"way": ""} | RED),
-    ("kernel_mixer", OFF | {"inside": False}, {"way": ""} | RED),
-    ("kernel_mixer", {"solo": 1, "horizontal": 0}, {"way": ""} | RED),
-    # On one pixel mixing the kernel costs more.
-    ("kernel_mixer", {"side": 1}, {"cost": [45, 40]}),
-    ("kernel_mixer", {"side": 56}, {"cost": [28_260, 125_440]}),
-    # Green on a wrong fold.
-    ("batch_fold", {}, {"outputs": [61], "loop": [61], "wrong": 0} | RED),
-    ("batch_fold", {"batch_size": 3}, {"outputs": [39, 17, 21], "wrong": 3} | RED),
-    ("batch_fold", {"order": "example"}, {"mended": True} | RED),
-    (
-        "batch_fold",
-        {"batch_size": 3, "order": "example"},
-        {"loop": [61, 21, 15]} | GREEN,
-    ),
-    ("batch_fold", {"pin": 3}, {"pin": None}),
-    (
-        "batch_fold",
-        {"batch_size": 3, "pin": 5},
-        {"pin": {"position": 5, "example": 2, "channel": 1, "kernel": 1, "as": 2}},
-    ),
-    # Each kernel meets its example, and the outputs come out in reverse.
-    (
-        "batch_fold",
-        {"batch_size": 4, "order": "reverse", "handed": "reverse"},
-        {"fits": [True] * 12, "wrong": 4},
-    ),
-]
+CEIL: Settings = {"kernel_size": 2, "stride": 3, "padding": 1, "ceil_mode": True}
+TAPS: Settings = {"chain": "conv", "n": 20, "kernel_size": 2, "stride": 5, "pin": 3}
+DEEP: Settings = {"depth": 164, "alpha": 270, "block": "bottleneck"}
+HALF: Settings = {"dtype": "float16"}
+BATCH: Settings = {"batch_size": 32, "optimizer": "sgd"}
+#: For each explorer changes to its opening settings, and some of what it computes.
+KNOWN: dict[str, list[tuple[Settings, dict[str, Any]]]] = {
+    "residual_builder": [
+        ({}, {"ladder": [64, 31, 29, 27], "skip": [64, 10], "sum": "27 + 64"} | RED),
+        (
+            {"stride": 1, "padding": 1, "channels": 16},
+            {"sum": "16×64 + 10×64", "reason": "channels 16 and 10 differ"},
+        ),
+        (
+            {"length": 2, "kernel_size": 5, "padding": 1},
+            {"sum": "", "reason": "the kernel 5 does not fit length 2 padded to 4"},
+        ),
+        # As long by accident, and not the same steps.
+        ({"length": 10, "padding": 2}, {"branch": [10, 10], "skip": [10, 10]} | RED),
+    ],
+    "pyramid_widths": [
+        ({}, {"widths": [16] * 54, "promised": 64, "still": 54} | RED),
+        ({"rounding": "exact"}, {"share": 1 / 17, "parameters": 1_772_706} | GREEN),
+        (DEEP | {"rounding": "exact"}, {"parameters": 27_216_021}),
+        (
+            DEEP | {"depth": 20, "alpha": 64, "widening": "multiplicative"},
+            {"widths": [32, 64, 128, 256, 512, 1024]} | GREEN,
+        ),
+    ],
+    "stochastic_grid": [
+        ({"rule": "paper", "drop_prob": 0.5}, RED),
+        ({"mode": "batch", "rule": "paper"}, RED),
+        ({"mode": "batch", "drop_prob": 0.5}, RED),
+        ({"mode": "batch", "rule": "paper", "drop_prob": 0.5}, GREEN),
+    ],
+    "dimensions": [
+        ({}, {"sizes": [224, 54, 26, 26, 12, 12, 5, 5], "lost": 5} | RED),
+        ({}, {"below": 219, "above": 227, "repair": 2, "taps": [*range(212, 223)]}),
+        ({"n": 227}, {"lost": 0} | GREEN),
+        ({"padding": 1}, {"lost": 6} | RED),
+        ({"padding": 2}, {"lost": 0} | GREEN),
+        ({"chain": "pool", "n": 5} | CEIL, {"sizes": [5, 2]}),
+        ({"chain": "pool", "n": 5, "framework": "gluon"} | CEIL, {"sizes": [5, 3]}),
+        (TAPS, {"below": 2, "above": None, "repair": None, "lost": 12} | RED),
+        ({"n": 227, "step": 255, "pin": 227}, {"step": 54, "pin": None}),
+        (
+            {"chain": "pool", "dilation": 2, "framework": "gluon"},
+            {"error": "pool: MXNet's pooling has no dilation, got 2"},
+        ),
+    ],
+    "memory_ledger": [
+        ({}, {"training": 16 * 1_992_166 + 64 * 7_677_880, "crossover": 5} | RED),
+        (BATCH, GREEN),
+        (BATCH | {"optimizer": "momentum"}, RED),
+        (BATCH | {"batch_size": 31}, RED),  # too few
+        (HALF, RED),  # places stay as they are
+        (HALF | {"framework": "gluon"}, GREEN),
+        ({"net": "small", "size": 28}, RED),  # was not asked for
+        ({"mode": "inference"}, RED),
+    ],
+    "kernel_mixer": [
+        ({}, {"largest": 1, "unequal": 30, "pixel": [6, 4], "way": ""} | RED),
+        ({"inside": False}, {"way": "outside"} | GREEN),
+        ({"solo": 0}, {"way": "one"} | GREEN),
+        ({"vertical": 0, "horizontal": 0}, {"way": "signs"} | GREEN),
+        ({"vertical": 0}, {"way": ""} | RED),
+        (dict.fromkeys(EXPERTS, 0) | {"inside": False}, {"way": ""} | RED),
+        ({"solo": 1, "horizontal": 0}, {"way": ""} | RED),
+        # On one pixel mixing the kernel costs more.
+        ({"side": 1}, {"cost": [45, 40]}),
+        ({"side": 56}, {"cost": [28_260, 125_440]}),
+    ],
+    "batch_fold": [
+        # Green on a wrong fold.
+        ({}, {"outputs": [61], "loop": [61], "wrong": 0} | RED),
+        ({"batch_size": 3}, {"outputs": [39, 17, 21], "wrong": 3} | RED),
+        ({"order": "example"}, {"mended": True} | RED),
+        ({"batch_size": 3, "order": "example"}, {"loop": [61, 21, 15]} | GREEN),
+        ({"pin": 3}, {"pin": None}),
+        (
+            {"batch_size": 3, "pin": 5},
+            {"pin": {"position": 5, "example": 2, "channel": 1, "kernel": 1, "as": 2}},
+        ),
+        # Each kernel meets its example, and the outputs come out in reverse.
+        (
+            {"batch_size": 4, "order": "reverse", "handed": "reverse"},
+            {"fits": [True] * 12, "wrong": 4},
+        ),
+    ],
+}
 
 
-@pytest.mark.parametrize(("name", "changes", "known"), KNOWN)
-def test_known_results(name: str, changes: Settings, known: dict[str, Any]) -> None:
-    result = CASES[name].compute(**changes)
-    assert {key: result[key] for key in known} == known
+@each_case
+def test_known_results(case: Case) -> None:
+    for changes, known in KNOWN[case.name]:
+        result = case.compute(**changes)
+        assert {key: result[key] for key in known} == known, changes
 
 
 class TestResidualBuilder:
@@ -446,7 +404,7 @@ class TestStochasticGrid:
 
 class TestDimensions:
     @given(st.data())
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=40)
     def test_same_as_shapes(self, data: st.DataObject) -> None:
         kind = data.draw(st.sampled_from(["nin", "conv", "pool"]))
         k, stride, n = (data.draw(st.integers(1, m)) for m in (12, 4, 256))
@@ -486,13 +444,9 @@ class TestDimensions:
 class TestMemoryLedger:
     """Its arithmetic is held against the ledger in tests/parity/test_memory.py."""
 
-    @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
     @pytest.mark.parametrize("net", ["nin", "cifar", "small"])
-    def test_in_place_relu_does_not_move_the_bar(self, net: str, dtype: str) -> None:
-        plain, reused = (
-            memory_compute(net=net, dtype=dtype, inplace=inplace)
-            for inplace in (False, True)
-        )
+    def test_in_place_relu_does_not_move_the_bar(self, net: str) -> None:
+        plain, reused = (memory_compute(net=net, inplace=i) for i in (False, True))
         same = plain.keys() - {"settings", "ops", "largest", "inference"}
         assert {k: plain[k] for k in same} == {k: reused[k] for k in same}
         assert plain["spared"]["training"] == 0
@@ -604,20 +558,11 @@ class TestBatchFold:
     ("name", "arguments", "error", "message"),
     [
         ("residual_builder", {"length": 0}, ValueError, "length must be at least 1"),
-        ("residual_builder", {"padding": -1}, ValueError, "padding must be at least 0"),
         ("residual_builder", {"stride": True}, TypeError, "stride must be an integer"),
-        (
-            "pyramid_widths",
-            {"depth": 100},
-            ValueError,
-            "depth must be .* nearest is 98",
-        ),
+        ("pyramid_widths", {"depth": 100}, ValueError, "depth must be .* nearest is"),
         ("stochastic_grid", {"drop_prob": 2}, ValueError, "drop_prob must be .* got 2"),
-        ("dimensions", {"pin": -2}, ValueError, "pin must be at least -1, got -2"),
         ("dimensions", {"ceil_mode": 1}, TypeError, "ceil_mode must be True or False"),
-        ("memory_ledger", {"size": 0}, ValueError, "size must be at least 1, got 0"),
         ("kernel_mixer", {"blur": 0.25}, ValueError, "blur must go in steps of 0.1"),
-        ("kernel_mixer", {"solo": 4}, ValueError, "solo must be from -1 to 3, got 4"),
         ("batch_fold", {"channels": 5}, ValueError, "channels must be .* at most 4"),
         ("batch_fold", {"pin": -2}, ValueError, "pin must be at least -1, got -2"),
     ],
@@ -625,8 +570,7 @@ class TestBatchFold:
 def test_bad_arguments(
     name: str, arguments: Settings, error: type[Exception], message: str
 ) -> None:
-    case = CASES[name]
-    for function in (case.compute, case.make):
+    for function in (CASES[name].compute, CASES[name].make):
         with pytest.raises(error, match=message):
             function(**arguments)
 
@@ -635,9 +579,7 @@ def test_bad_arguments(
     ("name", "arguments", "message"),
     [
         ("residual_builder", {"length": 1000}, "length must be .* at most 128"),
-        ("pyramid_widths", {"depth": 26}, "depth must go in steps of 18 from 20"),
         ("stochastic_grid", {"drop_prob": 0.52}, "must go in steps of 0.05 from 0"),
-        ("dimensions", {"pin": 256}, "pin must be .* at most 255"),
         ("memory_ledger", {"net": "small", "size": 20}, "size must be at least 28"),
     ],
 )
@@ -651,16 +593,11 @@ def test_what_no_control_can_show(name: str, arguments: Settings, message: str) 
 @pytest.mark.parametrize(
     ("explorer", "words"),
     [
-        (
-            residual_builder(),
-            "✗ 27 + 64: lengths 27 and 64 differ\nBranch: 64 → 31 → 29",
-        ),
+        (residual_builder(), "✗ 27 + 64: lengths 27 and 64 differ\nBranch: 64 → 31"),
         (pyramid_widths(), "✗ The last block is 16 wide, 64 are promised"),
         (stochastic_grid(), "✗ saves 0 %: in row mode every branch runs"),
         (dimensions(pin=219), "✗ 5 of 224 inputs lost: 219 to 223 on the right"),
-        (dimensions(pin=219), "depend on input 219: conv1 53; pool1 none"),
         (memory_ledger(), "✗ 499.02 MiB, 243.02 MiB too much"),
-        (memory_ledger(), "places of maxima 54.38 MiB"),
         (kernel_mixer(solo=3), "✓ Equal, way 2 of 3"),
         (batch_fold(batch_size=3, pin=5), "5 is C1; kernel B takes it for B2 ✗."),
     ],
@@ -719,10 +656,9 @@ def test_fragment_is_the_same_in_another_process() -> None:
     assert done.stdout.decode() == here
 
 
-def test_two_instances_share_no_id() -> None:
-    ids = {residual_builder().id, residual_builder(channels=16).id}
-    assert len(ids) == 2
-    assert residual_builder().id in ids
+def test_two_figures_share_no_id() -> None:
+    assert residual_builder().id == residual_builder().id
+    assert residual_builder().id != residual_builder(channels=16).id
 
 
 def test_no_text_ends_the_script() -> None:

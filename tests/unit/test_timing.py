@@ -141,7 +141,7 @@ def test_stored(suite: str) -> None:
 
 
 def test_the_suites_that_chapters_draw() -> None:
-    assert {"residual", "shortcuts", "pyramidnet"} <= set(SUITES)
+    assert {"shortcuts", "pyramidnet"} <= set(SUITES)
     cases = {suite: stored(suite)["cases"] for suite in SUITES}
     # Two frameworks, four sizes, forward and both; a whole step in each framework.
     assert len(cases["shortcuts"]) == 16
