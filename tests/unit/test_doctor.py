@@ -356,7 +356,7 @@ def test_libraries_and_tools(monkeypatch: Patch) -> None:
     [(False, "", MISSING), (True, "", BROKEN), (True, "v24.1", OK)],
 )
 def test_node(there: bool, says: str, state: str, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(doctor, "_says", lambda program: says)
+    monkeypatch.setattr(doctor, "_version_output", lambda program: says)
     monkeypatch.setattr(doctor, "_installed", lambda module: there)
     found = doctor._node()
     assert (found.state, found.version) == (state, says[1:])
@@ -379,7 +379,9 @@ def test_chromium_on_the_path(monkeypatch: Patch) -> None:
     monkeypatch.setattr(doctor, "_installed", lambda module: False)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}")
     answers = {"/bin/chrome": "Chromium 1.2 (3.4)"}
-    monkeypatch.setattr(doctor, "_says", lambda program: answers.get(program, ""))
+    monkeypatch.setattr(
+        doctor, "_version_output", lambda program: answers.get(program, "")
+    )
     assert doctor.answer("Chromium") == [Finding("Chromium", OK, "1.2")]
     answers.clear()
     [found] = doctor.answer("Chromium")
