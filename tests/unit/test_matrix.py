@@ -42,7 +42,7 @@ def test_each_leg_can_be_chosen_alone() -> None:
 
 
 def test_tests_of_tools_are_left_out_and_no_others() -> None:
-    names = {Path(path).stem for path in noxfile.about_tools()}
+    names = {Path(path).stem for path in noxfile.tests_of_tools()}
     assert {"test_matrix", "test_tools", "test_stages"} <= names
     assert not names & {"test_shapes", "test_training", "test_show", "test_imports"}
 
