@@ -133,7 +133,7 @@ def _pip(arguments: str) -> str:
     return f"{_python()} -m pip install {arguments}"
 
 
-def _install_cpu_build() -> str:
+def _cpu_build_command() -> str:
     """The command that replaces MXNet's CUDA build by its CPU build."""
     return f"{_python()} -m pip uninstall --yes {CUDA11} && {_pip(MXNET)}"
 
@@ -180,7 +180,7 @@ def _broken(name: str, why: str) -> Finding:
     version = _version(distribution)
     again = f"--force-reinstall --no-deps {distribution}"
     if name == "MXNet" and _version(CUDA11):
-        version, cure = _version(CUDA11), _install_cpu_build()
+        version, cure = _version(CUDA11), _cpu_build_command()
     elif name == "MXNet":
         cure = _pip(f"--force-reinstall {MXNET}")
     elif version:
@@ -349,7 +349,7 @@ def _cuda11() -> list[Finding]:
     name = "MXNet for CUDA 11"
     setup = f"{_python()} -m d2lutils cuda11 --install"
     if version and why:
-        return [Finding(name, BROKEN, version, why, _install_cpu_build())]
+        return [Finding(name, BROKEN, version, why, _cpu_build_command())]
     if version and not cuda11.installed():
         return [Finding(name, BROKEN, version, "libraries are missing", setup)]
     if version:
