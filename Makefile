@@ -1,4 +1,4 @@
-# Everything starts from a fresh clone: each target makes what it needs.
+# Every target works in a fresh clone: it first makes what it needs.
 #   make book    read it          make test    trust it          make help    the rest
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -28,21 +28,21 @@ $(PY):
 	@echo "make: creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-# Rendering needs neither framework: the outputs are stored in the chapters.
+# Rendering needs neither framework, because the chapters have stored outputs.
 $(VENV)/.book: pyproject.toml $(LOCK) | $(PY)
 	@echo "make: installing what renders the book (about 150 MB)"
 	@$(PIP) -c $(LOCK) -e '.[book]'
 	@touch $@
 
-# Running and testing needs both. MXNet's metadata asks for numpy<2, which Python 3.13
-# and newer do not have: there it goes in beside NumPy 2.
+# Running and testing need both. MXNet's metadata requires numpy<2, which does not exist
+# for Python 3.13 and newer; there it is installed without dependencies, with NumPy 2.
 $(VENV)/.all: pyproject.toml requirements.txt $(LOCK) | $(VENV)/.book
 	@echo "make: installing both frameworks and the test tools (about 0.9 GB; 3.5 GB where PyPI serves the CUDA build of PyTorch)"
 	@$(PIP) -c $(LOCK) -r requirements.txt -e '.[test]'
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 13) or sys.platform != "linux")' || exit 0; $(PY) -c 'import importlib.util as u, sys; sys.exit(u.find_spec("mxnet") is not None)' || exit 0; $(PIP) --no-deps mxnet==1.9.1
 	@touch $@
 
-# The environments of other Pythons and versions: noxfile.py.
+# For the environments with other Pythons and versions; see noxfile.py.
 $(VENV)/.nox: $(LOCK) | $(PY)
 	@$(PIP) -c $(LOCK) nox
 	@touch $@
@@ -98,7 +98,7 @@ test-rare: $(VENV)/.all  ## what is slow and seldom red: JupyterLab, the PDF, te
 test-stable: $(VENV)/.all  ## stored outputs under other threads, AVX2, load (CHAPTERS="nin ..." SETTINGS="avx2 ...")
 	@$(NOX) --tags $(or $(SETTINGS),stable) -- $(CHAPTERS:%=chapters/%.ipynb)
 
-# LEGS chooses by a leg's name or any part of it; `nox -l` has them.
+# LEGS names legs or parts of their names; `nox -l` lists them.
 test-matrix: $(VENV)/.nox  ## every Python, NumPy and PyTorch that is promised (LEGS="3.12 torch2.8")
 	@LEGS="$(LEGS)" $(NOX) --tags $(or $(LEGS),matrix)
 
@@ -111,12 +111,12 @@ test-pretend-gpu: $(VENV)/.all  ## the chapters where nets and data live on two 
 test-colab: $(VENV)/.nox  ## every chapter in runtimes like Colab's (about 11 GB of environments)
 	@$(NOX) --tags colab
 
-# Nothing is pinned but what pyproject.toml and requirements.txt say. MXNet's metadata
-# holds NumPy below 2 up to Python 3.12: the newest of all is PYTHON=python3.15.
+# Only pyproject.toml and requirements.txt restrict versions. Up to Python 3.12 MXNet's
+# metadata keeps NumPy below 2, so the newest versions need PYTHON=python3.15.
 test-newest: $(VENV)/.nox  ## all tests with the newest versions of everything
 	@$(NOX) --session newest
 
-# What is committed goes in through a pipe: the image's user need not own the clone.
+# The commit is piped in, so that the image's user need not own the clone.
 COLAB_IMAGE ?= us-docker.pkg.dev/colab-images/public/runtime:latest
 test-colab-image:  ## all chapters in Colab's published image (docker, tens of GB)
 	@git archive HEAD | docker run --rm --interactive --entrypoint bash $(COLAB_IMAGE) -ec 'cd "$$(mktemp -d)"; tar -x; exec python3 -m tools.colab'
@@ -125,8 +125,8 @@ test-colab-image:  ## all chapters in Colab's published image (docker, tens of G
 test-links: $(VENV)/.book  ## whether the addresses in the book still answer (network)
 	@$(dir $(PY))jupyter-book build . --builder linkcheck --quiet --path-output _build/links
 
-# Public implementations to compare with, kept out of the environment itself. Both
-# frameworks get a thread for each core: MXNet by itself would take half, for both.
+# Public implementations for comparison, kept out of the environment itself. Both
+# frameworks get one thread per core, because MXNet would otherwise limit both to half.
 ZOO = pytorchcv gluoncv2 timm
 bench: $(VENV)/.all  ## ratios on this machine, stored in d2lutils/results
 	@test -d $(VENV)/zoo/timm || $(PIP) --no-deps --upgrade --target $(VENV)/zoo $(ZOO) || echo "make: no public implementations to compare with"

@@ -1,7 +1,7 @@
-"""`pytest --nbval`: the book's notebooks are run and judged by the book's own rules.
+"""Let `pytest --nbval` run the book's notebooks and compare outputs by its own rules.
 
-Nothing else stands here, since every test run reads this file first, in environments
-without Jupyter, too.
+Nothing else belongs here, because every test run imports this file, also in
+environments without Jupyter.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let `tests/chapters/stored_cells.py` collect the notebooks where nbval would."""
+    """Let `tests/chapters/stored_cells.py` collect the notebooks instead of nbval."""
     if config.getoption("nbval", False) or config.getoption("nbval_lax", False):
-        import stored_cells  # pyproject.toml says where it is
+        import stored_cells  # found through pyproject.toml
 
         config.pluginmanager.register(stored_cells)

@@ -1,14 +1,14 @@
-"""The package and the book in other environments than `.venv`; `nox -l` lists them.
+"""Tests in environments other than `.venv`; `nox -l` lists them.
 
-- ``bridge``: MXNet beside each NumPy promised for a Python, from 3.12 on with and
-  without setuptools (which brings ``distutils`` back): ``tests/compat``.
-- ``torch``: the PyTorch of the lock beside the newest NumPy, and the oldest supported
-  one beside NumPy 1.26, where there are builds of them. The PyTorch half's tests run
-  without MXNet, then a small parity with MXNet in the same process. On the oldest and
-  the newest Python of the book every chapter runs as well.
+- ``bridge``: ``tests/compat`` for MXNet with each supported NumPy of each Python, from
+  3.12 on with and without setuptools (which brings ``distutils`` back).
+- ``torch``: the locked PyTorch with the newest NumPy, and the oldest supported PyTorch
+  with NumPy 1.26, on each Python with builds of both. The PyTorch half's tests run
+  without MXNet, then a few parity tests with it. On the book's oldest and newest Python
+  all chapters run, too.
 - ``without-mxnet``: the book and its tests with this Python, as on Apple silicon and
   Windows.
-- ``newest``: all tests with the newest of everything that the requirements allow.
+- ``newest``: all tests with the newest versions that the requirements allow.
 - ``colab``: every chapter in runtimes like Colab's.
 - ``stable``: the stored outputs under other settings of this machine, in the
   environment that nox runs in. A cell that moved is red with the comparer's words; the
@@ -18,7 +18,7 @@
 one of these tags: a Python, a NumPy or PyTorch, ``bridge``, ``torch``, ``setuptools``,
 or a leg's whole name.
 Environments are kept in ``.matrix/``; those with a CUDA build of PyTorch, about 5 GB
-each, only with ``KEEP=1``. A run that skips too much is red.
+each, only with ``KEEP=1``. A run that skips too many tests fails.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ ROOT = Path(__file__).parent
 nox.options.envdir = ".matrix"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = []
-# A leg that was asked for by name must run; of all legs those that can.
+# Legs that LEGS names must run; without it, those whose Python is missing are skipped.
 nox.options.error_on_missing_interpreters = bool(os.environ.get("LEGS"))
-# pyenv's own `python3.12` starts only the version that it is set to.
+# pyenv's shim `python3.12` starts only the version that pyenv is set to.
 for folder in sorted(Path.home().glob(".pyenv/versions/3.*/bin"), reverse=True):
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
-# The newest NumPy with a wheel for a Python is whatever pip takes without a pin.
+# "newest" is unpinned: pip takes the newest NumPy with a wheel for the Python.
 NUMPY = {
     "3.10": ("1.26", "2.0", "newest"),
     "3.11": ("1.26", "2.0", "newest"),
@@ -55,17 +55,17 @@ NUMPY = {
     "3.15": ("newest",),
 }
 PYTHONS = tuple(NUMPY)
-#: Python 3.13 has no NumPy 1.26, which the oldest PyTorch is run with.
+#: The oldest PyTorch runs with NumPy 1.26, which Python 3.13 does not have.
 OLDEST_TORCH_UP_TO = "3.12"
 MXNET = "mxnet==1.9.1"
-# MXNet's own two, and whose wheels have the libraries that MXNet needs and a slim
-# system lacks: libgomp scikit-learn's, libquadmath SciPy's.
+# MXNet's own two requirements, and two packages whose wheels have libraries that MXNet
+# needs and a slim system lacks: scikit-learn's libgomp, SciPy's libquadmath.
 BRIDGE = ("requests", "graphviz", "pytest", "scikit-learn", "scipy")
-# What the PyTorch half's tests import beside the package's own dependencies.
+# Imported by the PyTorch half's tests, beyond the package's own dependencies.
 TORCH = ("requests", "graphviz", "pytest", "pytest-xdist", "hypothesis", "ipykernel")
-#: And what the chapters' outputs are compared with.
+#: Needed to run the chapters and compare their outputs.
 CHAPTERS = ("nbval", "nbclient", "jupytext")
-#: Run with MXNet: the package's own comparison, of blocks and of whole trainings.
+#: Tests that compare blocks and whole trainings with MXNet.
 PARITY = (
     "tests/blocks/test_residual.py",
     "tests/blocks/test_training.py",
@@ -75,9 +75,9 @@ HALF = (
     *("tests", "--ignore=tests/chapters", "--ignore=tests/book"),
     *("--ignore=tests/compat", "--doctest-modules", "d2lutils"),
 )
-#: How much of what is not skipped for a machine's own reasons must pass.
+#: The share of tests that must run and not be skipped.
 ABOUT_HALF, NEARLY_ALL = 0.4, 0.9
-#: Colab's published lists: the current runtime, the previous one that can be chosen.
+#: Python → NumPy, from Colab's published lists: its current and previous runtime.
 COLAB = {"3.13": "2.1.3", "3.12": "2.0.2"}
 COLAB_PACKAGES = (
     *("torch==2.11.0", "ipython==7.34.0", "ipykernel==6.17.1", "setuptools==75.2.0"),
@@ -122,7 +122,7 @@ PATIENCE_SECONDS = 900
 
 
 def locked_torch(python: str) -> str:
-    """The PyTorch of the lock for a Python."""
+    """The locked version of PyTorch for a Python."""
     lock = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     pins = map(Requirement, re.findall(r"^torch==.*", lock, re.MULTILINE))
     here = {"python_version": python}
@@ -131,13 +131,13 @@ def locked_torch(python: str) -> str:
 
 
 def oldest_torch() -> str:
-    """The first release of the oldest PyTorch that the requirements allow."""
+    """The oldest version of PyTorch that the requirements allow."""
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     return re.findall(r"^torch>=(\d+\.\d+)$", text, re.MULTILINE)[0] + ".0"
 
 
 def bridge_legs() -> Iterator[nox.param]:
-    """Python, NumPy and whether setuptools is there."""
+    """Python, NumPy, and whether setuptools is installed."""
     for python, versions in NUMPY.items():
         for numpy in versions:
             for setuptools in (False, True) if python >= "3.12" else (False,):
@@ -148,7 +148,7 @@ def bridge_legs() -> Iterator[nox.param]:
 
 
 def torch_legs() -> Iterator[nox.param]:
-    """Python, NumPy, PyTorch, and whether the chapters run as well."""
+    """Python, NumPy, PyTorch, and whether the chapters run, too."""
     ends = (("3.11", oldest_torch()), (PYTHONS[-1], locked_torch(PYTHONS[-1])))
     for python in PYTHONS:
         versions = [("newest", locked_torch(python))]
@@ -163,7 +163,7 @@ def torch_legs() -> Iterator[nox.param]:
 
 
 def numpy_pin(numpy: str) -> str:
-    """What pip is asked for."""
+    """The requirement for pip."""
     return "numpy" if numpy == "newest" else f"numpy=={numpy}.*"
 
 
@@ -172,7 +172,7 @@ def run_pytest(
 ) -> None:
     """Run tests in a session; at least the share ``passes`` must not be skipped.
 
-    ``path`` is one more folder for Python to import from.
+    ``path`` is an additional folder on Python's import path.
     """
     report = Path(session.create_tmp()) / "report.xml"
     shared = ["-n", "2", "--dist", "loadfile"] * ("--noconftest" not in arguments)
@@ -181,7 +181,7 @@ def run_pytest(
         *("-p", "no:cacheprovider", *arguments),
         env={
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), path))),
-            "PYTHONUTF8": "1",  # Windows has another encoding by default
+            "PYTHONUTF8": "1",  # Windows has another default encoding
             "D2L_STORED_OUTPUTS": "1",
         },
     )
@@ -192,8 +192,8 @@ def run_pytest(
         session.error(f"{skipped} of {tests} tests were skipped: this proves nothing")
 
 
-def about_tools() -> list[str]:
-    """The tests of the repository's own tools, which need the book's packages."""
+def tests_of_tools() -> list[str]:
+    """The test files of the repository's own tools, which need the book's packages."""
     files = sorted((ROOT / "tests").rglob("test_*.py"))
     needs = re.compile(r"^from tools|^import noxfile", re.MULTILINE)
     return [str(f) for f in files if needs.search(f.read_text(encoding="utf-8"))]
@@ -202,8 +202,8 @@ def about_tools() -> list[str]:
 @nox.session
 @nox.parametrize("python, numpy, setuptools", [*bridge_legs()])
 def bridge(session: nox.Session, numpy: str, setuptools: bool) -> None:
-    """MXNet beside a NumPy."""
-    if not setuptools:  # a virtual environment may bring it
+    """MXNet with one version of NumPy."""
+    if not setuptools:  # a new virtual environment may have it
         session.run("pip", "uninstall", "--quiet", "--yes", "setuptools", silent=True)
     session.install(numpy_pin(numpy), *BRIDGE, *["setuptools"] * setuptools)
     session.install("--no-deps", MXNET)
@@ -214,12 +214,12 @@ def bridge(session: nox.Session, numpy: str, setuptools: bool) -> None:
 @nox.session
 @nox.parametrize("python, numpy, torch, chapters", [*torch_legs()])
 def torch(session: nox.Session, numpy: str, torch: str, chapters: bool) -> None:
-    """The PyTorch half alone, and beside MXNet."""
+    """The PyTorch half without MXNet, then with it."""
     more = CHAPTERS if chapters else ()
     project = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
     needs = project["dependencies"]
     session.install(numpy_pin(numpy), f"torch=={torch}", *TORCH, *more, *needs)
-    others = [f"--ignore={path}" for path in about_tools()]
+    others = [f"--ignore={path}" for path in tests_of_tools()]
     run_pytest(session, *HALF, *others, passes=ABOUT_HALF)
     mxnet = str(Path(session.create_tmp()) / "mxnet")
     session.install("--no-deps", "--upgrade", "--target", mxnet, MXNET)

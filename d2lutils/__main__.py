@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-#: Command → the module whose `main(argv)` runs it, and what it does.
+#: Command → the module whose `main(argv)` runs it, and its help text.
 COMMANDS = {
     "doctor": ("doctor", "say what works on this machine, and how to get the rest"),
     "cuda11": ("_compat.cuda11", "MXNet's CUDA 11 build for NVIDIA cards it supports"),
@@ -15,7 +15,7 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Hand everything after the command's name to the command."""
+    """Run the named command with the arguments that follow its name."""
     arguments = sys.argv[1:] if argv is None else argv
     width = max(map(len, COMMANDS))
     parser = argparse.ArgumentParser(

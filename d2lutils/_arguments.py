@@ -1,10 +1,10 @@
-"""Rules for arguments, which stand in annotations: `channels: Positive`.
+"""Rules for arguments, written as annotations: `channels: Positive`.
 
-`@checked` holds a function or a constructor to the annotations of its arguments before
-its body runs, and hands on what the rules return. Both halves share the rules, so both
-raise the same message at once. Two kinds of annotation are rules: `Annotated` with a
-`Rule`, such as the names at the end of this module, and `Literal`. With `| None` None
-passes, too. What has another annotation is not looked at.
+`@checked` applies the rules in a function's or constructor's annotations before its
+body runs, and passes the body the values that the rules return. Both halves share the
+rules, so both raise the same messages. Rules are `Literal`, and `Annotated` with a
+`Rule`, such as the names at the end of this module. `| None` also accepts None.
+Arguments with any other annotation are not checked.
 
 >>> @checked
 ... def chunk(channels: Positive, stride: PerAxis = 1, rank: Rank = 1) -> object:
@@ -50,9 +50,9 @@ class Rule:
     """What an argument must be.
 
     Attributes:
-        check: called as check(owner, name, value, *seen); returns the value in plain
-            Python form, or raises TypeError or ValueError.
-        sees: other arguments of the same call, whose checked values are `seen`.
+        check: called as check(owner, name, value, *seen); returns the value as a plain
+            Python object, or raises TypeError or ValueError.
+        sees: names of other arguments of the call; `seen` are their checked values.
     """
 
     check: Callable[..., Any]
@@ -60,13 +60,13 @@ class Rule:
 
 
 def checked(function: Decorated) -> Decorated:
-    """Hold a function or constructor to its annotations, in its or its class's name."""
+    """Check a function's or constructor's arguments; messages name it or its class."""
     name = function.__qualname__.removesuffix(".__init__").split(".")[-1]
     return checked_as(name)(function)
 
 
 def checked_as(owner: str) -> Callable[[Decorated], Decorated]:
-    """`checked` with messages that name `owner`."""
+    """Like `checked`, but messages name `owner`."""
     return functools.partial(_checked, owner)
 
 
@@ -78,7 +78,7 @@ def _checked(owner: str, function: Any) -> Any:
         try:
             bound = signature.bind(*arguments, **options)
         except TypeError:
-            return function(*arguments, **options)  # which Python words better
+            return function(*arguments, **options)  # raises Python's own message
         bound.apply_defaults()
         given = bound.arguments
         for name, rule in rules_of(function).items():
@@ -91,9 +91,10 @@ def _checked(owner: str, function: Any) -> Any:
 
 @functools.cache
 def rules_of(function: Callable[..., Any]) -> dict[str, Rule]:
-    """The rules in a function's annotations, what a rule sees before the rule itself.
+    """The rules in a function's annotations; those that a rule sees come before it.
 
-    They are read at the first call, when all the names in them are defined.
+    Annotations are read at the first call, because the names in them may be defined
+    after the function.
     """
     hints = get_type_hints(function, include_extras=True)
     hints.pop("return", None)
@@ -112,7 +113,7 @@ def rules_of(function: Callable[..., Any]) -> dict[str, Rule]:
 
 
 def _rule(hint: Any) -> Rule | None:
-    """The rule that an annotation is, if it is one."""
+    """The rule in an annotation, or None."""
     if get_origin(hint) in (Union, types.UnionType):
         parts = get_args(hint)
         rule = next(filter(None, map(_rule, parts)), None)
@@ -170,11 +171,11 @@ def axes(
     count: int,
     check: Callable[[str, str, Any], int] = positive,
 ) -> Any:
-    """`value` as a tuple for `count` axes: one integer for all of them, or one each.
+    """`value` as a tuple of `count` ints; it may be one integer for all axes.
 
-    Each must pass `check`: `positive` or `non_negative`.
+    `check` validates each integer; it is `positive` or `non_negative`.
     """
-    # An array or tensor without axes has __iter__, too, but is one number.
+    # A 0-dimensional array or tensor has __iter__, but counts as one number.
     one = not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
     if one or isinstance(value, (str, bytes)):
         return (check(owner, name, value),) * count
@@ -188,7 +189,7 @@ def axes(
 
 
 def shown(sizes: Sequence[int]) -> Any:
-    """Sizes per axis as a message has them: one number where they are equal."""
+    """Sizes per axis for a message: one number if they are all equal."""
     return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
 
 
@@ -202,7 +203,7 @@ def number(
     open_low: bool = False,
     open_high: bool = False,
 ) -> float:
-    """`value` as a finite float from `low` to `high`; an open end is not included."""
+    """`value` as a finite float from `low` to `high`; an open bound is excluded."""
     if isinstance(value, _BOOLEANS) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner}: {name} must be a number, got {value!r}")
     result = float(value)
@@ -228,8 +229,8 @@ def boolean(owner: str, name: str, value: Any) -> bool:
 
 
 def choice(owner: str, name: str, value: Any, options: Sequence[Any]) -> Any:
-    """The one of `options` that `value` is; ValueError that lists them otherwise."""
-    # Types are compared, too, because True == 1; NumPy's integers count as int.
+    """The option equal to `value`; ValueError listing all options if there is none."""
+    # Types must match as well, because True == 1; NumPy's integers count as int.
     kind = int if isinstance(value, np.integer) else type(value)
     for option in options:
         if kind is type(option) and value == option:
@@ -253,7 +254,7 @@ def function(owner: str, name: str, value: Any) -> Any:
 
 
 def one_of(*options: Any) -> Rule:
-    """A rule: one of `options`, where a dictionary stands for the keys it has then."""
+    """A rule: one of `options`; a dictionary stands for its keys, read at each call."""
 
     def check(owner: str, name: str, value: Any) -> Any:
         keys = (o if isinstance(o, dict) else (o,) for o in options)
@@ -263,7 +264,7 @@ def one_of(*options: Any) -> Rule:
 
 
 def at_most(other: str) -> Rule:
-    """A rule: an int from 1 to what the argument `other` is."""
+    """A rule: an int from 1 to the value of the argument `other`."""
 
     def check(owner: str, name: str, value: Any, largest: int) -> int:
         value = positive(owner, name, value)
@@ -277,7 +278,7 @@ def at_most(other: str) -> Rule:
 
 
 def widened(owner: str, name: str, value: Any, channels: int) -> int:
-    """`value` as an int ≥ `channels`, since zeros can only add to those."""
+    """`value` as an int ≥ `channels`, since zero padding can only add channels."""
     value = positive(owner, name, value)
     if value < channels:
         raise ValueError(
@@ -289,7 +290,7 @@ def widened(owner: str, name: str, value: Any, channels: int) -> int:
 def dividing(
     owner: str, name: str, value: Any, in_channels: int, out_channels: int
 ) -> int:
-    """`value` as a number of groups that divides both numbers of channels."""
+    """`value` as a number of groups that divides both channel counts."""
     value = positive(owner, name, value)
     if in_channels % value or out_channels % value:
         raise ValueError(
@@ -299,7 +300,7 @@ def dividing(
     return value
 
 
-# -- checks that some blocks need ------------------------------------------------------
+# -- checks for particular blocks ------------------------------------------------------
 
 
 def _shortcut(
@@ -310,7 +311,7 @@ def _shortcut(
     channels: int,
     stride: Sequence[int],
 ) -> str:
-    """The kind of shortcut that `value` stands for; ValueError if it cannot fit."""
+    """The kind of shortcut, with "auto" resolved; ValueError if it cannot fit."""
     choice(owner, name, value, ("auto", "identity", "projection", "zeros"))
     fits = set(stride) == {1} and in_channels == channels
     if value == "auto":
@@ -398,12 +399,12 @@ Positive = Annotated[int, Rule(positive)]
 NonNegative = Annotated[int, Rule(non_negative)]
 Bool = Annotated[bool, Rule(boolean)]
 Rank = Literal[1, 2]
-#: A number for all spatial axes, as many as `rank` says, or a tuple with that of each.
+#: One number for all `rank` spatial axes, or a tuple with one for each.
 PerAxis = Annotated[Any, Rule(axes, sees=("rank",))]
 #: The same for two axes, height and width.
 Pair = Annotated[Any, Rule(functools.partial(axes, count=2))]
 Probability = Annotated[float, Rule(functools.partial(number, low=0, high=1))]
-#: Below 1, since at 1 nothing is kept, and MXNet's dropout gives NaN.
+#: Below 1, since a rate of 1 keeps nothing, and MXNet's dropout then returns NaN.
 DropoutRate = Annotated[
     float, Rule(functools.partial(number, low=0, high=1, open_high=True))
 ]
@@ -411,21 +412,21 @@ NonNegativeNumber = Annotated[float, Rule(functools.partial(number, low=0))]
 #: A tuple of sizes, of any length.
 Dimensions = Annotated[Sequence[int], Rule(shape_of)]
 Function = Annotated[Callable[..., Any], Rule(function)]
-#: Channels of an output that may not have fewer than the input.
+#: Output channels; there must be at least as many as input channels.
 Widened = Annotated[int, Rule(widened, sees=("in_channels",))]
 Groups = Annotated[int, Rule(dividing, sees=("in_channels", "out_channels"))]
-#: How a residual block's shortcut gets the shape of its branch; "auto" is replaced.
+#: How a residual block's shortcut gets the shape of its branch; "auto" is resolved.
 Shortcut = Annotated[str, Rule(_shortcut, sees=("in_channels", "channels", "stride"))]
 #: The widths of NiN's first three blocks, and the window of its first convolution.
 Widths = Annotated[Sequence[int], Rule(_three_widths)]
 StemWindow = Annotated[Any, Rule(_stem)]
-#: 1 or 2, for both axes or each.
+#: A stride of 1 or 2: one number for both axes, or a tuple.
 HalvingStride = Annotated[
     Any, Rule(functools.partial(axes, count=2, check=_one_or_two))
 ]
-#: True for a filter for each channel, which needs as many channels out as in.
+#: True for one filter per channel, which needs equally many channels out and in.
 Depthwise = Annotated[bool, Rule(_depthwise, sees=("in_channels", "out_channels"))]
-#: WeightNet's G, which divides M and the numbers of a filter.
+#: WeightNet's G, which divides M and the number of weights in a filter.
 KernelGroups = Annotated[
     int,
     Rule(_kernel_groups, sees=("M", "in_channels", "kernel_size", "depthwise")),

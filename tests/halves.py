@@ -1,7 +1,8 @@
-"""One way to build, run and compare a block in either half, for tests of blocks.
+"""Build, run and compare blocks of both halves in the same way, for tests.
 
-`GLUON` and `PYTORCH` give their half's modules by name (`GLUON.blocks.ConvChunk`),
-the layers that nets around a block are made of, and outputs and gradients as arrays.
+`GLUON` and `PYTORCH` have their half's modules as attributes
+(`GLUON.blocks.ConvChunk`), make plain layers, and return outputs and gradients as NumPy
+arrays.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BLOCKS = (
 
 
 class Half:
-    """What both halves share."""
+    """The methods that both halves share."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -44,21 +45,21 @@ class Half:
         return self.name
 
     def array(self, value: Any) -> Any:
-        """An array of NumPy's as one of the framework's; anything else as it is."""
+        """A NumPy array as the framework's own; anything else unchanged."""
         return self.tensor(value) if isinstance(value, np.ndarray) else value
 
     def zeros(self, *shape: int, dtype: str = "float32") -> Any:
         return self.tensor(np.zeros(shape, dtype))
 
     def weights(self, net: Any) -> list[np.ndarray]:
-        """The values of what is trained."""
+        """The values of the trained parameters."""
         return [self.value(p) for p in self.trained(net)]
 
     def refuses(self, call: str, text: str) -> None:
-        """A call of public names fails at once, with these words behind its own name.
+        """Assert that a call raises an error with the called name and this text.
 
-        It is a ValueError unless the text begins with "TypeError: ". `ready` and
-        `zeros` are known in the call, too.
+        The error is a ValueError unless the text begins with "TypeError: ". The call
+        can use all public names of the blocks, `ready` and `zeros`.
         """
         message = text.removeprefix("TypeError: ")
         error = ValueError if message == text else TypeError
@@ -70,7 +71,7 @@ class Half:
             eval(call, names)
         assert type(caught.value) is error
         assert str(caught.value) in (message, f"{owner}: {message}")
-        mx.nd.waitall()  # and nothing comes later
+        mx.nd.waitall()  # no later, asynchronous error
 
 
 class GluonCall(gnn.HybridBlock):
@@ -87,7 +88,7 @@ class GluonCall(gnn.HybridBlock):
 
 
 class TorchCall(nn.Module):
-    """The same."""
+    """The same for PyTorch."""
 
     def __init__(self, function: Callable[..., Any], *layers: Any) -> None:
         super().__init__()
@@ -130,7 +131,7 @@ class Gluon(Half):
         return gnn.Dense(outputs, in_units=inputs, flatten=False)
 
     def ready(self, net: Any) -> Any:
-        """The net with the values that it starts with."""
+        """The net with initialised parameters."""
         net.initialize()
         return net
 
@@ -139,7 +140,7 @@ class Gluon(Half):
         return net
 
     def trained(self, net: Any) -> list[Any]:
-        """Parameters, as the framework has them."""
+        """The trained parameters, as the framework's own objects."""
         return [p for p in net.collect_params().values() if p.grad_req != "null"]
 
     def output(self, net: Any, *values: Any, training: bool = False) -> np.ndarray:
@@ -147,18 +148,18 @@ class Gluon(Half):
             return net(*map(self.array, values)).asnumpy()
 
     def gradients(self, net: Any, *values: Any, head: Any = None) -> list[np.ndarray]:
-        """In training: the output, then the gradients of inputs and parameters."""
+        """In training mode: the output, then gradients of inputs and parameters."""
         given = [self.array(v) for v in values]
         arrays = [v for v, like in zip(given, values, strict=True) if is_float(like)]
         for one in arrays:
             one.attach_grad()
         with mx.autograd.record():
-            y = net(*given) * 1  # MXNet records nothing where a net returns its input
+            y = net(*given) * 1  # MXNet records nothing if a net returns its input
         y.backward(None if head is None else self.tensor(head))
         found = [y, *(a.grad for a in arrays)]
         if isinstance(net, mx.gluon.Block):
             found += [p.grad() for p in self.trained(net)]
-        mx.nd.waitall()  # an error of MXNet comes up here, if not before
+        mx.nd.waitall()  # asynchronous errors of MXNet are raised here
         return [a.asnumpy() for a in found]
 
 
@@ -232,15 +233,15 @@ def noise(*shape: int, seed: int = 1, dtype: str = "float32") -> np.ndarray:
 
 
 def is_float(value: Any) -> bool:
-    """Whether a value is an array that gets a gradient."""
+    """Whether a value is a floating-point array, which gets a gradient."""
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
 def randomize(net: Any, seed: int = 0) -> Any:
-    """Values with which numbers come through many layers of a PyTorch net.
+    """Give a PyTorch net random values that keep the scale of activations.
 
-    Fresh nets hide differences, with biases of 0 and gains of 1; with any random
-    numbers the output of a deep net would be its last bias, every gradient zero.
+    A new net's biases of 0 and gains of 1 hide differences. With unscaled random values
+    the signal would vanish in a deep net: only the last bias, and gradients of zero.
     """
     for i, (name, tensor) in enumerate(net.state_dict().items()):
         shape = tuple(tensor.shape)
@@ -259,21 +260,21 @@ def randomize(net: Any, seed: int = 0) -> Any:
 
 
 def mirrored(build: Build, seed: int = 0) -> tuple[Any, Any]:
-    """(Gluon's, PyTorch's) block, with the same random values."""
+    """Gluon's and PyTorch's block, with the same random values."""
     gluon, pytorch = build(GLUON), randomize(build(PYTORCH), seed)
     parity.copy_parameters(pytorch, gluon)
     return gluon, pytorch
 
 
 def made(half: Half, build: Build, seed: int = 0) -> Any:
-    """The block of one half, with the values that the other gets from `mirrored`."""
+    """The block of one half, with the values that it has in `mirrored`."""
     if half is PYTORCH:
         return randomize(build(PYTORCH), seed)
     return mirrored(build, seed)[0]
 
 
 def compared(build: Build, *shape: int, seed: int = 0, **options: Any) -> Any:
-    """The report of `parity.compare`, which must find no difference."""
+    """The report of `parity.compare`, which must not find a difference."""
     report = parity.compare(*mirrored(build, seed), noise(*shape), **options)
     assert report.ok, report
     assert {row.mode for row in report.rows} >= {"imperative", "hybridized"}
@@ -284,7 +285,7 @@ def compared(build: Build, *shape: int, seed: int = 0, **options: Any) -> Any:
 
 
 def exported(net: Any, folder: Path, *inputs: str) -> Any:
-    """A hybridized net, which has been called, written to files and read back."""
+    """A hybridized net that was called, written to files and read back."""
     net.export(str(folder / "net"))
     symbol, parameters = folder / "net-symbol.json", folder / "net-0000.params"
     names = list(inputs or ("data",))
@@ -297,7 +298,7 @@ def exported(net: Any, folder: Path, *inputs: str) -> Any:
 def losses(
     net: Any, batches: Sequence[np.ndarray], rate: float
 ) -> tuple[list[float], np.ndarray]:
-    """Losses of some steps of SGD on a Gluon net, and its last output in evaluation."""
+    """Losses of SGD steps on a Gluon net, then its output in evaluation mode."""
     trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": rate})
     found = []
     for x in batches:

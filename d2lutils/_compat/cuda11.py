@@ -1,26 +1,26 @@
-"""MXNet on an NVIDIA card, from PyPI alone: its CUDA 11 build and what that loads.
+"""MXNet on an NVIDIA card, from PyPI alone: its CUDA 11 build with all libraries.
 
-    python -m d2lutils cuda11             what this machine has, and could have
+    python -m d2lutils cuda11             report what is, and could be, installed
     python -m d2lutils cuda11 --install   set it up
 
-MXNet's last CUDA build, ``mxnet-cu117``, holds machine code for compute capability 5.0,
-6.0, 7.0, 8.0 and 8.6 and nothing that a driver could translate. A card runs the code of
-its own major number up to its own minor one: from 5.0 to 8.9 all can run it, the Hopper
-cards (9.0) and everything newer cannot.
+MXNet's last CUDA build, ``mxnet-cu117``, has machine code for compute capability 5.0,
+6.0, 7.0, 8.0 and 8.6, and no PTX that a driver could translate for other cards. A card
+runs code for its own major number and the same or a lower minor number. So all cards
+from 5.0 to 8.9 can run it; Hopper (9.0) and newer cards cannot.
 
-The build looks for the libraries of CUDA 11.7 and cuDNN 8.5. NVIDIA has them on PyPI,
+The build needs the libraries of CUDA 11.7 and cuDNN 8.5. NVIDIA publishes them on PyPI,
 but under the same paths as those of CUDA 12 and 13: ``nvidia-nccl-cu11`` would replace
-the ``libnccl.so.2`` of a PyTorch that is installed. So they get a folder of their own,
-``FOLDER``, and ``preload`` loads them from there by path, before MXNet asks for them by
-name. No environment variable is needed.
+the ``libnccl.so.2`` of an installed PyTorch. So they are installed into a separate
+folder, ``FOLDER``, and ``preload`` loads them from there by path before MXNet asks for
+them by name. No environment variable is needed.
 
-Some libraries kept their name from one CUDA to the next, and whoever asks for a library
-by name gets the one that the process has already. The PyTorch of CUDA 12 and 13 asks
-``libnccl.so.2`` for functions that the one of CUDA 11 does not have; MXNet asks the new
-one for nothing that it lacks. So where another package has a library of the same name,
-that one is loaded for both, but for ``libcurand.so.10``: all have the same functions,
-and that of CUDA 13 has no machine code for cards older than 7.5, which MXNet serves.
-Where PyTorch is imported first, MXNet gets all of these from it.
+Some libraries have the same name in several CUDA versions, and asking for a library by
+name gives the one that the process has already loaded. PyTorch for CUDA 12 and 13 needs
+functions that the ``libnccl.so.2`` of CUDA 11 lacks, while MXNet works with the newer
+one. So if another package has a library of the same name, both frameworks get that one.
+The exception is ``libcurand.so.10``: all versions have the same functions, but that of
+CUDA 13 has no machine code for cards older than 7.5, which MXNet supports. If PyTorch
+is imported first, MXNet gets all of these libraries from it.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ __all__ = [
     "refusal",
 ]
 
-#: The first and the last compute capability on which the build has code that runs.
+#: The lowest and the highest compute capability that can run the build's code.
 SUPPORTED = ((5, 0), (8, 9))
 MXNET = "mxnet-cu117==1.9.1"
-# CUDA 11.7 as PyTorch's builds for it had it (cuFFT is of 11.8), and the cuDNN that
-# MXNet was compiled with: of another it warns. NVRTC is of 11.8: MXNet compiles kernels
-# for hybridized nets with it, for the very card, and that of 11.7 does not know 8.9.
-# The names that MXNet looks for are the same in both.
+# The versions in PyTorch's builds for CUDA 11.7 (with cuFFT from 11.8), and the cuDNN
+# that MXNet was compiled with, because it warns about any other. NVRTC is from 11.8:
+# hybridized nets compile kernels for the card with it, and 11.7 does not know 8.9.
+# Both versions have the file names that MXNet looks for.
 _PINS = {
     "nvidia-cuda-runtime-cu11": "11.7.99",
     "nvidia-cublas-cu11": "11.10.3.66",
@@ -73,16 +73,16 @@ _PINS = {
     "nvidia-nccl-cu11": "2.14.3",
     "nvidia-nvtx-cu11": "11.7.91",
 }
-#: What is installed, for pip.
+#: The requirements to install, for pip.
 REQUIREMENTS = (MXNET, *(f"{name}=={version}" for name, version in _PINS.items()))
 _DOWNLOAD_GB = 2.1
 _DISK_GB = 3.5
 
-#: Where the libraries are put: out of the way of other packages' CUDA libraries.
+#: The folder for the libraries, apart from other packages' CUDA libraries.
 FOLDER = Path(sysconfig.get_path("platlib")) / "d2lutils-cuda11"
-#: Comes with the card's driver, never from PyPI.
+#: Part of the card's driver, never on PyPI.
 DRIVER = "libcuda.so.1"
-# Loaded from FOLDER even where another package has it; see above.
+# Loaded from FOLDER even if another package has it; see above.
 _OWN = "libcurand.so.10"
 _COMMAND = "python -m d2lutils cuda11 --install"
 _BACK = "pip uninstall mxnet-cu117, then pip install --no-deps mxnet==1.9.1"
@@ -92,7 +92,7 @@ Runner = Callable[[Sequence[str]], int]
 
 
 class Library(NamedTuple):
-    """A shared library: the package that has it, the folder there, and its name."""
+    """A shared library: its package, its folder in the package, and its name."""
 
     package: str
     part: str
@@ -100,12 +100,12 @@ class Library(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where it is once ``install`` has run."""
+        """Its path after ``install``."""
         return FOLDER / "nvidia" / self.part / "lib" / self.name
 
 
-#: What MXNet asks for by name, each after those that it needs itself. They find their
-#: own parts, cuDNN's and NVRTC's, by paths that are written in them.
+#: The libraries that MXNet asks for by name, each after those that it depends on. cuDNN
+#: and NVRTC find their own parts by built-in paths.
 LIBRARIES = tuple(
     Library(f"nvidia-{part.replace('_', '-')}-cu11", part, name)
     for part, name in (
@@ -129,7 +129,7 @@ LIBRARIES = tuple(
 def capability() -> Card | None:
     """Compute capability of the first card, as (major, minor); None without a card.
 
-    Asks the driver itself: no framework is needed.
+    It comes from the driver, so no framework is needed.
     """
     try:
         driver = ctypes.CDLL(DRIVER)
@@ -145,11 +145,11 @@ def capability() -> Card | None:
 
 
 def refusal(card: Card | None, system: str, machine: str) -> str:
-    """Why MXNet's CUDA build cannot run, in words; "" if it can.
+    """Why MXNet's CUDA build cannot run; "" if it can.
 
     Args:
-        card: compute capability, as `capability()` returns it.
-        system, machine: as `platform.system()` and `platform.machine()` say.
+        card: compute capability, as from `capability()`.
+        system, machine: as from `platform.system()` and `platform.machine()`.
     """
     if (system, machine) != ("Linux", "x86_64"):
         return f"MXNet's CUDA build is for Linux on x86-64; this is {system} {machine}"
@@ -173,18 +173,18 @@ def refusal(card: Card | None, system: str, machine: str) -> str:
 
 
 def install(card: Card | None = None, run: Runner = subprocess.call) -> None:
-    """Replace MXNet by its CUDA build, and bring the libraries that it loads.
+    """Replace MXNet by its CUDA build, and install the libraries that it needs.
 
     Everything is downloaded before anything changes. Only MXNet is replaced, and the
-    libraries get a folder of their own: NumPy, PyTorch and all else stay as they are.
-    Does nothing where it is done already.
+    libraries get their own folder; NumPy, PyTorch and all other packages stay as they
+    are. If the build is already set up, nothing happens.
 
     Args:
-        card: compute capability to set up for; None asks this machine's card.
+        card: compute capability to set up for; None for that of this machine's card.
         run: runs a command and returns its exit status.
 
     Raises:
-        RuntimeError: the build cannot run here, or pip failed; the text says why.
+        RuntimeError: the build cannot run here, or pip failed; the message says why.
         OSError: the folder for the libraries cannot be written.
     """
     card = card or capability()
@@ -206,7 +206,7 @@ def install(card: Card | None = None, run: Runner = subprocess.call) -> None:
         wheels = ["--no-index", "--find-links", folder]
         shutil.rmtree(FOLDER, ignore_errors=True)
         _pip(run, "install", *wheels, "--target", str(FOLDER), *REQUIREMENTS[1:])
-        # Both wheels own the folder mxnet: the one must be gone before the other comes.
+        # Both wheels install the folder mxnet, so the old one must be removed first.
         if _version("mxnet"):
             _pip(run, "uninstall", "--yes", "mxnet")
         _pip(run, "install", *wheels, MXNET)
@@ -214,7 +214,7 @@ def install(card: Card | None = None, run: Runner = subprocess.call) -> None:
 
 
 def installed() -> bool:
-    """Whether `install` has done its work here, and nothing has undone it."""
+    """Whether the CUDA build and all its libraries are installed, as by `install`."""
     found = {
         package.metadata["Name"].lower().replace("_", "-"): package.version
         for package in importlib.metadata.distributions(path=[str(FOLDER)])
@@ -231,7 +231,7 @@ def _pip(run: Runner, command: str, *arguments: str) -> None:
     """Run pip in this environment, without dependencies; raise if it fails."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     plain = [] if command == "uninstall" else ["--no-deps", "--only-binary=:all:"]
-    # The download takes minutes, and its progress is worth a look; the rest is not.
+    # The download takes minutes, so its progress is shown.
     quiet = [] if command == "download" else ["--quiet"]
     code = run([*pip, command, *quiet, *plain, *arguments])
     importlib.invalidate_caches()
@@ -243,7 +243,7 @@ def _pip(run: Runner, command: str, *arguments: str) -> None:
 
 
 def _version(package: str) -> str:
-    """The installed version of a package; "" where there is none."""
+    """The installed version of a package; "" if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -256,18 +256,19 @@ def _version(package: str) -> str:
 def preload() -> None:
     """Load the driver and the CUDA libraries, so that MXNet finds them by name.
 
-    Each from the first place that has it: this process, another installed package,
-    `FOLDER`, the system. Twice does no harm.
+    Each comes from the first of these that has it: this process, another installed
+    package, `FOLDER`, the system. A second call has no effect.
 
     Raises:
-        ImportError: one cannot be loaded; the text names its package and the command.
+        ImportError: one cannot be loaded; the message names its package and the
+            command that installs it.
     """
     if _failure(DRIVER):
         raise ImportError(
             f"MXNet's CUDA build needs the driver of an NVIDIA card ({DRIVER}), which "
             f"this machine does not have. Back to the build for the CPU: {_BACK}."
         )
-    others = _of_others()
+    others = _libraries_elsewhere()
     for library in LIBRARIES:
         first, second = others.get(library.name, library.path), library.path
         if library.name == _OWN:
@@ -284,10 +285,10 @@ def preload() -> None:
             )
 
 
-def _of_others() -> dict[str, Path]:
-    """Libraries that other packages have put where NVIDIA's do, by name.
+def _libraries_elsewhere() -> dict[str, Path]:
+    """CUDA libraries outside `FOLDER`, in the package ``nvidia``, by name.
 
-    Of two with one name that of the earlier folder on the path, as with modules.
+    Of two with the same name, the one earlier on the path, as with modules.
     """
     spec = importlib.util.find_spec("nvidia")
     places = spec.submodule_search_locations if spec else None
@@ -299,10 +300,10 @@ def _of_others() -> dict[str, Path]:
 
 
 def _failure(place: str | Path, mode: int = ctypes.DEFAULT_MODE) -> str:
-    """Load a library and all that it needs; the loader's own words if it cannot.
+    """Load a library and its dependencies; the loader's message if that fails, or "".
 
-    A library is found by name whatever the mode of its loading; its symbols are not
-    offered to others, who may want those of another CUDA.
+    The default mode does not export the library's symbols, because other libraries may
+    need those of another CUDA; it can be found by name in any mode.
     """
     try:
         ctypes.CDLL(str(place), mode=mode)
@@ -315,7 +316,7 @@ def _failure(place: str | Path, mode: int = ctypes.DEFAULT_MODE) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m d2lutils cuda11`: look, or set up; returns the exit status.
+    """`python -m d2lutils cuda11`: report or install, and return the exit status.
 
     0: MXNet's CUDA build is set up, or can be; 1: it cannot.
     """
@@ -329,15 +330,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if parser.parse_args(argv).install:
         try:
             install()
-        except (RuntimeError, OSError) as error:  # OSError: a folder not to be written
+        except (RuntimeError, OSError) as error:  # OSError: the folder is not writable
             print(error, file=sys.stderr)
             return 1
         return 0
-    return _check()
+    return _report()
 
 
-def _check() -> int:
-    """Print what is here and what could be; the exit status."""
+def _report() -> int:
+    """Print what is installed and what could be; return the exit status."""
     card = capability()
     reason = refusal(card, platform.system(), platform.machine())
     here = sum(library.path.is_file() for library in LIBRARIES)

@@ -17,12 +17,12 @@ from typing import ClassVar
 from d2lutils._compat import rewrite
 from d2lutils._compat.numpy1 import NUMPY_2, as_array, return_what_numpy_returns
 
-# Part of the name of cached bytecode, so that none outlives a change of the rewriting.
+# Part of the name of cached bytecode, so that a change to `rewrite` invalidates it.
 _TAG = f"d2lutils{zlib.crc32(Path(rewrite.__file__).read_bytes()):x}"
 
 
 class MXNetFinder:
-    """Finds MXNet and the packages named; every other name is left to the others."""
+    """Finds MXNet and the named packages; other finders handle all other names."""
 
     #: Top-level packages that are compiled through the bridge, with their submodules.
     packages: ClassVar[set[str]] = {"mxnet"}
@@ -46,7 +46,7 @@ class MXNetFinder:
 
 @contextmanager
 def _without(name: str) -> Iterator[None]:
-    """Let imports of ``name`` fail for a while, as where it is not installed."""
+    """Make imports of ``name`` fail, as if it were not installed."""
     present = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
     try:
@@ -65,7 +65,7 @@ class _Loader(SourceFileLoader):
     _failed: ClassVar[dict[str, ImportError]] = {}
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module, and complete two: arrays, and their NumPy functions."""
+        """Run the module; patch MXNet's array class and table of NumPy functions."""
         package, _, part = module.__name__.partition(".")
         try:
             self._run(module)
@@ -73,7 +73,7 @@ class _Loader(SourceFileLoader):
             if part:
                 self._failed.setdefault(package, error)
             elif error.__cause__ is None:
-                # "missing `mxnet` & `torch`", says gluoncv, whatever is missing.
+                # gluoncv says "missing `mxnet` & `torch`", whatever is missing.
                 error.__cause__ = self._failed.get(package)
             raise
         if module.__name__ == "mxnet.ndarray.ndarray":
@@ -82,11 +82,11 @@ class _Loader(SourceFileLoader):
             return_what_numpy_returns(module._NUMPY_ARRAY_FUNCTION_DICT)
 
     def _run(self, module: ModuleType) -> None:
-        """Run the module; a package that refuses PyTorch, as where there is none."""
+        """Run the module; if it refuses PyTorch, run it as if PyTorch were missing."""
         try:
             super().exec_module(module)
         except RuntimeError as error:
-            # gluoncv does without PyTorch, but stops where one of 2.0 or later is.
+            # gluoncv works without PyTorch, but raises if PyTorch is 2.0 or later.
             name = module.__name__
             if name == "mxnet" or "." in name or "torch" not in str(error):
                 raise
@@ -94,11 +94,10 @@ class _Loader(SourceFileLoader):
                 super().exec_module(module)
 
     def get_code(self, fullname: str) -> CodeType:
-        """Return the code of the module, from the cache if that is current.
+        """Return the module's code, from the cache if it is current.
 
-        The cache lies beside Python's own, under the name that Python gives to
-        optimised bytecode, with our tag as the optimisation, so that neither takes
-        the other's.
+        The cache file is beside Python's own. Its name has our tag in the place of
+        the optimisation level, so that neither is mistaken for the other.
         """
         path = self.get_filename(fullname)
         stat = os.stat(path)
@@ -116,6 +115,6 @@ class _Loader(SourceFileLoader):
             pass  # no cache, or a damaged one: compile
         code = rewrite.compile_module(self.get_data(path), path, numpy2=NUMPY_2)
         if not sys.dont_write_bytecode:
-            # Makes the folder, writes in one step, keeps silent if not allowed.
+            # Makes the folder, writes atomically, ignores missing permissions.
             self.set_data(os.fspath(cached), header + marshal.dumps(code))
         return code

@@ -1,15 +1,16 @@
 """Shared libraries that MXNet needs and a minimal Linux does not have.
 
 ``libmxnet.so`` needs ``libgomp.so.1``, and its ``libgfortran.so.3`` needs
-``libquadmath.so.0``. A slim container has neither, but wheels that are installed anyway
-carry both: PyTorch's or scikit-learn's the one, SciPy's the other. There they have
-another name, ``libgomp-e985bcbb.so.1.0.0``, also inside the file, so loading them does
-not satisfy MXNet. The loader does accept any file that it *finds* under the name it
-looks for, and for ``libmxnet.so`` it first looks in the folder from which it was told
-to load it. So `load` fills a temporary folder with links: MXNet's own libraries, and
-the missing ones under the names that are looked for. Once MXNet is loaded from there,
-the folder is not needed any more: a later load of the real path gives the same library,
-because the loader compares files. Nothing is written beside the installed packages.
+``libquadmath.so.0``. A slim container has neither, but other installed wheels contain
+them: PyTorch's and scikit-learn's the first, SciPy's the second. These copies have
+another name, such as ``libgomp-e985bcbb.so.1.0.0``, which is also recorded inside the
+file, so loading them first does not satisfy MXNet. But the loader accepts any file that
+it *finds* under the name it looks for, and it looks first in the folder of
+``libmxnet.so`` itself. So `load` fills a temporary folder with links to MXNet's own
+libraries and, under the expected names, to the missing ones, and loads MXNet from
+there. The folder is not needed after that: loading the real path later returns the same
+library, because the loader compares files. Nothing is written beside the installed
+packages.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-#: What was missing here, and the file that serves instead.
+#: Missing library → the file that is loaded instead.
 BORROWED: dict[str, Path] = {}
 
-# The packages of Debian (and Ubuntu) and of Fedora, by the beginning of the name.
+# Library → its packages on Debian (and Ubuntu) and on Fedora.
 _PACKAGES = {
     "libgomp": ("libgomp1", "libgomp"),
     "libquadmath": ("libquadmath0", "libquadmath"),
@@ -35,7 +36,7 @@ _MISSING = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file"
 
 
 class MissingLibraryError(ImportError):
-    """A shared library that is needed is nowhere; ``cure`` is a command, or empty."""
+    """A needed shared library was not found; ``cure`` installs it, or is empty."""
 
     def __init__(self, library: str, note: str = "") -> None:
         debian, fedora = _PACKAGES.get(library.partition(".so")[0], ("", ""))
@@ -49,7 +50,7 @@ class MissingLibraryError(ImportError):
 
 
 def missing(error: BaseException) -> str:
-    """The library that the loader did not find, or ``""`` for any other error."""
+    """The library that the loader did not find; ``""`` for any other error."""
     found = _MISSING.search(str(error))
     return found[1] if found else ""
 
@@ -61,19 +62,19 @@ def owner(copy: Path) -> str:
 
 
 def load(library: Path, error: OSError) -> None:
-    """Load ``library`` with other packages' copies of what it lacks.
+    """Load ``library`` with other packages' copies of the libraries it lacks.
 
     Args:
         library: the path of ``libmxnet.so``.
-        error: what loading it natively ended with.
+        error: the error of loading it directly.
 
     Raises:
-        MissingLibraryError: no installed package carries a library that is missing.
+        MissingLibraryError: no installed package has a copy of a missing library.
         OSError: it does not load for another reason.
     """
     while name := missing(error):
         copy = next(_copies(name), None)
-        if copy is None or name in BORROWED:  # found, and not to be loaded
+        if copy is None or name in BORROWED:  # found, but it does not load
             BORROWED.clear()
             raise MissingLibraryError(name) from error
         BORROWED[name] = copy
@@ -92,10 +93,10 @@ def load(library: Path, error: OSError) -> None:
 
 
 def _copies(name: str) -> Iterator[Path]:
-    """Files of installed wheels that are the library ``name``, the best first.
+    """Copies of the library ``name`` in installed wheels, the best first.
 
-    PyTorch's comes first: it may need a newer one than others, and both frameworks
-    should use the same.
+    PyTorch's comes first, because both frameworks should use the same copy and PyTorch
+    may need a newer one than the others.
     """
     stem, _, version = name.partition(".so")
     patterns = (f"{stem}.so{version}*", f"{stem}-*.so{version}*")

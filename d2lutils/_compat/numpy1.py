@@ -1,8 +1,8 @@
-"""The NumPy that MXNet's modules see: the installed one and what it lost.
+"""NumPy for MXNet's modules: the installed one plus names that it has removed.
 
-MXNet's ``import numpy`` is compiled as an import of this module. It holds every
-public name of the installed NumPy, the same objects, and those names of NumPy 1.23
-that MXNet uses and later releases removed. The real ``numpy`` gains nothing.
+MXNet's ``import numpy`` is compiled as an import of this module. It has every public
+name of the installed NumPy, and the names of NumPy 1.23 that MXNet uses and later
+releases removed. The real ``numpy`` does not change.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ NUMPY_2 = builtins.int(_numpy.__version__.split(".")[0]) >= 2
 def _dispatched(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give ``function`` NumPy's ``__array_function__`` protocol.
 
-    The removed functions had it, and MXNet's arrays rely on it: their method
-    converts the arguments to NumPy arrays and calls the function again.
+    The removed functions supported it, and MXNet's arrays rely on it: their
+    ``__array_function__`` converts the arguments to NumPy arrays and calls the function
+    again.
     """
 
     @functools.wraps(function)
@@ -36,7 +37,7 @@ def _dispatched(function: Callable[..., Any]) -> Callable[..., Any]:
                 kind = type(item)
                 if kind is _numpy.ndarray or not hasattr(kind, "__array_function__"):
                     continue
-                # As NumPy calls it: MXNet made it a static method with ``self``.
+                # Called as NumPy does; MXNet made it a static method with ``self``.
                 return kind.__array_function__(item, public, (kind,), args, kwargs)
         return function(*args, **kwargs)
 
@@ -108,44 +109,47 @@ def _with_method(kwargs: dict[builtins.str, Any]) -> dict[builtins.str, Any]:
 
 
 def count_nonzero(*args: Any, **kwargs: Any) -> Any:
-    """``numpy.count_nonzero``; without an axis it was Python's int until 2.3."""
+    """``numpy.count_nonzero``; before 2.3 it returned an int if there was no axis."""
     count = _numpy.count_nonzero(*args, **kwargs)
     return builtins.int(count) if isinstance(count, _numpy.integer) else count
 
 
 def array(object: Any, dtype: Any = None, **kwargs: Any) -> Any:
-    """``numpy.array``, in which a Python number may be too large for ``dtype``.
+    """``numpy.array``, where Python numbers outside the range of ``dtype`` wrap.
 
-    NumPy 2 raises OverflowError for ``array(-1, "uint8")``; it was 255.
+    ``array(-1, "uint8")`` was 255; NumPy 2 raises OverflowError.
     """
     try:
         return _numpy.array(object, dtype, **kwargs)
     except OverflowError as error:
         if dtype is None:
             raise
-        return _numpy.array(_as_before(object, dtype, error), **kwargs)
+        return _numpy.array(_wrapped(object, dtype, error), **kwargs)
 
 
-def _as_before(value: Any, dtype: Any, error: OverflowError) -> Any:
-    """Return ``value`` as an array of ``dtype``, too large numbers modulo its size."""
+def _wrapped(value: Any, dtype: Any, error: OverflowError) -> Any:
+    """``value`` as an array of ``dtype``, an integer type, with numbers that wrap.
+
+    For any other type raise ``error``.
+    """
     if _numpy.dtype(dtype).kind not in "ui":
         raise error
     items = _numpy.array(value)
-    if items.dtype.kind == "f":  # some are: each item was converted by itself
+    if items.dtype.kind == "f":  # NumPy 1 converted each item separately
         items = items.astype(_numpy.int64)
     return items.astype(dtype)
 
 
 def wrapping(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Make an array with Python numbers that may be too large, as before.
+    """Call a function that makes an array; Python numbers out of range wrap.
 
-    They wrap around: ``full(2, -1, "uint8")``, ``uint8(-1)``.
+    For example ``full(2, -1, "uint8")`` and ``uint8(-1)``.
     """
     try:
         return function(*args, **kwargs)
     except OverflowError as error:
         if isinstance(function, type) and issubclass(function, _numpy.generic):
-            return _as_before(args[0], function, error)[()]
+            return _wrapped(args[0], function, error)[()]
         name = function.__name__
         if name in PLACES:
             position = PLACES[name]
@@ -159,13 +163,13 @@ def wrapping(function: Any, *args: Any, **kwargs: Any) -> Any:
             if name == "full_like":
                 kwargs["dtype"] = _numpy.int64
                 return function(*args[:position], **kwargs).astype(dtype)
-            return _as_before(function(*args[:position], **kwargs), dtype, error)
+            return _wrapped(function(*args[:position], **kwargs), dtype, error)
         raise
 
 
 def combined(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Combine arrays and numbers in the type they met in: ``clip``, ``maximum``."""
-    first = builtins.int(function is _numpy.where)  # its condition is no operand
+    """Call a function such as ``clip`` or ``maximum`` with NumPy 1's result type."""
+    first = builtins.int(function is _numpy.where)  # its condition is not an operand
     last = getattr(function, "nin", 3)
     named = [name for name in ("a_min", "a_max") if name in kwargs]
     operands = args[first:last]
@@ -175,24 +179,24 @@ def combined(function: Any, *args: Any, **kwargs: Any) -> Any:
     return function(*args[:first], *values, *args[last:], **kwargs)
 
 
-#: Where the type stands among the arguments of what makes arrays.
+#: The position of ``dtype`` among the arguments of functions that make arrays.
 PLACES = {"asarray": 1, "ascontiguousarray": 1, "full": 2, "full_like": 2, "arange": 3}
 
 
 def set_item(value: Any, array: Any, key: Any) -> None:
-    """``array[key] = value``; in an array of integers too large a number wraps."""
+    """``array[key] = value``; in an integer array a number out of range wraps."""
     try:
         array[key] = value
     except OverflowError as error:
         if not isinstance(array, _numpy.ndarray):
             raise
-        array[key] = _as_before(value, array.dtype, error)
+        array[key] = _wrapped(value, array.dtype, error)
 
 
 class item:  # noqa: N801
     """``array[key] += value`` is ``item(array, key).change(iadd, value)``.
 
-    So what is left of the operator is evaluated once, and before what is right of it.
+    So ``array`` and ``key`` are evaluated once, and before ``value``.
     """
 
     def __init__(self, array: Any, key: Any) -> None:
@@ -203,20 +207,20 @@ class item:  # noqa: N801
 
 
 def fill(array: Any, *args: Any, **kwargs: Any) -> Any:
-    """``array.fill(value)``; in an array of integers too large a number wraps."""
+    """``array.fill(value)``; in an integer array a number out of range wraps."""
     try:
         return array.fill(*args, **kwargs)
     except OverflowError as error:
         if not isinstance(array, _numpy.ndarray):
             raise
-        return array.fill(_as_before(args[0], array.dtype, error))
+        return array.fill(_wrapped(args[0], array.dtype, error))
 
 
 def as_array(self: Any, dtype: Any = None, copy: Any = None) -> Any:
-    """MXNet's arrays as NumPy's: what NumPy's functions ask them for.
+    """``NDArray.__array__``, which NumPy's functions use to convert an array.
 
-    Without it NumPy took them for sequences of sequences, without an end, since an
-    item of an NDArray is an NDArray again. Until 1.23 it stopped at 32 dimensions.
+    Without it NumPy treats an NDArray as a sequence, and recurses without end because
+    each item is an NDArray again. NumPy 1.23 stopped at 32 dimensions.
     """
     if copy is False:
         raise ValueError("an NDArray's values cannot be had without a copy of them")
@@ -225,15 +229,15 @@ def as_array(self: Any, dtype: Any = None, copy: Any = None) -> Any:
 
 
 def rebuilt(kind: Any, items: Any) -> Any:
-    """Return ``kind(items)``, also for named tuples: NumPy 2 has them as results."""
+    """Return ``kind(items)``; also for named tuples, which NumPy 2 returns."""
     return kind._make(items) if hasattr(kind, "_make") else kind(items)
 
 
 def fallback(ufunc: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``ufunc`` for MXNet's arrays, which are NumPy's here, as NumPy 1 did.
+    """Call ``ufunc`` as NumPy 1 did; MXNet has converted its arrays to NumPy's.
 
-    MXNet passes its own array as ``out`` on, so that NumPy calls MXNet again, and so
-    forth: a RecursionError in NumPy 1, a crash of the process in NumPy 2.0 to 2.2.
+    But MXNet does not convert ``out``, so NumPy and MXNet call each other without end:
+    a RecursionError in NumPy 1, a crash of the process in NumPy 2.0 to 2.2.
     """
     out = kwargs.get("out")
     if out is not None and not isinstance(out, _numpy.ndarray):
@@ -244,18 +248,18 @@ def fallback(ufunc: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def return_what_numpy_returns(table: dict[Any, Callable[..., Any]]) -> None:
-    """Make NumPy's functions return their own kind of sequence for MXNet's arrays.
+    """Make NumPy's functions return the same type of sequence for MXNet's arrays.
 
     ``numpy.linalg.eig(a)`` is a named tuple since 1.25, ``numpy.meshgrid(a, b)`` a
-    tuple since 2.0. ``table`` has what MXNet does for each function of NumPy. MXNet's
-    own ``mx.np`` functions stay as they are.
+    tuple since 2.0. ``table`` maps each function of NumPy to MXNet's implementation.
+    MXNet's own ``mx.np`` functions stay as they are.
     """
     one = _numpy.ones((1, 1))
-    functions: list[Callable[..., Any]] = [_numpy.linalg.eig, _numpy.linalg.eigh]
-    pairs: list[Callable[..., Any]] = [_numpy.broadcast_arrays, _numpy.meshgrid]
-    pairs += [_numpy.atleast_1d, _numpy.atleast_2d, _numpy.atleast_3d]
-    for function in (*functions, *pairs):
-        kind = type(function(one, one) if function in pairs else function(one))
+    unary: list[Callable[..., Any]] = [_numpy.linalg.eig, _numpy.linalg.eigh]
+    binary: list[Callable[..., Any]] = [_numpy.broadcast_arrays, _numpy.meshgrid]
+    binary += [_numpy.atleast_1d, _numpy.atleast_2d, _numpy.atleast_3d]
+    for function in (*unary, *binary):
+        kind = type(function(one, one) if function in binary else function(one))
         table[function] = _returning(kind, table[function])
 
 
@@ -270,7 +274,7 @@ def _returning(kind: type, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _expired(name: builtins.str) -> Callable[..., Any]:
-    """NumPy 1.23 had the financial functions as ones that raise."""
+    """A financial function as in NumPy 1.23, where it only raised."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(
@@ -284,11 +288,11 @@ def _expired(name: builtins.str) -> Callable[..., Any]:
 
 
 def _namespace() -> dict[builtins.str, Any]:
-    """Everything public of NumPy, and what it lost where it lost it."""
+    """NumPy's public names, plus the removed ones that the installed NumPy lacks."""
     names = {
         name: value for name, value in vars(_numpy).items() if not name.startswith("__")
     }
-    # Aliases of Python's own types until 1.24. NumPy 2 reused bool for its scalar.
+    # Aliases of Python's own types before 1.24. In NumPy 2 bool is NumPy's scalar.
     for kind in ("bool", "int", "float", "complex", "object", "str"):
         names[kind] = getattr(builtins, kind)
     for name in ("fv", "ipmt", "irr", "mirr", "nper", "npv", "pmt", "ppmt", "pv"):
@@ -296,8 +300,8 @@ def _namespace() -> dict[builtins.str, Any]:
     names["rate"] = _expired("rate")
     nan, inf = _numpy.nan, _numpy.inf
     names.update(NAN=nan, NaN=nan, Inf=inf, PINF=inf, NINF=-inf, PZERO=0.0, NZERO=-0.0)
-    # From 1.25 the real ones warn when called, from 2.0 they are gone. Where they
-    # exist MXNet must register them, so that numpy.sometrue(mx_array) finds it.
+    # From 1.25 on the real ones warn when called; 2.0 removed them. Where they exist,
+    # MXNet must register them, so that numpy.sometrue(mx_array) calls MXNet.
     for own in (sometrue, product, round_):
         names.setdefault(own.__name__, own)
     own_names = (alltrue, msort, in1d, trapz, array, nanpercentile, nanquantile)
@@ -314,7 +318,7 @@ def _namespace() -> dict[builtins.str, Any]:
 
 
 def __getattr__(name: builtins.str) -> Any:
-    """What NumPy itself loads only on first use."""
+    """Names that NumPy itself loads on first use."""
     return getattr(_numpy, name)
 
 

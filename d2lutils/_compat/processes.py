@@ -1,11 +1,11 @@
-"""Worker processes for MXNet's data loaders, started as they were.
+"""Forked worker processes for MXNet's data loaders, as before Python 3.14.
 
-``gluon.data.DataLoader`` was written for workers that are forked: they have the dataset
-as it is, also one that cannot be pickled, and an imported MXNet. From Python 3.14 on
-processes start another way on Linux by default, ``forkserver``: such a worker dies of
-its first import of MXNet, its pool starts another, and the loader never returns. So
-MXNet's modules get ``Pool``, ``Process`` and ``Queue`` from here. The start method of
-the program is not touched, and one that sets ``spawn`` still spawns, as do Macs.
+``gluon.data.DataLoader`` was written for forked workers, which inherit an imported
+MXNet and the dataset, even one that cannot be pickled. From Python 3.14 on the default
+on Linux is ``forkserver``. Such a worker crashes when it first imports MXNet, its pool
+starts another, and the loader never returns. So MXNet's modules get ``Pool``,
+``Process`` and ``Queue`` from here. The program's own start method does not change;
+where it is ``spawn``, as on Macs, these spawn too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 class _Forked(ForkProcess):
     @staticmethod
     def _Popen(process: Any) -> Any:  # noqa: N802
-        """Fork without the warning of Python 3.12: MXNet always has threads."""
+        """Fork without Python 3.12's warning, since MXNet always has threads."""
         with warnings.catch_warnings():
             message = ".*multi-threaded, use of fork"
             warnings.filterwarnings("ignore", message, DeprecationWarning)
@@ -38,7 +38,7 @@ class _Fork(ForkContext):
 
 
 class _Spawned(SpawnProcess):
-    """A new interpreter imports this module to unpickle it, and with it MXNet."""
+    """Unpickling it in a new interpreter imports this module, and so MXNet."""
 
 
 class _Spawn(SpawnContext):
@@ -49,11 +49,11 @@ _FORK, _SPAWN = _Fork(), _Spawn()
 
 
 def context() -> BaseContext:
-    """What stands for ``multiprocessing`` where MXNet starts a process."""
+    """The context that replaces ``multiprocessing`` in MXNet's modules."""
     method = multiprocessing.get_start_method(allow_none=True)
     if method is None and sys.platform == "darwin":
         return _SPAWN
     return _SPAWN if method == "spawn" else _FORK
 
 
-import d2lutils.compat  # noqa: E402, F401  last: it imports what imports this module
+import d2lutils.compat  # noqa: E402, F401  last, because of the import cycle

@@ -1,9 +1,9 @@
-"""Arithmetic of NumPy's numbers as in NumPy 1, for MXNet's modules only.
+"""Arithmetic with NumPy scalars as in NumPy 1, for MXNet's modules only.
 
-Until NumPy 2 (NEP 50) a Python float was a float64 to a NumPy scalar, and a scalar
-never widened an array of its kind. MXNet relies on both: its metrics add float32
-scalars to Python numbers, so with today's rules a sum over an epoch would be kept in
-float32. Here each operand is converted first, so that today's rules give the old
+Before NumPy 2 (NEP 50) a Python float counted as float64 beside a NumPy scalar, and a
+scalar never widened an array of its kind. MXNet relies on both: its metrics add float32
+scalars to Python numbers, so under NumPy 2's rules a sum over an epoch would be kept in
+float32. The functions here convert the operands first, so that NumPy 2 gives NumPy 1's
 result.
 """
 
@@ -21,10 +21,10 @@ _Operator = Callable[[Any, Any], Any]
 
 
 def _promoting(function: _Operator, signed: bool = False) -> _Operator:
-    """Return ``function(a, b)`` after the old promotion.
+    """``function`` on operands promoted as in NumPy 1.
 
-    ``signed``: uint8 and 300 met in int16, the first of NumPy's types that holds both;
-    the four rules of arithmetic took uint16.
+    ``signed``: uint8 and 300 give int16, the first of NumPy's types that holds both;
+    otherwise, as for +, -, * and /, they give uint16.
     """
 
     def promoting(a: Any, b: Any) -> Any:
@@ -39,7 +39,7 @@ def _promoting(function: _Operator, signed: bool = False) -> _Operator:
 
 
 def promoted(a: Any, b: Any, signed: bool = False) -> tuple[Any, Any]:
-    """Return both operands, the scalars among them with the type they had."""
+    """Return both operands, with scalars converted to NumPy 1's type for them."""
     ndim_a, ndim_b = np.ndim(a), np.ndim(b)
     if ndim_a and ndim_b:
         return a, b
@@ -50,14 +50,14 @@ def promoted(a: Any, b: Any, signed: bool = False) -> tuple[Any, Any]:
         return a, _beside(dtype_a, b, dtype_b, signed)
     if ndim_b:
         return _beside(dtype_b, a, dtype_a, signed), b
-    # Two scalars: a Python number counts as float64, int64 or complex128.
+    # Of two scalars, a Python number counts as float64, int64 or complex128.
     return dtype_a.type(a), dtype_b.type(b)
 
 
 def _beside(
     array: np.dtype[Any], scalar: Any, dtype: np.dtype[Any], signed: bool = False
 ) -> Any:
-    """Return ``scalar`` with the type it took beside an array of type ``array``."""
+    """Return ``scalar`` with its NumPy 1 type beside an array of type ``array``."""
     if _KINDS[dtype.kind] <= _KINDS[array.kind]:
         value: Any = np.asarray(scalar)[()]
         if dtype.kind in "ui" and value >= 0 and array.kind == "i":
@@ -70,9 +70,10 @@ def _beside(
 
 
 def together(*values: Any) -> list[Any]:
-    """Return the operands of a function, the numbers with the type they had.
+    """Return a function's operands, with numbers converted to NumPy 1's type for them.
 
-    Without an array among them, or with what is no number, they stay as they are.
+    They stay as they are if all are Python numbers, or if one is neither an array, a
+    number nor None.
     """
     arrays = [v.dtype for v in values if isinstance(v, np.ndarray) and v.ndim]
     numbers = [v for v in values if type(v) in _NUMBERS or isinstance(v, np.generic)]
@@ -80,11 +81,10 @@ def together(*values: Any) -> list[Any]:
     if not known or (not arrays and all(type(v) in _NUMBERS for v in numbers)):
         return list(values)
     kinds = arrays or [np.asarray(v).dtype for v in numbers]
-    dtype = np.result_type(
-        *kinds
-    )  # a Python number alone is float64, int64, complex128
+    # Without arrays a Python number counts as float64, int64 or complex128.
+    dtype = np.result_type(*kinds)
     if arrays and dtype.kind in _KINDS:
-        # Those below zero first: uint8, -1 and 300 met in int16.
+        # Negative numbers first: uint8, -1 and 300 gave int16.
         for number in sorted(numbers, key=lambda v: bool(np.real(v) >= 0)):
             kind = np.asarray(number).dtype
             dtype = np.promote_types(dtype, _beside(dtype, number, kind).dtype)
@@ -110,7 +110,7 @@ rshift = _promoting(operator.rshift, signed=True)
 
 
 def _in_place(function: _Operator, promoting: _Operator) -> _Operator:
-    """Return ``a = function(a, b)``; only what is no array gets a new type."""
+    """``a = function(a, b)`` as in NumPy 1; an array keeps its type."""
 
     def in_place(a: Any, b: Any) -> Any:
         if type(a) is type(b) is int:  # counters
@@ -137,10 +137,10 @@ ixor = _in_place(operator.ixor, xor)
 
 
 def _comparing(function: _Operator) -> _Operator:
-    """Return ``function(a, b)`` for a ``b`` of ``()``, as in NumPy 1.
+    """``function(a, b)`` for an empty sequence ``b``, as in NumPy 1.
 
-    What compares with it item by item had no items, which was false, and what could
-    not be compared with it was not equal. NumPy raises for both since 1.25 and 2.2.
+    The elementwise result had no items and counted as false; arrays that could not be
+    compared with ``()`` were unequal. Since NumPy 2.2 and 1.25 these raise.
     """
 
     def comparing(a: Any, b: Any) -> Any:
@@ -159,7 +159,7 @@ not_equal = _comparing(operator.ne)
 
 
 def _scalar(value: Any) -> Any:
-    """Return an array of one item as its item: float(array) was possible until 2.5."""
+    """Return an array of one item as its item; NumPy 2.5 rejects float(array)."""
     one = isinstance(value, np.ndarray) and value.size == 1 and value.ndim > 0
     return value.item() if one else value
 

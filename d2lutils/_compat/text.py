@@ -1,11 +1,11 @@
-"""Values as text the way NumPy 1 wrote them, for MXNet's modules only.
+"""Values as text in NumPy 1's format, for MXNet's modules only.
 
-MXNet hands every operator parameter to its C++ side as ``str(value)``. NumPy 2
+MXNet passes every operator parameter to its C++ side as ``str(value)``. NumPy 2
 shows the scalars inside a tuple, list or dict with their type, so
-``str((np.int64(3),))`` became ``"(np.int64(3),)"``, which the C++ side cannot
-read. The functions here stand in for ``str``, ``repr``, ``%`` and ``format`` in
-MXNet's modules. Each asks Python first and works again, with the scalars replaced
-by Python numbers, only if the answer mentions NumPy.
+``str((np.int64(3),))`` is ``"(np.int64(3),)"``, which the C++ side cannot read. The
+functions here replace ``str``, ``repr``, ``%`` and ``format`` in MXNet's modules. Each
+tries the original first, and only if the result mentions NumPy, tries again with the
+scalars replaced by Python numbers.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from d2lutils._compat.promotion import mod
 
 # How NumPy 2 begins a scalar: np.int64(3), np.True_, np.str_('x').
 _NAMED = re.compile(r"\bnp\.[A-Za-z_]")
-# What NumPy 2.2 adds to the text of an array that is too long to show.
+# NumPy 2.2 adds this to the text of an abbreviated array.
 _SHAPE = re.compile(r",\s+shape=\([\d, ]*\)(?=[,)])")
 _DICTS = (dict, collections.OrderedDict, collections.defaultdict)
 
 
 class _Float(float):
-    """A float that shows the text of what it stands for."""
+    """A float whose repr is a given text."""
 
     text: str
 
@@ -41,7 +41,7 @@ class _Float(float):
 
 
 class _Shown:
-    """Stands for a scalar that no Python number can stand for."""
+    """Replaces a scalar that has no Python equivalent; its repr is a given text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -65,23 +65,24 @@ def as_repr(value: Any) -> str:
 
 
 def modulo(left: Any, right: Any) -> Any:
-    """Return ``left % right``; a string on the left formats as above."""
+    """Return ``left % right``; strings are formatted as by `as_str`."""
     if type(left) is not str:
         return mod(left, right)
-    right = tuple(map(_one, right)) if type(right) is tuple else _one(right)
+    several = type(right) is tuple
+    right = tuple(map(_as_number, right)) if several else _as_number(right)
     text = left % right
     return left % plain(right) if _NAMED.search(text) else text
 
 
-def _one(value: Any) -> Any:
-    """Return an array of one item as a number for ``%f``: possible until NumPy 2.5."""
+def _as_number(value: Any) -> Any:
+    """Return an array of one item as a number, which ``%f`` needs since NumPy 2.5."""
     if type(value) is np.ndarray and value.size == 1 and value.dtype.kind in "biuf":
         return _Float.of(value.item(), str(value))
     return value
 
 
 def formatted(template: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return ``template.format(...)``; a string formats as above."""
+    """Return ``template.format(...)``; strings are formatted as by `as_str`."""
     result = template.format(*args, **kwargs)
     if type(template) is str and _NAMED.search(result):
         return template.format(*plain(args), **plain(kwargs))
@@ -89,12 +90,12 @@ def formatted(template: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` with each NumPy scalar replaced by what NumPy 1 showed."""
+    """Return ``value`` with NumPy scalars replaced by objects that NumPy 1 shows."""
     kind = type(value)
     if isinstance(value, np.generic):
         return _plain_scalar(value)
     if isinstance(value, tuple):
-        # Not kind(...): the constructor of a named tuple takes other arguments.
+        # Not kind(...), because a named tuple's constructor takes other arguments.
         return tuple.__new__(kind, map(plain, value))
     if kind in (list, set, frozenset):
         return kind(map(plain, value))

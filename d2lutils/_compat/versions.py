@@ -1,7 +1,7 @@
 """Stand-in for ``distutils.version``, which Python 3.12 removed.
 
-MXNet compares NumPy's version with it. Only MXNet's modules are pointed here;
-``sys.modules`` never gains a ``distutils``.
+MXNet compares NumPy's version with it. Only MXNet's modules import it; it is not added
+to ``sys.modules`` as ``distutils``.
 """
 
 from __future__ import annotations
@@ -39,4 +39,4 @@ class LooseVersion:
 
 
 class StrictVersion(LooseVersion):
-    """The same here: NumPy's version numbers need no stricter reading."""
+    """The same class here, because NumPy's version numbers need no stricter parsing."""

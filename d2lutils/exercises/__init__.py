@@ -1,24 +1,25 @@
-"""The checks that learners call, by exercise name: one file a chapter.
+"""The checks of the exercises, by name; each chapter has a file.
 
-A stub in a chapter is a function (or class) whose body is
-``raise NotImplementedError``. It ends in ``exercises.check("name", answer)``, which
-prints "not attempted yet" for the stub, what is wrong and for which hidden input, or
-"passed"; it never raises for an answer.
+An exercise's cell has a stub, a function or class whose body is
+``raise NotImplementedError``, followed by ``exercises.check("name", answer)``. For the
+stub this prints "not attempted yet", for an answer "passed", or what is wrong and for
+which hidden input. It never raises because of an answer.
 
     >>> check("nin_head_mib", lambda n, hidden: 0)
     nin_head_mib: not yet. For input (224, 4096) expected 214.188, got 0.
 
-To add an exercise, write a function of its name in its chapter's file, below one of
+To add an exercise, write a function with its name in its chapter's file, with one of
 two decorators:
 
-- ``@by_reference(*inputs)`` over the right answer: the learner's function is called on
-  every hidden input and must give the same, numbers within ``rtol`` and ``atol``.
-- ``@by_property(*inputs)`` over a function of the answer and a hidden input that calls
-  ``require(condition, complaint)`` for each thing that a right answer must have. For
-  classes and blocks, or wherever many answers are right.
+- ``@by_reference(*inputs)`` if the function is the right answer. The learner's function
+  must return the same for every hidden input, with numbers within ``rtol`` and
+  ``atol``.
+- ``@by_property(*inputs)`` if the function takes the learner's answer and a hidden
+  input, and calls ``require(condition, complaint)`` for each property of a right
+  answer. Use it for classes and blocks, or if many answers are right.
 
 The inputs are at least three argument tuples, or a function that makes a list of them.
-Frameworks are imported by ``framework`` inside functions only, so that a check for one
+Import frameworks only through ``framework``, inside functions, so that a check for one
 runs without the other. ``tools/execute.py`` runs a chapter again if its own file here
 has changed, but not for another chapter's file.
 """
@@ -42,13 +43,13 @@ __all__ = ["Result", "check", "judge", "names"]
 Inputs = Callable[[], Sequence[tuple[Any, ...]]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# By exercise: what makes the hidden inputs, and what judges an answer on one of them.
+# Exercise → (makes the hidden inputs, judges an answer on one of them).
 CHECKS: dict[str, tuple[Inputs, Callable[..., None]]] = {}
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found: ``message`` is the line that ``check`` prints."""
+    """The result of a check; ``message`` is the line that ``check`` prints."""
 
     passed: bool
     attempted: bool
@@ -67,17 +68,17 @@ def check(name: str, answer: Any) -> None:
     """Judge an answer and print one line about it.
 
     Args:
-        name: the exercise's name, as its heading says it.
-        answer: a function or a class, as the exercise asks.
+        name: the exercise's name, as in its heading.
+        answer: a function or a class, as the exercise requires.
 
     Raises:
-        ValueError: for a name that no exercise has; it lists similar names.
+        ValueError: an unknown name; the message lists similar ones.
     """
     print(judge(name, answer).message)
 
 
 def judge(name: str, answer: Any) -> Result:
-    """Judge an answer and return the :class:`Result`; arguments as for ``check``."""
+    """Judge an answer, with the arguments of ``check``, and return the result."""
     if name not in CHECKS:
         near = difflib.get_close_matches(str(name), CHECKS, n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -115,7 +116,7 @@ def judge(name: str, answer: Any) -> Result:
 
 
 def names() -> list[str]:
-    """The names of all exercises that have a check, in the order of the book."""
+    """The names of all exercises with a check, in the order of the book."""
     return list(CHECKS)
 
 
@@ -123,7 +124,7 @@ def names() -> list[str]:
 
 
 def by_property(*inputs: Any) -> Callable[[Function], Function]:
-    """Register a check that ``require``s what it wants of an answer and an input.
+    """Register a function that checks an answer on one input with ``require``.
 
     Args:
         inputs: argument tuples, or one function that makes a list of them.
@@ -143,7 +144,7 @@ def by_property(*inputs: Any) -> Callable[[Function], Function]:
 def by_reference(
     *inputs: Any, rtol: float = 1e-6, atol: float = 1e-9
 ) -> Callable[[Function], Function]:
-    """Register a right answer: the learner's must agree on every hidden input."""
+    """Register a right answer; the learner's must agree on every hidden input."""
 
     def register(reference: Function) -> Function:
         def judge_one(answer: Any, *arguments: Any) -> None:
@@ -160,19 +161,19 @@ def by_reference(
 
 
 def require(condition: Any, complaint: str) -> None:
-    """End the check with this complaint unless the condition holds."""
+    """Fail the check with this complaint unless the condition holds."""
     if not condition:
         raise Wrong(complaint)
 
 
 def require_kind(got: Any, kind: Any, words: str) -> None:
-    """End the check unless ``got`` is an instance of a class, or of one of several."""
+    """Fail the check unless ``got`` is an instance of a class, or of one of several."""
     if not isinstance(got, kind):
         raise Wrong(f"{words} is expected, got {brief(got)}")
 
 
 def require_shape(expected: tuple[int, ...], got: Any, what: str = "") -> None:
-    """End the check unless ``got`` has that shape; ``what`` begins the complaint."""
+    """Fail the check unless ``got`` has this shape; ``what`` begins the complaint."""
     shape = tuple(np.shape(got))
     wrong = f"{what} the shape must be {tuple(expected)}, got {shape}".strip()
     require(shape == tuple(expected), wrong)
@@ -181,13 +182,13 @@ def require_shape(expected: tuple[int, ...], got: Any, what: str = "") -> None:
 def require_same(
     expected: Any, got: Any, complaint: str = "", rtol: float = 1e-6, atol: float = 1e-9
 ) -> None:
-    """End the check unless two results agree; by default the complaint has both."""
+    """Fail the check unless two results agree; by default the complaint has both."""
     if not same(expected, got, rtol, atol):
         raise Wrong(complaint or f"expected {brief(expected)}, got {brief(got)}")
 
 
 def framework(name: str) -> Any:
-    """``"gluon"`` → the module ``mxnet``, ``"pytorch"`` → ``torch``, for a check."""
+    """The module ``mxnet`` for ``"gluon"``, ``torch`` for ``"pytorch"``."""
     try:
         if name == "gluon":
             return importlib.import_module("d2lutils.compat").mx
@@ -198,13 +199,13 @@ def framework(name: str) -> Any:
 
 
 def wave(*shape: int, step: float = 1.7) -> np.ndarray:
-    """Values from -1 to 1 without a pattern, the same on every machine."""
+    """Irregular values from -1 to 1, the same on every machine."""
     n = np.arange(1.0, 1 + np.prod(shape))
     return np.sin(step * n + n**2 / 97).reshape(shape)
 
 
 def plain(value: Any) -> Any:
-    """A tensor as a NumPy array, a NumPy number as Python's; others as they are."""
+    """A tensor as a NumPy array, a NumPy scalar as a Python number, else `value`."""
     if hasattr(value, "asnumpy"):
         value = value.asnumpy()
     elif hasattr(value, "detach") and hasattr(value, "cpu"):
@@ -213,7 +214,7 @@ def plain(value: Any) -> Any:
 
 
 def same(expected: Any, got: Any, rtol: float = 1e-6, atol: float = 1e-9) -> bool:
-    """Whether two results agree: structure exactly, numbers within a tolerance."""
+    """Whether two results have the same structure, and numbers within a tolerance."""
     expected, got = plain(expected), plain(got)
     if isinstance(expected, Mapping):
         return (
@@ -237,7 +238,7 @@ def same(expected: Any, got: Any, rtol: float = 1e-6, atol: float = 1e-9) -> boo
 
 
 def brief(value: Any, limit: int = 120) -> str:
-    """A short text for a value: the same on every machine, without addresses."""
+    """A short text for a value, without memory addresses."""
     value = plain(value)
     if isinstance(value, np.ndarray):
         inside = np.array2string(value, precision=4, threshold=12, separator=", ")
@@ -262,7 +263,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _copies(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Copies of containers and arrays: an answer may change its input."""
+    """The arguments with containers and arrays copied; an answer may change them."""
     return tuple(
         copy.deepcopy(value)
         if isinstance(value, list | dict | set | np.ndarray)

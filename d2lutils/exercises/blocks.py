@@ -112,7 +112,7 @@ def blocks_chain(answer: Any, widths: list[int], repeat: bool) -> None:
 
 
 def _nets() -> dict[str, tuple[dict[str, Any], list[str]]]:
-    """Attributes for a Module, and which of them hide parameters."""
+    """Attributes for a Module, and the names of those that hide parameters."""
     nn = framework("pytorch").nn
     layer = nn.Linear(2, 2)
     return {

@@ -40,7 +40,7 @@ def condconv_repair(
         return torch.from_numpy(wave(*shape))
 
     outputs, inputs, k = sizes
-    # Brightness differs, so that routing does.
+    # Images of different brightness get different routing.
     x = waves(batch, inputs, 6, 5) + waves(batch, inputs, 1, 1)
     if equal:
         x = x[:1].repeat(batch, 1, 1, 1)
@@ -80,7 +80,7 @@ def condconv_deviation(
     (2_500_000,), (1_076_834,), (1_076_833,), (2_148_458,), (300_000,), (200_000,)
 )
 def condconv_experts(limit: int) -> int:
-    # Stem, projections, batch norms, classifier; then what an expert brings.
+    # Stem, projections, batch norms, classifier; then the parameters of an expert.
     without = 272_474 - 267_264
     return max(1, (limit - without) // (267_264 + 642) + 1)
 
@@ -114,7 +114,7 @@ def condconv_pointwise(
 
     block = Block()
     block.hybridize()
-    for batch in batches:  # of one graph
+    for batch in batches:  # in one graph
         given = (waves(batch, inputs, *space), waves(batch, count), waves(*shape))
         got = block(*given)
         require_kind(got, mx.nd.NDArray, "one array")

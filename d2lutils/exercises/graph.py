@@ -39,7 +39,7 @@ def graph_rewrite(
 ) -> None:
     mx = framework("gluon")
     block = _block(mx, answer, [])
-    for batch in batches:  # of one graph
+    for batch in batches:  # in one graph
         x = 2 * scale * wave(batch, channels)
         wanted = {
             "doubled": np.repeat(x[:, :, None], 2, axis=2),

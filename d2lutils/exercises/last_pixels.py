@@ -66,7 +66,7 @@ def last_pixels_never_read(answer: Any, kind: str, n: int) -> None:
     }
     net = nn.Sequential(*nets[kind])
     with torch.no_grad():
-        for p in net.parameters():  # signs take turns, no weight is zero
+        for p in net.parameters():  # alternating signs, no zeros
             size = 1 + torch.arange(p.numel()) % 3 / 4
             sign = 1 - 2 * (torch.arange(p.numel()) % 2)
             equal = kind == "weights that cancel"

@@ -20,9 +20,9 @@ from d2lutils.exercises import (
 @by_reference(
     (7_677_880, 15_355_760, 1_992_166, 16),  # NiN
     (7_677_880, 15_355_760, 1_992_166, 8),
-    (1_000, 2_000, 250, 16),  # equal at batch 4: not more
-    (900, 1_300, 200, 12),  # 500 bytes whatever the batch
-    (5_000, 9_000, 100, 8),  # the first batch already
+    (1_000, 2_000, 250, 16),  # equal at batch 4, not larger
+    (900, 1_300, 200, 12),  # 500 bytes for any batch
+    (5_000, 9_000, 100, 8),  # already at batch 1
 )
 def nin_cost_crossover(one: int, two: int, parameters: int, per: int) -> int:
     batch = 1
@@ -37,13 +37,13 @@ _CHUNK = [(["image"], ["x"]), (["x"], ["a"]), (["a"], ["b"]), (["b", "x"], ["y"]
 @by_reference(
     (_CHUNK, dict.fromkeys(["image", "x", "a", "b", "y"], 2560), ["image", "y"]),
     (_CHUNK, {"image": 1, "x": 16, "a": 40, "b": 30, "y": 8}, ["image", "y"]),
-    # A chain: nothing waits but the input.
+    # A chain: only the input is held.
     (
         [(["x"], ["a"]), (["a"], ["b"]), (["b"], ["c"]), (["c"], ["y"])],
         {"x": 1, "a": 64, "b": 32, "c": 65, "y": 2},
         ["x", "y"],
     ),
-    # In place, two results, an input that is read late.
+    # An operation in place, one with two results, an input that is read late.
     (
         [(["x"], ["a"]), (["a"], ["a"]), (["a"], ["b"]), (["b", "x"], ["y"])],
         {"x": 8, "a": 4, "b": 2, "y": 1},
@@ -92,7 +92,7 @@ def nin_cost_checkpoint(
         require_kind(theirs, torch.nn.Module, "a Module")
         results = []
         for module in (net, theirs):
-            torch.manual_seed(1)  # the same dropout
+            torch.manual_seed(1)  # for equal dropout
             out = module.train()(x)
             module.zero_grad()
             out.square().sum().backward()

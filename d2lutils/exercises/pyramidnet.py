@@ -10,7 +10,7 @@ from d2lutils.shapes import pyramid_widths
 
 
 def _parameters(widths: Sequence[int]) -> int:
-    """Of a basic PyramidNet: 3 channels in, 16 in the stem, 10 classes."""
+    """Parameters of a basic PyramidNet: 3 input channels, a stem of 16, 10 classes."""
     total, last = 29 * 16, 16
     for width in widths:
         total += 9 * width * (last + width) + 2 * last + 4 * width

@@ -66,7 +66,7 @@ def residual_fewest_edits(answer: Any, length: int) -> None:
         )
     except (TypeError, ValueError) as error:
         raise Wrong(f"{shown}: {error}") from None
-    # The identity does not stride, whatever the branch does.
+    # The identity has no stride, even if the branch has one.
     skip = length if call["shortcut"] == "identity" else skip
     require(sizes[-1] == skip, f"{shown} leaves {sizes[-1]} + {skip}")
     require(len(changed) == 2, f"{shown} adds, but fewer edits do, too")

@@ -17,7 +17,7 @@ from d2lutils.exercises import (
 
 
 @by_property(
-    # The kind of layer, its arguments in Gluon, and its input's shape.
+    # The kind of layer, its arguments in Gluon, and the shape of its input.
     ("Dense", {"units": 5, "in_units": 3}, (2, 3)),
     ("Dense", {"units": 2, "in_units": 4, "use_bias": False}, (3, 4)),
     ("BatchNorm", {"in_channels": 6, "epsilon": 2**-6}, (2, 6, 3, 3)),
@@ -60,7 +60,7 @@ def same_weights_copy(
 
 
 @by_property(
-    # A net as nested lists of (units, flatten) or "relu", and its input's shape.
+    # A net as nested lists of (units, flatten) or "relu", and the shape of its input.
     ([(4, False), "relu", (3, True)], (2, 5, 3)),
     ([(4, True), "relu", (3, True)], (2, 6)),
     ([[(4, False), (4, True)], "relu", (2, True)], (3, 2, 2, 2)),
@@ -97,7 +97,7 @@ def same_weights_flatten(
 
 
 def _steps() -> list[tuple[Any, ...]]:
-    """Parameters by step in two runs, and the difference that is still allowed."""
+    """Parameters after each step of two runs, and the allowed difference."""
     ones = np.ones((2, 3))
     zeros, big = np.zeros(4), np.array([1000.0, 1e-3])
     same = {"w": ones, "b": zeros}

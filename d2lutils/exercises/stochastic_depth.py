@@ -25,16 +25,17 @@ def stochastic_depth_last(num_blocks: int, expected: float) -> float:
 def _counts() -> list[tuple[Any, ...]]:
     """Counts, steps, claimed probabilities, and whether the claim is wrong.
 
-    No random number decides: the counts lie around their expectation as a fair
-    sample's would, by the quantiles of the normal distribution, mixed over the blocks.
-    A wrong claim is eight standard errors away in some block, or much more.
+    The counts are not random: they deviate from their expectations by the quantiles of
+    the normal distribution, as those of a fair sample would. A wrong claim is at least
+    eight standard errors away in some block.
     """
 
     def sample(probabilities: list[float], steps: int) -> list[int]:
         blocks = len(probabilities)
         counts = []
         for i, p in enumerate(probabilities):
-            share = (i * 5 % blocks + 0.5) / blocks  # every quantile once: 5 fits
+            # Steps of 5 give each quantile once, unless 5 divides blocks.
+            share = (i * 5 % blocks + 0.5) / blocks
             away = NormalDist().inv_cdf(share) * (steps * p * (1 - p)) ** 0.5
             counts.append(min(steps, max(0, round(steps * p + away))))
         return counts
@@ -53,7 +54,7 @@ def _counts() -> list[tuple[Any, ...]]:
         (paper, zero, large),
         (zero, paper, large),
         (ends, zero, large),
-        (paper, paper[::-1], large),  # as many in all
+        (paper, paper[::-1], large),  # the same total
         (same, paper, 2_000),
     ]
     certain = [0.0, 0.5, 1.0]
@@ -97,7 +98,7 @@ def stochastic_depth_paper(answer: Any, kind: str, survival: float) -> None:
     if kind == "pyramid":
         layers.insert(0, nn.BatchNorm2d(4))
     branch = nn.Sequential(*layers).double()
-    with torch.no_grad():  # as if trained: no value is the one that it began with
+    with torch.no_grad():  # as if trained: no initial value remains
         for i, tensor in enumerate([*branch.parameters(), *branch.buffers()]):
             if tensor.is_floating_point():
                 values = torch.sin(torch.arange(tensor.numel()) * 1.7 + i)

@@ -77,7 +77,7 @@ def zero_padded_gradient(
     grad: np.ndarray, in_channels: int, height: int, width: int
 ) -> np.ndarray:
     def entries(size: int) -> np.ndarray:
-        """For each position, how many share its window."""
+        """For each position, the number of positions in its window."""
         return np.minimum(2, size - np.arange(size) // 2 * 2)
 
     spread = grad[:, :in_channels].repeat(2, axis=2).repeat(2, axis=3)

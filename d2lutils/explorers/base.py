@@ -3,18 +3,18 @@
 An explorer is two files. `<name>.py` has
 
 - `CONTROLS`: the inputs that the reader moves;
-- `compute(**settings)` -> dict that JSON can hold: all that is true of the settings;
-- `words(result)` -> (verdict, summary): the result in a line that begins with ✓ or ✗,
-  and more of it in a sentence or two.
+- `compute(**settings)`: a JSON-serialisable dict with all results for the settings;
+- `words(result)`: (verdict, summary), a line that begins with ✓ or ✗, and one or two
+  sentences of detail.
 
 `<name>.js` has `compute(settings)`, equal to Python's, and `view(result)`, which draws.
-`runtime.js` is what all scripts share, and says what `view` returns; `explorers.css` is
-the style sheet of all. tests/unit/test_explorers.py runs both languages and compares.
+All figures share `runtime.js`, which documents what `view` returns, and the style sheet
+`explorers.css`. tests/unit/test_explorers.py compares the results of both languages.
 
-The figure is one HTML fragment that needs nothing from outside, so it works in a page
-of the book, from a file, in JupyterLab and in a sandboxed frame. It holds the words of
-the opening settings, which the script replaces by the picture and the controls. Where
-there is no script, as in a notebook that JupyterLab does not trust, the words stay.
+The figure is a self-contained HTML fragment, so it works in a page of the book, from a
+file, in JupyterLab and in a sandboxed frame. It contains the words for the opening
+settings, which the script replaces by the picture and the controls. Without the script,
+as in a notebook that JupyterLab does not trust, the words stay.
 """
 
 from __future__ import annotations
@@ -53,15 +53,14 @@ WITHOUT_SCRIPT = (
 
 @dataclass(frozen=True)
 class Control:
-    """One labelled input. Make it with `slider`, `number`, `choice`, `switch` or
-    `clicked`.
+    """One labelled input, made by `slider`, `number`, `choice`, `switch` or `clicked`.
 
     Attributes:
-        name: the setting that it moves.
-        label: what the reader sees.
+        name: the setting that it changes.
+        label: the text that the reader sees.
         kind: "range", "number", "select", "checkbox" or "hidden".
         low, high, step: the values of a slider or number.
-        options: (value, words) of a choice.
+        options: (value, words) for each option of a choice.
     """
 
     name: str
@@ -90,27 +89,27 @@ class Control:
 
 
 def slider(name: str, label: str, low: float, high: float, step: float = 1) -> Control:
-    """A slider from `low` to `high`, for few values."""
+    """A slider from `low` to `high`, for a small number of values."""
     return Control(name, label, "range", low, high, step)
 
 
 def number(name: str, label: str, low: float, high: float, step: float = 1) -> Control:
-    """A field to type a number from `low` to `high` into, for many values."""
+    """A field for a number from `low` to `high`, for a large number of values."""
     return Control(name, label, "number", low, high, step)
 
 
 def choice(name: str, label: str, *options: tuple[str, str]) -> Control:
-    """A list of (value, words) to choose one from."""
+    """A list of (value, words), from which the reader chooses one."""
     return Control(name, label, "select", options=options)
 
 
 def switch(name: str, label: str) -> Control:
-    """Something on or off."""
+    """A checkbox."""
     return Control(name, label, "checkbox")
 
 
 def clicked(name: str, label: str, low: float, high: float) -> Control:
-    """A whole number that only clicks on a part of the picture change."""
+    """A whole number that changes only by clicks on parts of the picture."""
     return Control(name, label, "hidden", low, high)
 
 
@@ -121,7 +120,7 @@ def num(value: float) -> str:
 
 
 def plural(n: int, thing: str) -> str:
-    """`n` things in words: "1 step", "2 steps"."""
+    """A count with its noun: "1 step", "2 steps"."""
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
@@ -133,13 +132,13 @@ class Explorer:
     """An interactive figure; the last expression of a notebook cell shows it.
 
     Args:
-        name: of the explorer and of its files.
+        name: the name of the explorer and of its files.
         title: its heading, plain text.
-        goal: what the reader is to reach, plain text.
-        settings: the arguments of `compute` with which the figure opens.
+        goal: the reader's task, plain text.
+        settings: the opening arguments of `compute`.
         controls: inputs, each for one of the settings.
-        compute, words: see the module.
-        tables: constants that the script shares with Python, as `config.tables`.
+        compute, words: see the module's docstring.
+        tables: constants for the script, available as `config.tables`.
 
     Raises:
         ValueError, TypeError: a setting that its control cannot show.
@@ -174,11 +173,11 @@ class Explorer:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What `compute` says about the opening settings."""
+        """The result of `compute` for the opening settings."""
         return self._compute(**self.settings)
 
     def words(self, **changes: Any) -> tuple[str, str]:
-        """Verdict and summary after `changes` to the opening settings."""
+        """Verdict and summary for the opening settings with these `changes`."""
         return self._words(self._compute(**self.settings | changes))
 
     def __repr__(self) -> str:
@@ -187,14 +186,14 @@ class Explorer:
 
     @property
     def script(self) -> str:
-        """The whole script but for its start, as statements."""
-        # No "<" of a text may end the script element.
+        """The script without the call of `start`, as statements."""
+        # Escaped, because "</script>" in a text would end the script element.
         config = json.dumps(self.config).replace("<", "\\u003c").replace("&", "\\u0026")
         parts = ['"use strict";', f"const config = {config};"]
         return "\n".join([*parts, _read("runtime.js"), _read(f"{self.name}.js")])
 
     def _repr_html_(self) -> str:
-        """The fragment: style, words of the opening settings, script."""
+        """The HTML fragment: style, words for the opening settings, script."""
         verdict, summary = self.words()
         esc = html.escape
         return (
@@ -217,10 +216,10 @@ def opener(
     goal: str,
     tables: Mapping[str, Any] | None = None,
 ) -> Callable[..., Explorer]:
-    """The function that opens a figure: arguments of `compute`, then title and goal.
+    """The function that opens a figure; it takes `compute`'s arguments, title and goal.
 
-    It raises TypeError or ValueError as `compute` does, and for a value that no control
-    can show.
+    It raises TypeError or ValueError if `compute` does, or if a control cannot show a
+    value.
     """
     signature = inspect.signature(compute)
     texts = [
@@ -259,7 +258,7 @@ def _defaults(compute: Compute) -> dict[str, Any]:
 def _read(file: str) -> str:
     """A script or style sheet without comments and indentation.
 
-    So a comment that changes leaves the outputs stored in notebooks as they are.
+    Changing a comment therefore does not change the outputs stored in notebooks.
     """
     source = resources.files(__package__).joinpath(file).read_text("utf-8")
     source = re.sub(r"(?s:/\*.*?\*/)|(?m:^\s*//.*$)", "", source)

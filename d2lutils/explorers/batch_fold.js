@@ -1,5 +1,5 @@
-// All rows have the same columns, so that channels, their weights and the outputs stand
-// below each other.
+// All rows have the same columns, so that channels, their weights and the outputs are
+// aligned.
 const { samples: SAMPLES, kernels: KERNELS, constant: CONSTANT, mistakes: MISTAKES } =
   config.tables;
 const NAMES = "ABCD";
@@ -11,7 +11,7 @@ const STRIP = 100;
 const WEIGHTS = 162;
 const SUMS = 216;
 
-// Example and channel at each position of the folded strip.
+// [example, channel] at each position of the folded strip.
 function fold(order, n, channels) {
   return times(n * channels, (p) => {
     if (order === "channel") return [p % n, Math.floor(p / n)];
@@ -20,7 +20,7 @@ function fold(order, n, channels) {
   });
 }
 
-// What the groups add up: group g has the kernel of example hands[g].
+// The sum of each group; group g has the kernel of example hands[g].
 function outputsOf(x, kernels, strip, hands) {
   const width = kernels[0].length;
   return hands.map((hand, g) => sum(times(width, (i) => {
@@ -54,7 +54,7 @@ function compute(settings) {
     reverse: changed("reverse", own),
     kernels: changed("example", back),
   };
-  // Whether group g adds up what the loop does.
+  // Whether group g sums the same products as the loop.
   const asLoop = (g) => hands[g] === g &&
     times(width, (i) => strip[g * width + i]).every(([e, c], i) => e === g && c === i);
   const mended = order === "example" && handed === "own";
@@ -93,7 +93,7 @@ function testOf({ outputs, wrong }) {
   return `${n - wrong} of ${plural(n, "output")} as in the loop`;
 }
 
-// What the reader's click on a channel says, "" if there was none.
+// The text about the channel that the reader clicked, "" if there is none.
 function followedOf({ pin }) {
   if (!pin) return "";
   const here = `${NAMES[pin.example]}${pin.channel}`;
@@ -140,7 +140,7 @@ function draw(result) {
     const i = p % width;
     const middle = num(x(p + 0.5));
     const pinned = pin?.position === p;
-    // With the words that stand in it, or what is heard is not what is seen.
+    // The label contains the visible text, for users of speech input.
     const name = `${NAMES[e]}${c} ${result.x[e][c]}, position ${p}`;
     cells += cell(p, BATCH, g, i, result.x[g][i]) +
       cell(p, WEIGHTS, hands[g], i, `×${result.kernels[hands[g]][i]}`);
@@ -206,7 +206,7 @@ function wordsOf(result) {
   return { verdict, summary };
 }
 
-// The sums, what the batch would show, and the calls.
+// The sums, the mistakes that the batch would show, and the calls.
 function detailOf(result) {
   const { settings: s, strip, hands, outputs, loop, right, lucky, shows } = result;
   const width = s.channels;
@@ -229,7 +229,7 @@ function detailOf(result) {
     callsOf(s);
 }
 
-// The fold in both frameworks as HTML; what the reader has changed is marked.
+// The fold in both frameworks as HTML; the reader's changes are marked.
 function callsOf(s) {
   function mark(word, ...names) {
     const changed = names.some((name) => s[name] !== config.start[name]);

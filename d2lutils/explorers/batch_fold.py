@@ -1,25 +1,25 @@
-"""The batch fold: a batch, each example with its own kernel, as one convolution.
+"""The batch fold: one convolution for a batch whose examples have their own kernels.
 
 N examples of I channels become one example of N * I channels, and the layer becomes a
-convolution with N groups, each with the kernel of its example. The figure opens on a
-batch of one, folded channel by channel: wrong, although its output is right and the
-test passes. Two changes solve it: a larger batch makes the test fail, and the order by
-example mends the fold.
+convolution with N groups, each with the kernel of its example. The figure opens with a
+batch of one, folded channel by channel. This order is wrong, but with one example the
+output is right and the test passes. Two changes solve the puzzle: a larger batch makes
+the test fail, and folding example by example mends the fold.
 
-Everything is a 1x1 convolution to one output channel, in small whole numbers: an
-output is a sum of products, compared with that of the loop over the examples. The
-numbers are chosen so that two sums are equal only where the same products are summed;
-a test checks this for all settings.
+Each example is a single pixel and each kernel has one output channel, so an output is a
+sum of products of small whole numbers. It is compared with the output of a loop over
+the examples. The numbers are chosen so that two sums are equal only if they have the
+same products; a test verifies this for all settings.
 
-Which mistakes a batch hides:
+These batches hide a mistake:
 
 - the order by channel is hidden by a batch of one, by a single channel and by examples
-  that are all one number. Equal examples do not hide it. With two channels and three
-  equal examples only the middle output stays right: it reads channel 0 of the last and
-  channel 1 of the first example, which are its own numbers;
-- reversed examples are hidden by equal examples, whatever their kernels;
-- reversed kernels are hidden by equal kernels, and so by equal examples where the
-  kernels are computed from them.
+  that are all the same number. Equal examples do not hide it, except for one output:
+  with two channels and three equal examples, the middle output reads channel 0 of the
+  last and channel 1 of the first example, which equal its own;
+- reversed examples are hidden by equal examples, whatever the kernels;
+- reversed kernels are hidden by equal kernels, and so by equal examples if the kernels
+  are computed from them.
 
 The middle example of an odd batch keeps its place in both reversals.
 """
@@ -34,11 +34,11 @@ from d2lutils.explorers.base import choice, clicked, number, opener, plural, sli
 __all__ = ["batch_fold", "compute", "words"]
 
 NAMES = "ABCD"
-# One number for each channel of each example, and one weight for each of its kernel.
+# A row for each example: its value in each channel, and its kernel's weights.
 SAMPLES = ((6, 1, 7, 3), (5, 2, 1, 6), (1, 3, 4, 7), (7, 1, 5, 4))
 KERNELS = ((4, 2, 5, 3), (3, 1, 4, 5), (2, 3, 1, 5), (5, 3, 1, 4))
 CONSTANT = 2
-MOST = 4  # examples, and channels
+MOST = 4  # the largest number of examples and of channels
 
 ORDERS = {"example": "by example", "channel": "by channel", "reverse": "reversed"}
 ALIKE = {"distinct": "different", "equal": "equal", "constant": "one number"}
@@ -62,7 +62,7 @@ CONTROLS = (
 
 
 def _fold(order: str, n: int, channels: int) -> list[list[int]]:
-    """Example and channel at each position of the folded strip."""
+    """[example, channel] at each position of the folded strip."""
     strip = []
     for p in range(n * channels):
         e, c = divmod(p, channels)
@@ -75,7 +75,7 @@ def _fold(order: str, n: int, channels: int) -> list[list[int]]:
 def _outputs(
     x: list[list[int]], kernels: list[list[int]], strip: list[list[int]], hands: range
 ) -> list[int]:
-    """What the groups add up: group g has the kernel of example hands[g]."""
+    """The sum of each group; group g has the kernel of example hands[g]."""
     width = len(kernels[0])
     return [
         sum(
@@ -98,31 +98,31 @@ def compute(
     """Fold a batch into the groups of one convolution, and compare with the loop.
 
     Args:
-        batch_size: examples, 1 to 4.
-        channels: of each example, 1 to 4.
-        order: of the folded channels: "example" (right), "channel" (transposed first),
-            "reverse" (by example, the last one first).
-        samples: "distinct", "equal", or "constant": equal and all one number.
+        batch_size: number of examples, 1 to 4.
+        channels: channels of each example, 1 to 4.
+        order: the order of the folded channels: "example" (right), "channel"
+            (transposed first) or "reverse" (by example, the last one first).
+        samples: "distinct", "equal", or "constant" (equal, and all the same number).
         kernels: "routed" (computed from the example, so equal for equal examples),
             "given" (all different) or "shared" (all equal).
-        handed: which kernel a group gets: its "own", or in "reverse".
+        handed: the kernel of each group: its "own", or in "reverse" order.
         pin: a position of the strip to follow; -1, or one beyond the last, for none.
 
     Returns:
-        A dict that JSON can hold:
+        A JSON-serialisable dict:
 
         - "settings": the arguments;
         - "x", "kernels": a row of numbers for each example;
         - "strip": [example, channel] at each position; "hands": the example whose
-          kernel each group has; "fits": at each position, whether the weight there is
-          meant for that channel of that example;
-        - "outputs", "loop": what comes out and what should, "right": where they agree,
-          "wrong": where not, counted; "lucky": the groups that are right although they
-          do not add up what the loop does;
-        - "shows": outputs that each single mistake would change on this batch;
+          kernel each group has; "fits": at each position, whether the weight there
+          belongs to that channel of that example;
+        - "outputs", "loop": the outputs of the fold and of the loop; "right": where
+          they agree; "wrong": how many do not; "lucky": the groups whose output is
+          right although its products are not those of the loop;
+        - "shows": how many outputs each single mistake would change on this batch;
         - "mended": whether there is no mistake in the settings;
-        - "pin": None, or of the position followed the "position", "example",
-          "channel", the "kernel" (an example) that reads it and "as" (a channel);
+        - "pin": None, or a dict about the position followed: "position", "example",
+          "channel", and the "kernel" (an example) that reads it "as" a channel;
         - "ok": whether the fold is mended and the batch would show every mistake.
 
     Raises:

@@ -1,5 +1,5 @@
-// The magnified axis above, the chain at the scale of the input below it, with a column
-// of names in front.
+// At the top the magnified axis, below it the chain at the scale of the input, with a
+// column of names on the left.
 const LEFT = 6;
 const SPAN = 368;
 const COLUMN = 100;
@@ -10,7 +10,7 @@ const CHUNK = 32; // inputs in one click on the chain
 const ROW = 24;
 const LIMIT = 512; // the largest size that the search for a lossless one looks at
 
-// A window [kernel size, stride, padding, dilation] as a layer.
+// A layer with a window [kernel size, stride, padding, dilation].
 function layerOf(name, kind, [kernel_size, stride, padding, dilation], ceil_mode) {
   const span = dilation * (kernel_size - 1) + 1;
   return { name, kind, kernel_size, stride, padding, dilation, span, ceil_mode };
@@ -28,7 +28,7 @@ function planOf(s) {
   });
 }
 
-// How many outputs a layer makes of n inputs; null if its window does not fit.
+// The number of outputs of a layer for n inputs; null if its window does not fit.
 function outputSize(n, layer, torch) {
   const steps = (n + 2 * layer.padding - layer.span) / layer.stride;
   if (steps < 0) return null;
@@ -47,13 +47,13 @@ function sizesOf(n, plan, torch) {
   return sizes;
 }
 
-// The inputs that output j reads, padding included.
+// The inputs that output j reads, including padding.
 function tapsOf(layer, j) {
   return times(layer.kernel_size, (t) =>
     j * layer.stride - layer.padding + t * layer.dilation);
 }
 
-// Positions of sizes[from] on which nothing at the end depends.
+// Positions of sizes[from] that do not affect the last layer's outputs.
 function unreadFrom(from, sizes, plan) {
   let read = new Uint8Array(sizes.at(-1)).fill(1);
   for (let i = plan.length - 1; i >= from; i--) {
@@ -84,7 +84,7 @@ function partsOf(unread, n) {
   return { left: unread.slice(0, left), gaps: unread.slice(left, right), right: unread.slice(right) };
 }
 
-// Why the first layer, or a later one, has no outputs; "" if all have some.
+// Why a layer has no outputs; "" if all have some.
 function errorOf(s, plan, sizes) {
   const [first] = plan;
   if (s.chain === "conv" && s.ceil_mode) return `${first.name}: ceil_mode is for kind='pool' only`;
@@ -104,7 +104,7 @@ function errorOf(s, plan, sizes) {
     `(n=${n}, padding=${layer.padding} on each side)`;
 }
 
-// The nearest sizes that lose nothing.
+// The nearest lossless sizes.
 function nearest(n, plan, torch) {
   function lossless(m) {
     const sizes = sizesOf(m, plan, torch);
@@ -117,7 +117,7 @@ function nearest(n, plan, torch) {
   return { below: below || null, above: above <= LIMIT ? above : null };
 }
 
-// The smallest padding that the first layer can have and reads every input with.
+// The smallest possible padding with which the first layer reads every input.
 function repairOf(s, first, torch) {
   const pool = s.chain === "pool";
   if (s.chain === "conv" && s.ceil_mode) return null;
@@ -131,7 +131,7 @@ function repairOf(s, first, torch) {
   return null;
 }
 
-// What stands in the row of each layer.
+// The numbers in the row of each layer.
 function rowsOf(plan, sizes, error, pin) {
   let size = 1; // the receptive field
   let jump = 1;
@@ -167,7 +167,7 @@ function compute(settings) {
   const s = settings;
   const torch = s.framework === "pytorch";
   const plan = planOf(s);
-  // A window that cannot be has its row all the same, with no outputs.
+  // An impossible window also has a row, without outputs.
   const refused = errorOf(s, plan, []);
   const sizes = refused ? [s.n, ...plan.map(() => null)] : sizesOf(s.n, plan, torch);
   const error = errorOf(s, plan, sizes);
@@ -198,7 +198,7 @@ function view(result) {
   const { verdict, summary, hint } = wordsOf(result);
   const [torch, gluon] = callsOf(s);
   return {
-    // The chain first, so that the keys end at the last input of the axis.
+    // The chain first, so that the last part for the arrow keys is the last input.
     svg: (tall ? drawChain(result) : "") + drawAxis(result),
     width: 380,
     height: tall ? 222 + ROW * (layers.length + 1) : 190,
@@ -214,7 +214,7 @@ function view(result) {
   };
 }
 
-// First and last of each unbroken run.
+// First and last position of each contiguous run.
 function pairsOf(positions) {
   const pairs = [];
   for (const q of positions) {
@@ -224,7 +224,7 @@ function pairsOf(positions) {
   return pairs;
 }
 
-// Positions in words, four runs at most: "0, 2, 4 to 9".
+// Positions as text, at most four contiguous runs: "0, 2, 4 to 9".
 function runs(positions) {
   const pairs = pairsOf(positions);
   const words = pairs.slice(0, 4).map(([a, b]) =>
@@ -241,7 +241,7 @@ function inputsRead({ settings: s, taps }) {
   return taps.filter((q) => q >= 0 && q < s.n);
 }
 
-// What the window shown reads, in words.
+// The positions that the shown window reads, as text.
 function stepOf(result) {
   const inside = inputsRead(result);
   const padding = result.taps.length - inside.length;
@@ -270,7 +270,7 @@ function wordsOf(result) {
   return { verdict, summary, hint };
 }
 
-// The inputs as cells, the window shown, the outputs of the first layer.
+// The inputs as cells, the shown window, and the outputs of the first layer.
 function drawAxis(result) {
   const { settings: { n }, layers: [first], windows, pin, error, ok } = result;
   const { stride, padding, span } = first;
@@ -351,7 +351,7 @@ function drawAxis(result) {
   return svg + text("x-soft", LEFT, 185, legend);
 }
 
-// Where output 0 begins, if each stands in the middle of what it can depend on.
+// The start of output 0, if outputs are drawn at the centres of their receptive fields.
 function leftOf(row) {
   return row.offset + (row.size - row.jump) / 2;
 }
@@ -366,7 +366,7 @@ function drawChain(result) {
   const x = (q) => COLUMN + (q - low) * unit;
   let y = 208;
 
-  // A line for each run of positions, dashed where each can be seen.
+  // A line for each run of positions, dashed if single positions are visible.
   function bars(style, positions, thick, at = 0, jump = 1, dy = 9) {
     const width = jump * unit;
     const gap = width >= 3 ? 1 : 0;
@@ -402,7 +402,7 @@ function drawChain(result) {
   return svg;
 }
 
-// The output size of a layer with its numbers.
+// The output size of a layer, with the formula in numbers.
 function formulaOf(row) {
   const { name, inputs, outputs, span, stride, padding, value, ceil_mode: up } = row;
   if (inputs === null) return `${name}: never reached`;
@@ -415,9 +415,9 @@ function formulaOf(row) {
   return unread ? `${words}, ${unread} unread` : words;
 }
 
-// The layers in PyTorch and Gluon as HTML; what the reader has changed is marked.
+// The layers in PyTorch and Gluon as HTML; the reader's changes are marked.
 function callsOf(s) {
-  // Of the named settings, which are words of a call.
+  // The arguments for the named settings, with changed ones marked.
   function call(names, gluon) {
     return names.split(" ").map((name) => {
       const value = { true: "True", false: "False" }[s[name]] ?? s[name];

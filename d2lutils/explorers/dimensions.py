@@ -1,12 +1,12 @@
 """The dimension explorer: which inputs of an axis reach an output, and which do not.
 
-It opens on NiN at 224: red, the last five inputs are lost. 227 inputs lose none;
-padding 1 makes it worse, padding 2 cures it.
+It opens with NiN at 224, where the last five inputs are lost: red. With 227 inputs none
+is lost; padding 1 makes it worse, padding 2 cures it.
 
-Above stands the axis, every input of it up to 32, else the last 16 or those around the
-pinned one. A window and its output stand below it. At the bottom is the whole chain at
-the scale of the input. A click on an input pins it: the outputs that depend on it, in
-every layer, turn blue.
+At the top is the axis: all inputs if there are at most 32, else the last 16 or those
+around the pinned one. Below it are a window and its output, and at the bottom the whole
+chain at the scale of the input. A click on an input pins it: the outputs that depend on
+it, in every layer, turn blue.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from d2lutils.shapes import (
 __all__ = ["compute", "dimensions", "words"]
 
 CHAINS = ("nin", "conv", "pool")
-LAST = 255  # the window's slider at its right end: the last window that there is
-LIMIT = 512  # the largest size that the search for the next lossless one looks at
+LAST = 255  # the slider "Window shown" at its right end: the last window
+LIMIT = 512  # the largest size in the search for a lossless one
 
 CONTROLS = (
     slider("n", "Inputs", 1, 256),
@@ -57,7 +57,7 @@ CONTROLS = (
 
 
 def _plan(s: dict[str, Any]) -> tuple[Window, ...]:
-    """The chain; ValueError, with the layer's name, for a window that cannot be."""
+    """The layers; ValueError with the layer's name if a window is impossible."""
     window = (s["kernel_size"], s["stride"], s["padding"], s["dilation"])
     if s["chain"] != "nin":
         return (Window(*window, s["ceil_mode"], s["chain"], s["chain"]),)
@@ -72,7 +72,7 @@ def _plan(s: dict[str, Any]) -> tuple[Window, ...]:
 def _nearest(
     n: int, layers: tuple[Window, ...], framework: str
 ) -> tuple[int | None, int | None]:
-    """The nearest sizes up to LIMIT at which the chain loses nothing."""
+    """The nearest lossless sizes at or below `n` and at or above it, up to LIMIT."""
 
     def lossless(m: int) -> bool:
         try:
@@ -103,42 +103,43 @@ def compute(
     Args:
         chain: "conv" or "pool" for a single layer, "nin" for `shapes.NIN`.
         n: inputs along the axis.
-        kernel_size, stride, padding, dilation: of the single layer, or of NiN's first.
-        ceil_mode: of the pooling layers.
+        kernel_size, stride, padding, dilation: the numbers of the single layer, or of
+            NiN's first.
+        ceil_mode: whether the pooling layers round up.
         framework: "pytorch" or "gluon", whose rules in ceil mode differ.
-        step: the window of the first layer to show; from the last on, the last.
+        step: the window of the first layer to show; beyond the last one, the last.
         pin: the position of an input to follow; -1, or one beyond the last, for none.
 
     Returns:
-        A dict that JSON can hold:
+        A JSON-serialisable dict:
 
         - "settings": the arguments;
         - "error": why there is no output, in the words of `shapes`, else "";
-        - "sizes": of the input and after each layer, None from the failing one on;
-        - "layers": for each a dict of its numbers and
+        - "sizes": of the input and after each layer, None from a failing layer on;
+        - "layers": for each layer a dict of its numbers and
 
-          - "inputs", "outputs": sizes, None where never reached;
-          - "value": (inputs - span + 2 * padding) / stride + 1 before it is rounded,
-            "remainder": of the division, None where never reached;
-          - "unread": of its own inputs, by "left", "gaps" and "right";
-          - "idle": outputs that no later layer makes use of;
+          - "inputs", "outputs": sizes, None if not reached;
+          - "value": (inputs - span + 2 * padding) / stride + 1, not rounded, and
+            "remainder", that of the division; None if not reached;
+          - "unread": positions of its inputs, in "left", "gaps" and "right";
+          - "idle": outputs that do not affect the last layer's;
           - "readers": outputs that depend on the pinned input;
           - "size", "jump", "offset": the receptive field of its outputs;
 
-        - "unread": inputs on which nothing at the end depends, in the same parts, and
-          "lost", their number;
-        - "windows": of the first layer, "step": the one shown or None, "taps": what
-          it reads, padding included;
-        - "pin": the input followed or None;
-        - "below", "above": the nearest sizes, from 1 to 512, that lose nothing, or
-          None; `n` itself if it is one;
+        - "unread": inputs that do not affect the last layer's outputs, in the same
+          parts, and "lost", their number;
+        - "windows": the number of windows of the first layer, "step": the one shown or
+          None, "taps": the positions that it reads, including padding;
+        - "pin": the input followed, or None;
+        - "below", "above": the nearest lossless sizes from 1 to 512, or None; both are
+          `n` if that is lossless;
         - "repair": the smallest padding with which the first layer reads every input,
           or None;
         - "ok": whether there are outputs and nothing is lost.
 
     Raises:
-        TypeError, ValueError: a bad argument, named. A window that does not fit and
-            settings that a layer refuses are no errors here, but a result.
+        TypeError, ValueError: a bad argument, named. A window that does not fit, or
+            settings that a layer refuses, are reported in "error" instead.
     """
     owner = "dimensions"
     s = {
@@ -158,7 +159,7 @@ def compute(
     n = s["n"]
     followed = s["pin"] if 0 <= s["pin"] < n else None
     reached = [n]
-    # A window that cannot be has its row all the same, with no outputs.
+    # An impossible window also has a row, without outputs.
     window = (s["kernel_size"], s["stride"], s["padding"], s["dilation"])
     layers: tuple[Window, ...] = (Window(*window, False, "conv", chain),)
     plan: tuple[Window, ...] = ()
@@ -227,13 +228,13 @@ def compute(
         "pin": followed,
         "below": below,
         "above": above,
-        "repair": _repair(s),
+        "repair": _repairing_padding(s),
         "ok": not error and not lost,
     }
 
 
-def _repair(s: dict[str, Any]) -> int | None:
-    """The smallest padding that the first layer can have and reads all inputs with."""
+def _repairing_padding(s: dict[str, Any]) -> int | None:
+    """The smallest possible padding with which the first layer reads all inputs."""
     pool = s["chain"] == "pool"
     up, wide = s["ceil_mode"] and pool, s["dilation"] > 1
     if s["chain"] == "conv" and s["ceil_mode"]:
@@ -245,19 +246,19 @@ def _repair(s: dict[str, Any]) -> int | None:
     return None if pool and padding and 2 * padding > s["kernel_size"] else padding
 
 
-def _runs(positions: list[int]) -> str:
-    """Positions in words, four unbroken runs at most: "0, 2, 4 to 9"."""
-    pairs: list[list[int]] = []
+def _listed(positions: list[int]) -> str:
+    """Positions as text, at most four contiguous runs: "0, 2, 4 to 9"."""
+    runs: list[list[int]] = []
     for q in positions:
-        if pairs and q == pairs[-1][1] + 1:
-            pairs[-1][1] = q
+        if runs and q == runs[-1][1] + 1:
+            runs[-1][1] = q
         else:
-            pairs.append([q, q])
+            runs.append([q, q])
     words = [
         f"{a}" if a == b else f"{a}, {b}" if b == a + 1 else f"{a} to {b}"
-        for a, b in pairs[:4]
+        for a, b in runs[:4]
     ]
-    return ", ".join(words + ["…"] * (len(pairs) > 4)) or "none"
+    return ", ".join(words + ["…"] * (len(runs) > 4)) or "none"
 
 
 def words(result: dict[str, Any]) -> tuple[str, str]:
@@ -265,7 +266,7 @@ def words(result: dict[str, Any]) -> tuple[str, str]:
     n, pin = result["settings"]["n"], result["pin"]
     where = {"left": "on the left", "gaps": "in gaps", "right": "on the right"}
     places = "; ".join(
-        f"{_runs(result['unread'][side])} {there}"
+        f"{_listed(result['unread'][side])} {there}"
         for side, there in where.items()
         if result["unread"][side]
     )
@@ -279,14 +280,14 @@ def words(result: dict[str, Any]) -> tuple[str, str]:
     summary = f"Sizes {sizes}."
     if not result["error"]:
         inside = [q for q in result["taps"] if 0 <= q < n]
-        reads = [_runs(inside)] if inside else []
+        reads = [_listed(inside)] if inside else []
         if padding := len(result["taps"]) - len(inside):
             reads.append(f"{padding} of padding")
         summary += f" Window {result['step']} reads {' and '.join(reads)}."
         summary += f" Lost: {places or 'none'}."
     if pin is not None:
         reach = "; ".join(
-            f"{row['name']} {_runs(row['readers'])}" for row in result["layers"]
+            f"{row['name']} {_listed(row['readers'])}" for row in result["layers"]
         )
         summary += f" Outputs that depend on input {pin}: {reach}."
     return verdict, summary

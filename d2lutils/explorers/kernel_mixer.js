@@ -1,5 +1,5 @@
-// Numbers are counted in whole units (an image in quarters, kernels in sixteenths,
-// routing values in tenths) and divided once, as in Python.
+// Numbers are integers (images in quarters, kernels in sixteenths, routing values in
+// tenths) and divided once, at the end, as in Python.
 const { image: IMAGE, experts: EXPERTS } = config.tables;
 const NAMES = Object.keys(EXPERTS);
 const KERNELS = Object.values(EXPERTS);
@@ -25,7 +25,7 @@ const relu = (value) => Math.max(0, value);
 const map = (f, rows) => rows.map((row) => row.map(f));
 const divided = (values, unit) => values.map((value) => value / unit);
 
-// The image under a kernel, a zero around it; in units of 1/64.
+// The image, zero-padded, convolved with a kernel; in units of 1/64.
 function convolved(kernel) {
   return times(SIZE, (y) => times(SIZE, (x) =>
     sum(kernel.map((weight, i) => {
@@ -40,7 +40,7 @@ function compute(settings) {
     (solo === -1 || solo === k ? Math.round(10 * settings[name]) : 0));
   const answers = KERNELS.map(convolved);
   const kernel = times(TAPS, (i) => sum(routing.map((r, k) => r * KERNELS[k][i])));
-  // One convolution with the mixed kernel, not a shortcut through the answers.
+  // A convolution with the mixed kernel, not the sum of the answers.
   const mixed = map(relu, convolved(kernel));
   const summed = times(SIZE, (y) => times(SIZE, (x) => {
     const terms = answers.map((answer, k) =>
@@ -140,7 +140,7 @@ function drawExperts({ settings: s, routing }) {
   return svg;
 }
 
-// Left: one kernel out of four, each number on its colour.
+// Left: one kernel mixed from four, with each number on its colour.
 function drawMixedKernel({ kernel }) {
   const blocks = kernel.map((value, i) => {
     const x = 6 + 58 * (i % 3);
@@ -167,7 +167,7 @@ function drawAnswers({ settings: s, routing, answers, pixel }) {
     text("x-soft", 206, 248, s.inside ? "↓ sum" : "↓ sum, then ReLU");
 }
 
-// Below: both results, and how far apart they are.
+// Below: both results and their difference.
 function drawBoth({ mixed, summed, largest, pixel, ok }) {
   const gaps = mixed.map((row, y) => row.map((value, x) => Math.abs(summed[y][x] - value)));
   const maps = [[14, mixed], [152, gaps, "var(--bad)"], [290, summed]].map(

@@ -1,16 +1,17 @@
 """The kernel mixer: mixing kernels, or mixing the answers of all kernels.
 
-It opens with a ReLU inside each expert and all routing values at one half: red, since
-the weighted sum of the answers is not the answer of the mixed kernel. In three ways
-they become equal while experts are on: with the ReLU after the mixing, where only a
-convolution is mixed; with one expert alone; with experts whose answers differ in sign
-nowhere.
+It opens with a ReLU inside each expert and all routing values at one half: red, because
+the weighted sum of the answers is not the answer of the mixed kernel. With experts on,
+there are three ways to make them equal: the ReLU after the mixing, so that only
+convolutions are mixed; a single expert; or experts whose answers have the same sign in
+every pixel.
 
-A click on an expert's kernel plays it solo: the other experts are silent, and the
-sliders stay where they are.
+A click on an expert's kernel plays it solo: the other experts are off, and the sliders
+do not move.
 
-Images are counted in quarters, kernels in sixteenths and routing values in tenths, all
-of them integers, and divided once, so that Python and JavaScript agree to the bit.
+Images are integers in units of a quarter, kernels of a sixteenth and routing values of
+a tenth. There is only one division, at the end, so that Python and JavaScript agree to
+the bit.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from d2lutils.explorers.base import clicked, num, number, opener, slider, switch
 
 __all__ = ["compute", "kernel_mixer", "words"]
 
-# An edge, a dot, a stripe; in quarters.
+# An edge, a dot and a stripe, in quarters.
 IMAGE = (
     "00000000",
     "00003330",
@@ -56,7 +57,7 @@ CONTROLS = (
 
 
 def _convolved(kernel: tuple[int, ...]) -> list[list[int]]:
-    """The image under a kernel, a zero around it; in units of 1/64."""
+    """The image, zero-padded, convolved with a kernel; in units of 1/64."""
     return [
         [
             sum(
@@ -80,30 +81,30 @@ def compute(
     side: int = 8,
     solo: int = -1,
 ) -> dict[str, Any]:
-    """A mixed kernel's answer beside the mixture of the experts' answers.
+    """The mixed kernel's answer, and the mixture of the experts' answers.
 
     Args:
         vertical, horizontal, blur, identity: routing values from 0 to 1 in tenths.
-        inside: whether the ReLU of "mix answers" stands in each expert, before the
-            weighted sum, and not after it.
-        side: of the square map for which multiply-adds are counted.
+        inside: whether the ReLU of "mix answers" is in each expert, before the weighted
+            sum, or after it.
+        side: side of the square map for which multiply-adds are counted.
         solo: the only expert, 0 to 3, that is on; -1 for all.
 
     Returns:
-        A dict that JSON can hold:
+        A JSON-serialisable dict:
 
         - "settings": the arguments;
         - "routing": the four values in effect;
         - "kernel": the mixed kernel, row by row;
-        - "answers": what each expert's kernel makes of the image, before any ReLU;
+        - "answers": the image convolved with each expert's kernel, before any ReLU;
         - "mixed": ReLU(mixed kernel * image);
         - "summed": the weighted sum of the answers, with the ReLU inside or after it;
-        - "largest": the largest difference of the two, "unequal": in how many pixels,
-          "pixel": row and column of the first largest one, None where all are equal;
+        - "largest": the largest difference of the two, "unequal": how many pixels
+          differ, "pixel": row and column of the first largest difference, or None;
         - "on": experts whose routing value is not 0;
-        - "cost": multiply-adds of both ways for one channel, kernels and answers;
-        - "way": why all is equal: "outside", "one" or "signs", else "";
-        - "ok": whether all is equal and an expert is on.
+        - "cost": multiply-adds for one channel, mixing kernels and mixing answers;
+        - "way": why the two are equal: "outside", "one" or "signs", else "";
+        - "ok": whether the two are equal and an expert is on.
 
     Raises:
         TypeError, ValueError: a bad argument, named.

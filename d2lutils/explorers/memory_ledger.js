@@ -1,4 +1,4 @@
-// The bar, its parts with their bytes, the batch sizes, and a column for each layer.
+// The bar, its parts with their bytes, the batch sizes, and a column per layer.
 const { nets: NETS, words: WORDS } = config.tables;
 const ITEMS = { float32: 4, float16: 2, float64: 8 };
 const STATES = { sgd: 0, momentum: 1, adam: 2 };
@@ -24,7 +24,7 @@ const LOOKS = {
 const keptBy = (row) => row.activations + row.indices + row.masks;
 const neededBy = (op) => op.input + op.maps + op.indices;
 
-// Through the net layer by layer; each tensor is kept at most once.
+// The bytes of each layer of the net; each tensor is counted at most once.
 function walk(s, inplace) {
   const net = NETS[s.net];
   const torch = s.framework === "pytorch";
@@ -38,14 +38,14 @@ function walk(s, inplace) {
   const row = (group, name, indices = 0, masks = 0) =>
     rows.push({ group, name, activations: 0, indices, masks });
 
-  // The output of the layer before; `row` is the row of the layer that keeps it.
+  // The previous layer's output; `row` is the row of the layer that keeps it.
   let now = { bytes: item * places(), kept: false, row: 0 };
   const input = now;
   const tensors = [now];
 
-  // One more layer: whether backward needs its input and its output, whether the output
-  // is the input's own memory, bytes of an index and of a mask for each place, and
-  // whether it runs in inference.
+  // Adds a layer: whether backward needs its input and its output, whether the output
+  // shares the input's memory, bytes of an index and of a mask per output, and whether
+  // it also runs in inference.
   function layer(group, name, needs, same = false, index = 0, mask = 0, runs = true) {
     const read = now === input ? 0 : now.bytes;
     const written = item * places();
@@ -82,7 +82,7 @@ function walk(s, inplace) {
     if (kind === "block" || kind === "logits") {
       block(`block ${++counts.block}`, sizes, kind === "block");
     } else if (kind === "dropout") {
-      // PyTorch returns its very input at share 0, Gluon a copy.
+      // At rate 0 PyTorch returns the input itself, Gluon a copy.
       const mask = s.dropout ? item : 0;
       layer("d", `dropout ${++counts.dropout}`, {}, torch && !s.dropout, 0, mask, false);
     } else {
@@ -150,7 +150,7 @@ function compute(settings) {
 
 const nameOf = (part) => WORDS[part] ?? part;
 
-// Bytes in MiB, two decimals, rounded half up.
+// Bytes in MiB with two decimals, rounded half up.
 function mib(bytes) {
   const hundredths = Math.floor((100 * bytes + 2 ** 19) / 2 ** 20);
   const decimals = String(hundredths % 100).padStart(2, "0");
@@ -187,7 +187,7 @@ function view(result) {
     detail: detailOf(result) };
 }
 
-// The bar: parts one after another, and the goal.
+// The bar: the parts in a row, and the goal.
 function drawStack(parts, total, training) {
   const scale = SPAN / Math.max(total, LIMIT);
   const words = training ? "one training step, after its forward pass" : "inference";
@@ -218,13 +218,13 @@ function drawTable(parts, total) {
     text("x-bold x-end", 374, y, commas(total));
 }
 
-// Where a batch size stands: evenly from one power of two to the next.
+// The position of a batch size: linear between powers of two, which are equidistant.
 function placeOf(batch) {
   const k = Math.floor(Math.log2(batch));
   return 20 + 42.5 * (k + batch / 2 ** k - 1);
 }
 
-// The batch sizes with the crossover and the batch of now.
+// The batch sizes, with the crossover and the current batch.
 function drawBatches({ settings: s, crossover }, y) {
   const here = placeOf(s.batch_size);
   const there = placeOf(crossover);

@@ -1,9 +1,9 @@
 """The memory ledger: the bytes that one training step of NiN takes.
 
-It opens on NiN at 224 with Adam and 64 images: red, 499.02 MiB. In-place ReLU does not
-move the bar. Half precision does not halve it, since the places of the maxima stay 8
-bytes each in PyTorch. 32 images just miss the goal with Adam and with momentum, but fit
-with plain SGD, or in Gluon, whose places are 4 bytes.
+It opens with NiN at 224, Adam and 64 images: 499.02 MiB, red. In-place ReLU does not
+shorten the bar. Half precision does not halve it, because PyTorch stores the place of
+each maximum in 8 bytes. 32 images just miss the goal with Adam and with momentum, but
+fit with plain SGD, or in Gluon, which stores a place in 4 bytes.
 
 The numbers are those of `d2lutils.ledger`, computed from a plain list of layers;
 tests/parity/test_memory.py compares the two.
@@ -18,8 +18,9 @@ from d2lutils.explorers.base import choice, number, opener, plural, slider, swit
 
 __all__ = ["compute", "memory_ledger", "words"]
 
-# A block: kernel size, stride, padding and the widths of its convolutions, a ReLU after
-# each. A pooling: 3x3 with stride 2, whether it rounds up. Then the mean of each map.
+# A "block": kernel size, stride, padding, and the widths of its convolutions, each
+# followed by a ReLU; "logits": the same, without the last ReLU. "max", "avg": a 3x3
+# pooling with stride 2, and whether it rounds up. Every net ends in a mean of each map.
 NETS: dict[str, dict[str, Any]] = {
     "nin": {
         "label": "NiN",
@@ -68,7 +69,7 @@ NETS: dict[str, dict[str, Any]] = {
 }
 ITEMS = {"float32": 4, "float16": 2, "float64": 8}
 STATES = {"sgd": 0, "momentum": 1, "adam": 2}
-PLACES = {"pytorch": 8, "gluon": 4}  # bytes of the place of a maximum
+PLACES = {"pytorch": 8, "gluon": 4}  # bytes for the place of a maximum
 MODES = ("training", "inference")
 IMAGES, LIMIT = 32, 256 * 2**20  # the goal
 
@@ -116,29 +117,31 @@ def compute(
         optimizer: "sgd", "momentum" or "adam".
         dtype: "float32", "float16" or "float64", for parameters and activations alike.
         inplace: whether ReLUs work in place (PyTorch only).
-        dropout: whether there is any, else its share is 0.
+        dropout: whether dropout is on; if not, its rate is 0.
         mode: "training" or "inference": what the figure shows.
 
     Returns:
-        A dict that JSON can hold:
+        A JSON-serialisable dict:
 
         - "settings": the arguments;
-        - "error": why there is no such net, else "", and then no more keys than "ok";
+        - "error": why the net cannot take such images, else ""; with an error the only
+          other key is "ok";
         - "parts": bytes of a training step after its forward pass, by name;
-        - "training", "inference": their sum, and parameters with the largest live set;
-        - "rows": what training keeps of the input and of each layer: "group", "name",
-          "activations", "indices", "masks";
-        - "ops": what each operation of inference needs at the same time: "group",
-          "name", "input", "maps", "indices"; "largest": the first of the largest;
-        - "crossover": the smallest batch whose kept bytes exceed all that has the size
-          of the parameters; "fixed" and "example": the bytes of the latter, and those
-          that one image adds;
-        - "spared": what in-place ReLU takes off, by mode;
+        - "training": the sum of the parts; "inference": bytes of the parameters and of
+          the largest live set;
+        - "rows": bytes that training keeps for the input and each layer: "group",
+          "name", "activations", "indices", "masks";
+        - "ops": bytes that each operation of inference needs at the same time: "group",
+          "name", "input", "maps", "indices"; "largest": the first with the largest sum;
+        - "crossover": the smallest batch whose kept bytes exceed those of parameters,
+          gradients and optimiser's state together, which are "fixed"; "example": the
+          bytes that each image adds;
+        - "spared": bytes that in-place ReLU saves, by mode;
         - "ok": whether a training step of NiN on at least 32 images fits into 256 MiB.
 
     Raises:
         TypeError, ValueError: a bad argument, named. An image too small for the net is
-            no error here, but a result.
+            reported in "error" instead.
     """
     owner = "memory_ledger"
     s = {
@@ -194,7 +197,7 @@ def compute(
 
 
 def _walk(s: dict[str, Any], inplace: bool) -> dict[str, Any]:
-    """Through the net layer by layer; each tensor is kept at most once."""
+    """The bytes of each layer of the net; each tensor is counted at most once."""
     net, torch = NETS[s["net"]], s["framework"] == "pytorch"
     item, n, channels = ITEMS[s["dtype"]], s["size"], net["channels"]
     parameters = 0
@@ -208,7 +211,7 @@ def _walk(s: dict[str, Any], inplace: bool) -> dict[str, Any]:
         sizes = {"activations": 0, "indices": indices, "masks": masks}
         rows.append({"group": group, "name": name} | sizes)
 
-    # The output of the layer before; "row" is the row of the layer that keeps it.
+    # The previous layer's output; "row" is the row of the layer that keeps it.
     now: dict[str, Any] = {"bytes": item * places(), "kept": False, "row": 0}
     tensors = [now]
 
@@ -221,11 +224,11 @@ def _walk(s: dict[str, Any], inplace: bool) -> dict[str, Any]:
         mask: int = 0,
         runs: bool = True,
     ) -> None:
-        """One more layer.
+        """Add a layer.
 
-        `needs`: "input", "output", both or neither, for backward. `same`: the output is
-        the input's own memory. `index`, `mask`: bytes for each place. `runs`: in
-        inference, too.
+        `needs`: what backward needs: "input", "output", both or neither. `same`: the
+        output shares the input's memory. `index`, `mask`: bytes per output. `runs`:
+        whether it also runs in inference.
         """
         nonlocal now
         read = 0 if now is tensors[0] else now["bytes"]
@@ -264,7 +267,7 @@ def _walk(s: dict[str, Any], inplace: bool) -> dict[str, Any]:
                     layer(block, f"{block}, ReLU {i}", "output", inplace)
         elif kind == "dropout":
             mask = item if s["dropout"] else 0
-            # PyTorch returns its very input at share 0, Gluon a copy.
+            # At rate 0 PyTorch returns the input itself, Gluon a copy.
             same = torch and not s["dropout"]
             layer("d", numbered("dropout"), "", same, mask=mask, runs=False)
         else:
@@ -290,7 +293,7 @@ def _walk(s: dict[str, Any], inplace: bool) -> dict[str, Any]:
 
 
 def _mib(n: int) -> str:
-    """Bytes in MiB, two decimals, rounded half up."""
+    """Bytes in MiB with two decimals, rounded half up."""
     hundredths = (100 * n + 2**19) // 2**20
     return f"{hundredths // 100:,}.{hundredths % 100:02d} MiB"
 

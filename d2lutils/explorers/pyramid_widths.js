@@ -1,4 +1,4 @@
-// Two rows of bars, one bar a block, with a gap between the three groups.
+// Two rows of bars, one bar per block, with gaps between the three groups.
 const LEFT = 40;
 const SPAN = 334;
 const GAP = 8;

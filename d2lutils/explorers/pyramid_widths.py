@@ -1,12 +1,12 @@
-"""Pyramid widths: how wide is every block, and what rounding does to it.
+"""Pyramid widths: the width of every block, and the effect of rounding.
 
-It opens on PyramidNet-110 with alpha 48 and the floor of the running width: red, since
-54 steps of 48/54 are all rounded down to 0 and the net stays 16 wide. The goal is the
-width that alpha promises in the last block. The exact rule gives it always; the
-running floor only where nothing is lost, for additive widening where the number of
-blocks divides alpha.
+It opens with PyramidNet-110, alpha 48 and the floor of the running width: red, because
+all 54 steps of 48/54 are rounded down to 0 and the net stays 16 wide. The goal is the
+width that alpha promises for the last block. The exact rule always gives it; the
+running floor only if no step is rounded, for additive widening if the number of blocks
+divides alpha.
 
-The depths on the slider are those that both kinds of blocks have, 18 j + 2.
+The slider has the depths that exist for both kinds of blocks, 18 j + 2.
 """
 
 from __future__ import annotations
@@ -49,30 +49,30 @@ def compute(
 
     Args:
         depth: layers with weights, 6 n + 2 for basic blocks, 9 n + 2 for bottlenecks.
-        alpha: channels added by the whole net, or the factor that it widens by.
+        alpha: channels that the whole net adds, or the factor by which it widens.
         block: "basic" or "bottleneck", whose output is 4 times as wide.
         widening: "additive" or "multiplicative".
-        rounding: "exact" keeps the exact width and rounds it half up where it is used
-            (`d2lutils.shapes.pyramid_widths`); "floor" rounds each width down and goes
-            on from there.
+        rounding: "exact" rounds each exact width half up
+            (`d2lutils.shapes.pyramid_widths`); "floor" rounds each width down and adds
+            to the rounded one.
 
     Returns:
-        A dict that JSON can hold:
+        A JSON-serialisable dict:
 
         - "settings": the arguments;
-        - "blocks": how many;
+        - "blocks": the number of blocks;
         - "promised": 16 + alpha or 16 * alpha, the width of the last block;
-        - "widths": of every block;
-        - "extra": channels of zeros in the sum of every block;
+        - "widths": the width of each block;
+        - "extra": channels of zeros in each block's sum;
         - "share": the largest share of zeros in a sum, 0 to 1;
-        - "still": blocks whose sum needs no zeros;
-        - "parameters": trained numbers of the net, equal to `PyramidNet`'s for the
-          exact rule;
+        - "still": the number of blocks whose sum needs no zeros;
+        - "parameters": the number of trained parameters, equal to `PyramidNet`'s for
+          the exact rule;
         - "ok": whether the last block is as wide as promised.
 
     Raises:
         TypeError: depth or alpha is not an integer.
-        ValueError: a depth that no such net has, alpha below 1, an unknown word.
+        ValueError: an impossible depth, alpha below 1, or an unknown option.
     """
     owner = "pyramid_widths"
     alpha = checks.positive(owner, "alpha", alpha)
@@ -87,7 +87,7 @@ def compute(
         for _ in range(blocks):
             if widening == "additive":
                 width += alpha // blocks
-            else:  # a hair above, so that 16 * 2.0 is not 31 for a root of 1.99…
+            else:  # plus 1e-9, because a root of 1.99… instead of 2 would give 31
                 width = math.floor(width * alpha ** (1 / blocks) + 1e-9)
             widths.append(width)
 

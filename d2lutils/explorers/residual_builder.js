@@ -1,5 +1,5 @@
-// Every bar starts at LEFT and has the same scale, so that lengths can be compared
-// straight down; its height is the number of channels.
+// All bars start at LEFT and have the same scale, so that their lengths can be
+// compared; a bar's height is the number of channels.
 const LEFT = 16;
 const SPAN = 236;
 const HIGH = 14;
@@ -90,8 +90,8 @@ function view(result) {
   };
 }
 
-// Steps and channels from..to; a cell for each step where that can be seen, of which
-// the share `full` is filled.
+// A bar of steps for the channels from..to; if a step is wide enough to see, it is a
+// cell of which the share `full` is filled.
 function bar({ settings: s, ladder, skip }, style, y, steps, channels, full = 0.8) {
   const step = SPAN / Math.max(...ladder, skip[0]);
   const high = HIGH / Math.max(s.in_channels, s.channels);
@@ -130,7 +130,7 @@ function drawBranch(result) {
   }).join("");
 }
 
-// The way around the branch, and the sum at height `y`.
+// The shortcut around the branch, and the sum at height `y`.
 function drawShortcut({ settings: s, skip, ok, sum: total }, y) {
   const kept = s.stride === 1 ? "all steps" : `1 step in ${s.stride}`;
   const lines = {
@@ -150,7 +150,7 @@ function drawShortcut({ settings: s, skip, ok, sum: total }, y) {
     text(`x-big ${ok ? "x-ok" : "x-bad"}`, 156, y - 7, `${ok ? "✓" : "✗"} ${total}`);
 }
 
-// Both paths below each other; zeros are sparse, what has no partner is red.
+// Branch and shortcut; zeros are sparse, entries without a counterpart are red.
 function drawComparison(result, y) {
   const { settings: s, branch, skip, ok } = result;
   const [n, c] = branch ?? skip;
@@ -164,7 +164,7 @@ function drawComparison(result, y) {
 
   let svg = path("x-wire", `M134 ${y - 12}${ARROW}`) +
     rect(ok ? "x-right" : "x-wrong", 6, y, 368, 76, 5);
-  // One path: its steps, its channels, and how many of these are no zeros.
+  // One summand: its steps, its channels, and how many channels are not zeros.
   function row(name, top, long, wide, real) {
     const even = n === skip[0] ? Math.min(wide, thin) : wide;
     svg += bar(result, "x-bar", top, [0, short], [0, Math.min(real, even)]);

@@ -1,11 +1,12 @@
 """The residual builder: make branch and shortcut fit, so that they can be added.
 
-It opens on the call of the question: 64 steps, 10 channels, three chunks of kernel 3,
-stride 2, no padding, and `x` itself as the shortcut. The sum "27 + 64" is red.
+It opens with the call in the chapter's question: 64 steps, 10 channels, three chunks
+with kernel 3, stride 2 and no padding, and `x` itself as the shortcut. Its sum of
+lengths, 27 + 64, is red.
 
-No single change makes it green. Two are enough, and within the ranges of the controls
-there are six such pairs: padding 1 or kernel 1, together with stride 1 (64 + 64), with
-a projection or with zeros (32 + 32). The tests find them by brute force.
+No single change makes it green, but two can. Within the ranges of the controls there
+are six solutions: padding 1 or kernel 1, each with stride 1 (64 + 64), a projection or
+zeros (32 + 32). The tests find them by brute force.
 """
 
 from __future__ import annotations
@@ -42,44 +43,44 @@ def compute(
     padding: int = 0,
     shortcut: str = "identity",
 ) -> dict[str, Any]:
-    """What happens to (N, in_channels, length) in a block `ResidualChunks(...)`.
+    """The shapes of an input (N, in_channels, length) in a block `ResidualChunks(...)`.
 
-    The first chunk of the branch takes the stride and the new width, the others keep
-    both. The shortcut is `x` itself ("identity"), a 1x1 convolution with the stride
+    The first chunk of the branch has the stride and the new width, the others change
+    neither. The shortcut is `x` itself ("identity"), a 1x1 convolution with the stride
     and without padding ("projection"), or every stride-th step of x with channels of
-    zeros behind ("zeros"). The identity can take neither a stride nor another width,
-    even where the padding happens to make the lengths equal.
+    zeros appended ("zeros"). The identity can have neither a stride nor a new width,
+    even if the padding happens to make the lengths equal.
 
     Args:
         length: steps of the input.
         in_channels: channels of the input.
         channels: channels of each chunk and of the output.
         kernel_size: taps of the convolutions in the branch.
-        stride: of the first chunk and of the shortcut.
+        stride: stride of the first chunk and of the shortcut.
         chain_length: chunks in the branch.
         padding: zeros on each side in each chunk; one number, not "same".
         shortcut: "identity", "projection" or "zeros".
 
     Returns:
-        A dict that JSON can hold:
+        A JSON-serialisable dict:
 
         - "settings": the arguments;
-        - "ladder": the input's length and that after each chunk, None from the first
-          chunk on whose window does not fit into its padded input;
-        - "widths": channels, likewise, never None;
-        - "branch", "skip": [length, channels] where the two paths meet (branch: None
-          if a chunk does not fit);
+        - "ladder": the length of the input and after each chunk, None from the first
+          chunk whose window does not fit into its padded input;
+        - "widths": the channels of the input and after each chunk;
+        - "branch", "skip": [length, channels] of the two summands ("branch" is None if
+          a chunk does not fit);
         - "ok": whether they can be added;
         - "sum": the sum in numbers, such as "27 + 64", "" without a branch;
-        - "reason": the first reason why not (a window that does not fit, lengths,
-          channels, an identity with a stride), "" if addable;
-        - "output": [length, channels], None if not addable;
-        - "parameters": trainable ones in "branch", "shortcut" and "total", as in
-          `ResidualChunks`: convolutions without bias, a batch norm with scale and
-          shift after each.
+        - "reason": the first reason against the sum (a window that does not fit,
+          lengths, channels, an identity with a stride), "" if it is possible;
+        - "output": [length, channels], None without a sum;
+        - "parameters": the numbers of trained parameters in "branch", "shortcut" and
+          "total", as in `ResidualChunks`: convolutions without bias, each followed by
+          a batch norm with scale and shift.
 
     Raises:
-        TypeError: an argument that is not an integer.
+        TypeError: an argument is not an integer.
         ValueError: a size below 1, a negative padding, an unknown shortcut.
     """
     owner = "residual_builder"

@@ -1,25 +1,25 @@
-// What all explorers share: helpers that draw, then what wakes the controls.
+// The code that all explorers share: drawing helpers, then the controls.
 //
-// Python puts these together in one function of their own, see base.py:
+// Python joins these parts into one function for each figure, see base.py:
 //   const config     the opening settings, controls and tables of one figure, as JSON
 //   this file
 //   <figure>.js      defines compute(settings) and view(result)
 //   start()          below
 //
-// compute(settings) returns what is true of the settings, equal to Python's compute.
-// view(result) returns what the reader sees of it:
+// compute(settings) returns all results for the settings, equal to Python's compute.
+// view(result) returns what to show:
 //   svg, width, height   the picture and its view box; it is drawn 300 to 480 pixels
 //                        wide, so with a width of about 400 text stays readable
 //   ok                   whether the puzzle is solved
 //   verdict, summary     plain text, equal to Python's words
 //   detail               HTML below the controls
-//   limits               optional: the largest value, in this state, of sliders by
-//                        name; at its end such a slider stands for its highest value,
-//                        and so stays at the end when the end moves
+//   limits               optional: current upper limits of sliders, by name; a slider
+//                        at its limit stands for the highest value, so it stays at the
+//                        end when the limit changes
 
 const ENTITIES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;" };
 
-// Words as HTML text or attribute value.
+// Text escaped for HTML content or an attribute value.
 function esc(words) {
   return String(words).replace(/[&<>"']/g, (c) => ENTITIES[c]);
 }
@@ -51,12 +51,12 @@ function rect(style, x, y, width, height, radius = 0) {
     `height="${num(height)}" rx="${num(radius)}"/>`;
 }
 
-// Classes x-end and x-mid align the text right and centre it.
+// Class x-end right-aligns the text, x-mid centres it.
 function text(style, x, y, words) {
   return `<text class="${style}" x="${num(x)}" y="${num(y)}">${esc(words)}</text>`;
 }
 
-// `width` and `dash` are the stroke's. An empty path draws nothing.
+// `width` and `dash` are those of the stroke. An empty path draws nothing.
 function path(style, d, width = 0, dash = "") {
   if (!d) return "";
   const stroke = width ? ` stroke-width="${num(width)}"` : "";
@@ -65,15 +65,15 @@ function path(style, d, width = 0, dash = "") {
 }
 
 // A part of the picture that sets the control `name` to `value` when it is clicked, or
-// focused and Enter or Space pressed. For a part that is pressed, `value` is the one
-// that lets go of it. No two parts of a picture share a label. Paths drawn after the
-// parts let clicks through; text right behind a rectangle of class x-pin is readable.
+// when Enter or Space is pressed while it has the focus. For a pressed part, `value` is
+// the one that releases it. Labels are unique within a picture. Paths drawn after the
+// parts do not catch clicks; text drawn right after an x-pin rectangle is readable.
 function part(name, value, label, pressed, body) {
   return `<g data-set="${esc(name)}" data-to="${num(value)}"${pressed ? " data-on" : ""} ` +
     `aria-label="${esc(label)}">${body}</g>`;
 }
 
-// One labelled input; a slider of more than 100 steps gets a row of its own.
+// One labelled input; a slider of more than 100 steps gets its own row.
 function inputOf({ name, label, kind, low, high, step, options }) {
   const common = `name="${esc(name)}" autocomplete="off"`;
   if (kind === "hidden") return `<input type="hidden" ${common}>`;
@@ -103,12 +103,12 @@ function markup(title) {
     '<div class="x-detail"></div></div>';
 }
 
-// Puts the picture and the controls in the place of the plain text.
+// Replaces the plain text by the picture and the controls.
 function wake(root) {
   const columns = document.createElement("div");
   columns.className = "x-columns";
   columns.innerHTML = markup(root.getAttribute("aria-label"));
-  // A page that was saved while it was live holds an earlier one.
+  // A page that was saved while running already has them.
   root.querySelector(".x-columns")?.remove();
   root.append(columns);
   root.querySelector(".x-plain").hidden = true;
@@ -120,7 +120,7 @@ function wake(root) {
   const inputNamed = (name) => inputs.find((input) => input.name === name);
   const parts = () => [...svg.querySelectorAll("[data-set]")];
   const highest = {}; // of the sliders whose ends move
-  // What a slider was last set to: the value that it shows, and the one meant.
+  // For each slider, the value that it shows and the setting that it stands for.
   const wanted = new Map();
 
   root.compute = (settings) => compute({ ...config.defaults, ...settings });
@@ -151,7 +151,7 @@ function wake(root) {
     return Number(input.value);
   }
 
-  // The parts of a picture are one stop of the Tab key.
+  // The parts of a picture are a single stop of the Tab key.
   function stopAt(stop) {
     for (const part of parts()) {
       part.setAttribute("role", "button");
@@ -170,7 +170,7 @@ function wake(root) {
     update();
   }
 
-  // The settings that the inputs show, or null after saying which is no number in range.
+  // The settings in the inputs; if a number is out of range, says so and returns null.
   function read() {
     const settings = { ...config.start };
     let wrong = null;
@@ -193,7 +193,7 @@ function wake(root) {
     return null;
   }
 
-  // Draws anew and keeps the focus on the part with the same label.
+  // Redraws, and keeps the focus on the part with the same label.
   function redraw(shown) {
     const before = parts();
     const at = before.indexOf(document.activeElement);
@@ -240,13 +240,13 @@ function wake(root) {
     update();
   }
 
-  // JupyterLab looks only at the element with the focus for what keeps its shortcuts
-  // away; without it an arrow key on a slider goes to the next cell.
+  // JupyterLab disables its shortcuts only if the focused element has this attribute;
+  // without it an arrow key on a slider selects the next cell.
   root.addEventListener("focusin", (event) => {
     event.target.dataset.lmSuppressShortcuts = true;
   });
-  // Not on "change", which comes when a click leaves a number field: the part that is
-  // clicked would be drawn anew between pressing and releasing the button.
+  // Not on "change", which fires when a click leaves a number field: the clicked part
+  // would be redrawn between pressing and releasing the mouse button.
   fieldset.addEventListener("input", update);
   find("button").addEventListener("click", startOver);
   svg.addEventListener("click", (event) => {
@@ -269,9 +269,9 @@ function wake(root) {
   startOver();
 }
 
-// Wakes every root with this figure's id that sleeps. The script may run before its
-// root is there (Colab), so it looks again for five seconds. A figure that is twice on
-// a page gets a second id.
+// Wakes all roots with this figure's id that are not awake yet. The script may run
+// before its root exists (Colab), so it retries for five seconds. If a figure is twice
+// on a page, the second gets another id.
 function start(tries = 100) {
   const all = [...document.querySelectorAll(`[id="${config.id}"]`)];
   const asleep = all.filter((root) => !root.compute && root.querySelector(".x-plain"));

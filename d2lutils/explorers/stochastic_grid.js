@@ -1,4 +1,4 @@
-// Survival by block, the grid below it in the same columns, and below that the new
+// Survival by block, below it the grid in the same columns, and below that the new
 // channels of each sample at the output.
 const LEFT = 36;
 const SPAN = 338;
@@ -7,7 +7,7 @@ const THIN = 8;
 const STEM = 16; // channels of PyramidNet's stem
 const ALPHA = 48; // channels that its blocks add
 
-// Uniform numbers in [0, 1) by mulberry32, the same bits as in Python.
+// Uniform numbers in [0, 1) by mulberry32, to the bit those of Python.
 function draws(seed, count) {
   let state = seed | 0;
   return times(count, () => {
@@ -62,7 +62,7 @@ function compute(settings) {
     average,
     first,
     widths,
-    // Width at the end, less the width after the last block that was kept.
+    // The final width, less the width after the last kept block.
     dark: kept.map((row) => widths.at(-1) - (widths[row.lastIndexOf("1")] ?? STEM)),
     ok: average >= 25 && first >= 95,
   };
@@ -79,7 +79,7 @@ function view(result) {
     rect("x-box", LEFT, 20, SPAN, 44) + path("x-wire", line.join("")) +
     text("x-soft x-end", 30, 28, "1") + text("x-soft x-end", 30, 67, "0");
 
-  // The grid: thick cells ran and counted, thin ones ran and were thrown away.
+  // The grid: thick cells ran and counted, thin ones ran but were thrown away.
   let top = 94;
   const gap = cell >= 8 ? 2 : cell >= 5 ? 1 : 0.5;
   let ran = "";

@@ -1,12 +1,13 @@
-"""The stochastic-depth grid: which branches run in a training step, at what price.
+"""The stochastic-depth grid: which branches run in a training step, and the savings.
 
-It opens in mode "row" with the same drop probability everywhere: red, "saves 0 %". The
-goal needs three changes: mode "batch", a rule that spares the first block, and a last
-block that is dropped often enough. At 0.5 the rule "from zero" just misses it.
+It opens in mode "row" with the same drop probability for every block: red, "saves 0 %".
+The goal needs three changes: mode "batch", a rule that keeps the first block, and a
+last block that is dropped often enough. With drop probability 0.5 the rule "from zero"
+just misses it.
 
-Thick cells are branches that ran and counted, thin ones ran and were thrown away, empty
-ones never ran. Below stand the channels that the blocks added, at the net's output: a
-dropped block leaves its new channels zero until a later, kept block adds to them.
+Thick cells are branches that ran and counted, thin ones ran but were thrown away, empty
+ones did not run. Below them are the added channels at the net's output: the new
+channels of a dropped block are zero until a later, kept block adds to them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from d2lutils.shapes import RULES, drop_probs
 __all__ = ["compute", "draws", "stochastic_grid", "words"]
 
 MODES = ("batch", "row")
-START, ALPHA = 16, 48  # channels of PyramidNet's stem, and those that its blocks add
+START, ALPHA = 16, 48  # channels of PyramidNet's stem, and channels that blocks add
 SAVE, FIRST = 25, 95  # the goal, in percent
 
 CONTROLS = (
@@ -42,7 +43,7 @@ CONTROLS = (
 
 
 def draws(seed: int, count: int) -> list[float]:
-    """Uniform numbers in [0, 1) by mulberry32, the same bits in JavaScript."""
+    """Uniform numbers in [0, 1) by mulberry32, to the bit those of JavaScript."""
     mask, state, result = 0xFFFFFFFF, seed & 0xFFFFFFFF, []
     for _ in range(count):
         state = (state + 0x6D2B79F5) & mask
@@ -53,7 +54,7 @@ def draws(seed: int, count: int) -> list[float]:
 
 
 def _round(value: float, digits: int) -> float:
-    """Rounded half up, as JavaScript can do it, too."""
+    """`value` rounded half up, which is the same in JavaScript."""
     unit = 10**digits
     return math.floor(value * unit + 0.5) / unit
 
@@ -69,28 +70,28 @@ def compute(
     """One training step of a PyramidNet with `num_blocks` blocks and alpha 48.
 
     Args:
-        num_blocks: L, blocks of the net.
-        mode: "batch" draws one decision a block, "row" one for each sample.
-        rule: of `d2lutils.shapes.survival`.
-        drop_prob: that the rule spreads over the blocks.
-        samples: in the batch.
-        seed: of the decisions.
+        num_blocks: L, the number of blocks.
+        mode: "batch" draws one decision per block, "row" one per block and sample.
+        rule: one of `d2lutils.shapes.survival`.
+        drop_prob: the drop probability that the rule distributes over the blocks.
+        samples: samples in the batch.
+        seed: determines the decisions.
 
     Returns:
-        A dict that JSON can hold:
+        A JSON-serialisable dict:
 
         - "settings": the arguments;
-        - "survival": of each block, four digits;
+        - "survival": each block's survival probability, four digits;
         - "expected": blocks that survive a step on average;
         - "kept": for each sample a string of 1 (kept) and 0 (dropped);
         - "kept_blocks": blocks kept in this draw, mean over the samples;
         - "cells": samples times blocks;
-        - "evaluated": branch evaluations that ran, "thrown_away": those of them that
-          counted for nothing;
-        - "saved": percent of the evaluations saved in this draw, "average": on
-          average; "first": percent of steps that the first block survives;
+        - "evaluated": branch evaluations that ran, "thrown_away": those whose results
+          were not used;
+        - "saved": percent of the evaluations saved in this draw, "average": the same
+          on average; "first": percent of steps that the first block survives;
         - "widths": channels after each block;
-        - "dark": for each sample the channels that are zero at the output;
+        - "dark": for each sample, the number of channels that are zero at the output;
         - "ok": whether at least 25 % are saved on average and the first block survives
           in at least 95 % of steps.
 
@@ -109,7 +110,7 @@ def compute(
     num_blocks, mode, rule, drop_prob, samples, seed = settings.values()
     drops = drop_probs(num_blocks, drop_prob, rule)
     lost = 0.0
-    for p in drops:  # in this order and without sum(): as the script adds
+    for p in drops:  # not sum(), whose rounding differs from the script's
         lost += p
     rows = samples if mode == "row" else 1
     numbers = draws(seed, rows * num_blocks)
@@ -130,7 +131,7 @@ def compute(
     evaluated = cells if mode == "row" else survivors
     average = 0 if mode == "row" else _round(100 * lost / num_blocks, 2)
     first = _round(100 * (1 - drops[0]), 2)
-    # Width at the end, less the width after the last block that was kept.
+    # The final width, less the width after the last kept block.
     lit = [row.rfind("1") for row in kept]
     return {
         "settings": settings,

@@ -1,4 +1,4 @@
-"""Devices: a GPU is returned only after a real kernel ran on it."""
+"""Devices: a GPU is returned only if a kernel runs on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["try_all_gpus", "try_gpu", "why_no_gpu"]
 
 
 def _candidates() -> tuple[list[Any], str]:
-    """GPUs that MXNet lists, or none and the reason in words."""
+    """The GPUs that MXNet lists, or none and the reason."""
     if not mx.runtime.Features().is_enabled("CUDA"):
         return [], "this build of MXNet is for the CPU only"
     count = mx.context.num_gpus()
@@ -22,8 +22,8 @@ def _candidates() -> tuple[list[Any], str]:
 
 
 def _failure(device: Any) -> str:
-    """Run a kernel on `device`; the reason in words if it fails."""
-    # A listed GPU proves nothing: the wheels hold machine code up to
+    """Run a kernel on `device`; the reason if it fails, or ""."""
+    # A listed GPU may not work: the wheels have machine code up to
     # sm_86 and no PTX, so on a newer card the first kernel fails.
     try:
         x = mx.nd.ones((2, 2), ctx=device)
@@ -40,7 +40,7 @@ def _failure(device: Any) -> str:
 
 @checked
 def why_no_gpu(i: NonNegative = 0) -> str:
-    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not.
+    """Why `try_gpu(i)` returns the CPU; "" if it returns a GPU.
 
     >>> why_no_gpu(99) == ""
     False
@@ -72,7 +72,7 @@ def try_gpu(i: NonNegative = 0) -> Any:
 
 
 def try_all_gpus() -> list[Any]:
-    """All GPUs on which a kernel runs, or else the CPU alone.
+    """All GPUs on which a kernel runs, or only the CPU if none works.
 
     >>> len(try_all_gpus()) > 0
     True

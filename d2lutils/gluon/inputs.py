@@ -1,4 +1,4 @@
-"""What blocks check of the arrays that they are called with."""
+"""Checks of the arrays that blocks are called with."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ _NUMPY = (mx.np.ndarray, mx.symbol.numpy._Symbol)
 
 
 def traced(x: Any) -> bool:
-    """Whether a graph is being made, where sizes may be symbols.
+    """Whether `x` is traced into a graph, where sizes may be symbols.
 
-    A Symbol has no shape to look at, so that no check is made there.
+    A Symbol has no shape, so it cannot be checked.
     """
     return isinstance(x, mx.sym.Symbol)
 
 
 def any_size(x: Any) -> bool:
-    """Whether a graph is being made for inputs of every size.
+    """Whether `x` is traced into a graph for inputs of any size.
 
-    All of MXNet's are.
+    All of MXNet's graphs are.
     """
     return traced(x)
 
 
 def mixed_precision(x: Any) -> bool:
-    """Whether layers on the device of `x` choose the dtype themselves.
+    """Whether layers on the device of `x` choose their own dtype.
 
     They do after `amp.init`, on all devices.
     """
@@ -61,8 +61,11 @@ def mixed_precision(x: Any) -> bool:
 
 
 class _Operators:
-    """MXNet's older operators for the arrays of `mx.np`, which they
-    refuse: converted on the way in and out, without a copy."""
+    """The operators of `mx.nd` or `mx.sym` for arrays of `mx.np`.
+
+    They reject such arrays, so inputs and results are converted,
+    without a copy.
+    """
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -71,19 +74,22 @@ class _Operators:
         operator = getattr(self._module, name)
 
         def call(*inputs: Any, **options: Any) -> Any:
-            result = operator(*(_older(x) for x in inputs), **options)
+            converted = map(_as_nd_or_symbol, inputs)
+            result = operator(*converted, **options)
             return result.as_np_ndarray()
 
         return call
 
 
-def _older(x: Any) -> Any:
+def _as_nd_or_symbol(x: Any) -> Any:
     return x.as_nd_ndarray() if isinstance(x, _NUMPY) else x
 
 
 def operators(x: Any) -> Any:
-    """Where the operators for `x` are: an NDArray or a Symbol, also of
-    `mx.np` (after `npx.set_np()`), which the results then are too."""
+    """The operators for `x`, an NDArray or Symbol.
+
+    If `x` is of `mx.np` (after `npx.set_np()`), so are the results.
+    """
     module = mx.sym if isinstance(x, mx.sym.Symbol) else mx.nd
     return _Operators(module) if isinstance(x, _NUMPY) else module
 
@@ -97,23 +103,23 @@ def check_input(
     smallest: int | tuple[int, ...] = 1,
     name: str = "x",
 ) -> bool:
-    """Raise at once if `x` does not fit a block, in words.
+    """Raise an error if `x` does not fit a block.
 
     Args:
         owner: the block's name, for the message.
-        x: what the block was called with.
-        rank: number of spatial axes that `x` must have, 1 or 2 or
-            either.
-        channels: size that axis 1 must have; None for any.
-        layer: the part of the block that `x` goes to, for the dtype and
-            device of its weight. If that part is not as the block made
-            it, it knows best what it takes, and nothing is checked.
-            Without a part `x` must be floating point.
-        smallest: positions that each spatial axis must have.
-        name: of the argument, for the message.
+        x: the block's input.
+        rank: number of spatial axes that `x` must have; a tuple for
+            several choices.
+        channels: required size of axis 1; None for any.
+        layer: the layer that `x` goes to; `x` must have the dtype and
+            device of its weight. If the layer was replaced, nothing is
+            checked, because it may take other inputs. Without a layer
+            `x` must be floating point.
+        smallest: least size of each spatial axis.
+        name: the argument's name, for the message.
 
     Returns:
-        Whether `x` has been checked: not in a graph, see `traced`.
+        Whether `x` was checked, which it is not if it is `traced`.
 
     Raises:
         TypeError: `x` is not a tensor.
@@ -149,10 +155,10 @@ def check_input(
 
 
 def _own_weight(layer: Any, rank: int, channels: int | None) -> Any:
-    """The weight that meets x first, in a block as it was made.
+    """The weight that is applied to x first.
 
-    None where the layer that has it was replaced or is hooked: it may
-    then take something else than its weight tells.
+    None if its layer was replaced or has hooks, because it may then
+    take inputs that do not match its weight.
     """
     kind = type(layer)
     if _hooked(layer):
@@ -180,7 +186,7 @@ def _own_weight(layer: Any, rank: int, channels: int | None) -> Any:
 
 
 def _hooked(layer: Any) -> bool:
-    """Whether a hook or a replaced forward could change x before it."""
+    """Whether a hook or a replaced forward could change x."""
     return bool(
         layer._forward_pre_hooks
         or layer._forward_hooks
@@ -202,7 +208,7 @@ def _dtype(x: Any) -> str:
 
 
 def _device(context: Any) -> str:
-    """A context in PyTorch's spelling: "cpu", "cuda:0"."""
+    """A context's name in PyTorch: "cpu", "cuda:0"."""
     if context.device_type == "gpu":
         return f"cuda:{context.device_id}"
     return "cpu"
@@ -211,21 +217,21 @@ def _device(context: Any) -> str:
 def check_pair(
     owner: str, x: Any, identity: Any, extra: int | None
 ) -> int:
-    """Raise at once unless `identity`, padded, can be added to `x`.
+    """Raise an error unless `identity`, padded, can be added to `x`.
 
     Args:
         owner: the caller's name, for the message.
         x: the wider tensor, of rank 3 or 4.
         identity: the narrower one.
-        extra: by how many channels, or None to find out.
+        extra: the difference of their channels, or None.
 
     Returns:
-        The channels of x beyond those of identity.
+        How many channels `x` has beyond those of `identity`.
 
     Raises:
-        TypeError: not tensors of floating-point numbers.
-        ValueError: shapes, dtypes or devices that do not fit, or an
-            `extra` that is not the difference.
+        TypeError: not floating-point tensors.
+        ValueError: shapes, dtypes or devices that do not fit, or a
+            wrong `extra`.
 
     >>> x, identity = mx.nd.zeros((1, 5, 9)), mx.nd.zeros((1, 2, 9))
     >>> check_pair("add", x, identity, None)
@@ -241,7 +247,7 @@ def check_pair(
 
 
 def _check_alike(owner: str, name: str, tensor: Any, x: Any) -> None:
-    """ValueError unless an argument has the dtype and device of x."""
+    """ValueError unless a tensor has the dtype and device of x."""
     got, own = _dtype(tensor), _dtype(x)
     if got != own and not mixed_precision(x):
         checks.alike(owner, name, "x", "dtype", got, own)
@@ -256,14 +262,14 @@ def check_routing(
     count: int,
     name: str = "routing_weights",
 ) -> None:
-    """Raise at once unless `routing` has so many numbers an example.
+    """Raise an error unless `routing` has the shape (N, count).
 
     Args:
         owner: the caller's name, for the message.
-        x: its input, (N, …), checked already.
+        x: the block's input, (N, …), already checked.
         routing: numbers that choose each example's kernel, (N, count).
-        count: how many there must be.
-        name: of the argument, for the message.
+        count: required numbers per example.
+        name: the argument's name, for the message.
 
     Raises:
         TypeError: `routing` is not a tensor.

@@ -1,4 +1,4 @@
-"""A training loop small enough to read, alike in both halves."""
+"""A training loop small enough to read, the same in both halves."""
 
 from __future__ import annotations
 
@@ -60,20 +60,21 @@ def fit(
 
     Args:
         net: its outputs are logits of shape (N, classes).
-        train_data: an iterable of (x, y) batches, gone through once an
-            epoch: arrays of shape (N, …) and integer labels (N,).
-        test_data: likewise, evaluated after each epoch; None for none.
-        epochs: times through `train_data`.
-        learning_rate: at the start; `schedule` multiplies it.
-            MXNet rounds it to float32, so only a rate that is exact in
-            binary, kept constant, is the same number in both halves.
+        train_data: an iterable of (x, y) batches, iterated over once
+            per epoch: arrays of shape (N, …) and integer labels (N,).
+        test_data: like `train_data`, evaluated after each epoch; None
+            for none.
+        epochs: passes over `train_data`.
+        learning_rate: the initial rate; `schedule` multiplies it.
+            MXNet rounds it to float32, so only a constant rate that is
+            exact in binary is the same number in both halves.
         optimizer: "sgd" (with `momentum`) or "adam".
-        momentum: of SGD; 0 for none.
+        momentum: SGD's momentum; 0 for none.
         weight_decay: added to each gradient as weight_decay times
             weight.
         schedule: "constant", "cosine", or a function from progress (0
             to 1, per batch) to a factor.
-        seed: of the framework's own random numbers (dropout, stochastic
+        seed: for the framework's random numbers (dropout, stochastic
             depth).
         device: where to train; `try_gpu()` by default. `net` stays
             there.
@@ -82,12 +83,12 @@ def fit(
 
     Returns:
         A `History`. An interrupt (Ctrl-C) ends the run and keeps the
-        epochs so far, with `finished` False.
+        complete epochs, with `finished` False.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value, a
-            net that is frozen as a whole, or a bad batch, which
-            includes labels that the logits have no class for.
+        TypeError, ValueError: a bad argument, named with its value; a
+            net whose parameters are all frozen; a bad batch, such as
+            labels without a class in the logits.
         FloatingPointError: the loss is no longer finite.
 
     >>> x, y = np.ones((6, 2)), np.zeros(6, int)
@@ -108,12 +109,12 @@ def fit(
         options["momentum"] = momentum
     parameters = list(net.collect_params().values())
     step = mx.gluon.Trainer(net.collect_params(), optimizer, options)
-    # A branch that stochastic depth skipped has no gradient in this
-    # step. In other nets that is a mistake, and the Trainer reports it.
+    # A branch that stochastic depth skips has no new gradient. In
+    # other nets that is a mistake, which the Trainer reports.
     skips = _skips_blocks(net)
     if skips:
-        # A batch may skip all blocks that are trained. MXNet refuses
-        # backward for a loss that depends on no parameter.
+        # A batch may skip all trained blocks. MXNet refuses backward
+        # for a loss that depends on no parameter, so add this to it.
         dtype = next(iter(net.collect_params().values())).dtype
         nothing = mx.nd.zeros((1,), ctx=device, dtype=dtype)
         nothing.attach_grad()
@@ -124,15 +125,15 @@ def fit(
     try:
         for epoch in progress_bar(range(epochs), "Gluon", progress):
             total = right = count = 0.0
-            for i, pair in enumerate(train_data):
-                x, y = batch("fit", "train_data", pair)
-                x, target = _to(x, net, device), _labels(y, device)
+            for i, given in enumerate(train_data):
+                x, y = batch("fit", "train_data", given)
+                x, target = _inputs(x, net, device), _labels(y, device)
                 at = position(epoch, i, train_data) / epochs
                 now = learning_rate * schedule(at)
                 change = now / last if last else 1.0
                 if optimizer == "sgd":
-                    # MXNet's velocity contains the rate and PyTorch's
-                    # does not; rescaling keeps the steps the same.
+                    # Only MXNet's velocity includes the rate, so it
+                    # is rescaled to make the same steps.
                     step.optimizer.momentum = momentum * change
                 step.set_learning_rate(now)
                 last = now
@@ -147,8 +148,8 @@ def fit(
                         loss = loss + nothing
                 loss.backward()
                 if skips and optimizer == "sgd":
-                    _rescale_waiting(step, change)
-                # The loss is a mean already, so divide by 1.
+                    _rescale_skipped(step, change)
+                # The loss is already a mean, so divide by 1.
                 step.step(1, ignore_stale_grad=skips)
                 value = loss.asnumpy().item()
                 finite_loss("fit", value, epoch, i, learning_rate)
@@ -156,8 +157,8 @@ def fit(
                 right += _hits(logits, target)
                 count += len(y)
             some_examples("fit", "train_data", count)
-            # Tested before the epoch is recorded, so that an interrupt
-            # leaves no half of an epoch behind.
+            # Test before the epoch is recorded, so that an interrupt
+            # leaves no incomplete epoch.
             if test_data is not None:
                 history.test_accuracy.append(
                     accuracy(net, test_data, device)
@@ -175,7 +176,7 @@ def fit(
 def accuracy(
     net: Net, data: Batches, device: Device | None = None
 ) -> float:
-    """The share of examples that `net`, in evaluation mode, gets right.
+    """The share of examples that `net` gets right, in evaluation mode.
 
     Args:
         net: its outputs are logits of shape (N, classes).
@@ -183,8 +184,8 @@ def accuracy(
         device: where `net` is; by default that of its parameters.
 
     Raises:
-        TypeError, ValueError: bad data, named; labels that the logits
-            have no class for.
+        TypeError, ValueError: bad data, named; labels without a class
+            in the logits.
 
     >>> x, y = np.ones((6, 2)), np.zeros(6, int)
     >>> net = mx.gluon.nn.Dense(3, in_units=2)
@@ -196,9 +197,9 @@ def accuracy(
         device = next(iter(net.collect_params().values())).list_ctx()[0]
     right = count = 0.0
     with autograd.predict_mode():
-        for pair in data:
-            x, y = batch("accuracy", "data", pair)
-            logits = net(_to(x, net, device))
+        for given in data:
+            x, y = batch("accuracy", "data", given)
+            logits = net(_inputs(x, net, device))
             labels_fit("accuracy", logits.shape, y)
             right += _hits(logits, _labels(y, device))
             count += len(y)
@@ -207,14 +208,14 @@ def accuracy(
 
 
 def _skips_blocks(net: Any) -> bool:
-    """Whether a training step may leave out some block of `net`."""
+    """Whether a training step may skip some block of `net`."""
     if isinstance(net, StochasticDepth):
         return net.mode != "row" and net.drop_prob > 0
     return any(_skips_blocks(child) for child in net._children.values())
 
 
-def _rescale_waiting(step: Any, change: float) -> None:
-    """Let velocities that this step leaves alone follow the rate."""
+def _rescale_skipped(step: Any, change: float) -> None:
+    """Rescale the velocities that this step does not update."""
     for i, parameter in enumerate(step._params):
         velocity = step._updaters[0].states.get(i)
         fresh = parameter.list_data()[0]._fresh_grad
@@ -222,7 +223,7 @@ def _rescale_waiting(step: Any, change: float) -> None:
             velocity *= change
 
 
-def _to(x: Any, net: Any, device: Any) -> Any:
+def _inputs(x: Any, net: Any, device: Any) -> Any:
     """A batch as an array of the net's dtype on its device."""
     dtype = next(iter(net.collect_params().values())).dtype
     return _array(x, device, dtype)
@@ -234,7 +235,7 @@ def _labels(y: Any, device: Any) -> Any:
 
 
 def _array(values: Any, device: Any, dtype: Any) -> Any:
-    """An array as layers take it: of `mx.np` after `set_np`."""
+    """An array for MXNet's layers: of `mx.np` after `set_np`."""
     if isinstance(values, mx.nd.NDArray):
         values = values.asnumpy()
     array = mx.np.array if mx.util.is_np_array() else mx.nd.array
@@ -242,14 +243,14 @@ def _array(values: Any, device: Any, dtype: Any) -> Any:
 
 
 def _hits(logits: Any, y: Any) -> float:
-    """How many rows of `logits` are largest at `y`."""
-    # argmax answers in the logits' dtype, and `==` wants one dtype.
+    """The number of rows of `logits` whose maximum is at `y`."""
+    # argmax has the logits' dtype, and `==` needs equal dtypes.
     best = logits.argmax(axis=1).astype(y.dtype)
     return float((best == y).sum().asnumpy().item())
 
 
 def _net(owner: str, name: str, net: Any) -> Any:
-    """`net` if it is one with parameters."""
+    """`net` if it is a net with parameters."""
     if not isinstance(net, mx.gluon.Block):
         raise TypeError(
             f"{owner}: {name} must be a Gluon Block, got {net!r}"
@@ -259,7 +260,7 @@ def _net(owner: str, name: str, net: Any) -> Any:
 
 
 def _trainable(owner: str, name: str, net: Any) -> Any:
-    """`net` if it is not frozen as a whole."""
+    """`net` if not all of its parameters are frozen."""
     some_trained(
         owner, _net(owner, name, net).collect_params().values()
     )

@@ -1,12 +1,11 @@
-"""Rows of two spellings, Gluon's and PyTorch's, each with a check that runs.
+"""Tables of equivalent code in Gluon and PyTorch; each row is run and compared.
 
-A row is two small functions, one for each framework, and a judge that runs both and
-says how far their results are apart. What a table shows is the source of the functions
-that ran, so a spelling on the page cannot be another than the one that was checked.
+A row has two small functions, its spellings in the two frameworks, and a judge that
+runs both and measures how far their results are apart. A table shows the source of the
+functions that ran, so the page cannot show code that was not compared.
 
-The topics here are what a Gluon user looks for; `halves` lists every name of this
-book's own package, whose two halves run the same line. Importing this imports neither
-framework.
+The topics here are those that a Gluon user looks for. `halves` compares this package's
+own halves, name by name. Importing this module imports neither framework.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ __all__ = [
     "table",
 ]
 
-#: The modules that hold rows, in the order of the page. They are named in full: so
-#: `make execute` finds them, and runs the page again when a row has changed.
+#: The modules with rows, in the order of the page. Their full names let `make execute`
+#: find them, so that it runs the page again when a row changes.
 TOPICS = {
     "arrays": "d2lutils.porting.arrays",
     "operators": "d2lutils.porting.operators",
@@ -48,7 +47,7 @@ def rows(topic: str) -> list[Row]:
     """The rows of a topic; this imports both frameworks.
 
     Raises:
-        ValueError: no such topic.
+        ValueError: an unknown topic.
     """
     if topic not in TOPICS:
         raise ValueError(
@@ -59,10 +58,10 @@ def rows(topic: str) -> list[Row]:
 
 
 def table(topic: str) -> Any:
-    """Check a topic, then show it as a table.
+    """Check the rows of a topic, and show them as a table.
 
     Raises:
-        WrongRowError: a row's check fails; then there is no table.
+        WrongRowError: a row's results are not what it says.
     """
     found = rows(topic)
     for row in found:

@@ -13,11 +13,11 @@ def cards(folder: Path | None = None) -> Any:
     """The cards "Where they differ" of all chapters, in the order of the book.
 
     Args:
-        folder: the chapters; by default those beside the package. Where only the
-            package is installed, as on Colab, a sentence says that there are none.
+        folder: the chapters; by default those beside the package. If only the package
+            is installed, as on Colab, the result is a sentence that says so.
 
     Raises:
-        ValueError: no chapters in the folder that was named.
+        ValueError: there are no chapters in `folder`.
     """
     from d2lutils import show
 
@@ -40,7 +40,7 @@ def cards(folder: Path | None = None) -> Any:
 
 
 def _in_order(folder: Path) -> list[Path]:
-    """The chapters in the order of `_toc.yml`, which alone has it."""
+    """The chapters in the order of `_toc.yml`."""
     contents = folder.parent / "_toc.yml"
     if not contents.exists():
         return []
@@ -56,7 +56,7 @@ def _in_order(folder: Path) -> list[Path]:
 
 
 def _card(path: Path) -> tuple[str, str]:
-    """A chapter's title and the table of its card; an empty one if it has none."""
+    """A chapter's title and the table in its card, or "" if it has no card."""
     cells = json.loads(path.read_text("utf-8"))["cells"]
     texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
     title = next(t for t in texts if t.startswith("# ")).splitlines()[0][2:].strip()

@@ -1,12 +1,12 @@
 """The two halves of the package, Gluon's and PyTorch's, compared name by name.
 
 A row of `own_blocks` is one line, such as `lambda: ConvChunk(2, 8, 3)`, that runs in
-both halves: the same name, the same arguments, the same inputs. Beside what its judge
-finds, the signatures must be the same. A row that fails says in which quantity. The
-parity page shows what was found; the tests assert that every public name is in a row
-and that every judge can say no.
+both halves with the same arguments and inputs. The judge compares the results; the
+signatures must be equal, too. A failing row names the quantities that differ. The
+parity page shows the findings. The tests assert that every public name has a row and
+that every judge notices a planted difference.
 
-Importing this imports both frameworks.
+Importing this module imports both frameworks.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ __all__ = [
     "table",
 ]
 
-#: Gluon's modules; PyTorch's are called the same. They are named in full: so
-#: `make execute` finds them, and runs the page again when a block has changed.
+#: Gluon's modules; PyTorch's have the same names. Their full names let `make execute`
+#: find them, so that it runs the page again when a block changes.
 MODULES = (
     "d2lutils.gluon.blocks",
     "d2lutils.gluon.condconv",
@@ -63,7 +63,7 @@ MODULES = (
 )
 _ROWS = "d2lutils.porting.own_blocks"
 
-#: Public names that one half alone has, and why.
+#: Public names that only one half has: that half, and the reason.
 ONE_SIDED = {
     "vmapped": ("PyTorch", "MXNet cannot vectorise a function over the batch"),
     "step_trace": (
@@ -73,12 +73,12 @@ ONE_SIDED = {
     "operators": ("Gluon", "PyTorch has one kind of tensor"),
     "planned_bytes": ("Gluon", "PyTorch plans no memory before it runs"),
 }
-# Of a block's graph, which PyTorch needs no method for.
+# Methods for a block's graph; PyTorch's blocks need none.
 _GLUON_ONLY = ("hybrid_forward", "hybridize", "export")
 
 Names = dict[str, Any]
 
-#: The columns of the tables, by the kind of judge.
+#: The columns of the tables, by kind of judge.
 COLUMNS = {
     "net": (
         *("in both halves", "arguments", "one pass", "five steps", "float32"),
@@ -95,7 +95,7 @@ _FOUND = ("one pass", "five steps", "values and gradients", "found")
 
 @functools.cache
 def names(half: str) -> Names:
-    """All public names of a half, "gluon" or "pytorch". It imports that half."""
+    """All public names of a half, "gluon" or "pytorch", which this imports."""
     found: Names = {}
     for path in MODULES:
         module = importlib.import_module(path.replace("gluon", half))
@@ -104,15 +104,15 @@ def names(half: str) -> Names:
 
 
 def own(judge: Judge, chapter: str = "") -> Callable[..., Row]:
-    """What takes the line of a row, which runs in both halves.
+    """A function that makes a row from one line, which runs in both halves.
 
-    The line is a function of the judge's inputs, or one without arguments that makes
-    the block that is called with them. `beside` says what is not compared, and why. A
-    planted row has an `other` line for PyTorch.
+    The line is a function of the judge's inputs, or a function without arguments that
+    makes the block to call with them. `beside` says what is not compared, and why. A
+    row with a planted difference has an `other` line for PyTorch.
 
     Args:
-        judge: how the results are compared.
-        chapter: the chapter that shows it; "" if none does.
+        judge: compares the results.
+        chapter: the chapter that shows the block; "" if none does.
     """
 
     def spelled(
@@ -125,7 +125,7 @@ def own(judge: Judge, chapter: str = "") -> Callable[..., Row]:
 
 
 def _call(line: Spelling, judge: Judge) -> str:
-    """A row's line, with the inputs of the block that it makes."""
+    """A row's line as text; for a line that makes a block, also the block's inputs."""
     text = " ".join(spelling(line))
     if judge.kind == "rest" or line.__code__.co_argcount:
         return text
@@ -137,7 +137,7 @@ def _call(line: Spelling, judge: Judge) -> str:
 
 
 def _sizes(inputs: Names) -> str:
-    """What a call gets, in words: shapes, or what makes a net."""
+    """The inputs of a call as text: shapes, or the code that makes a net."""
     words = []
     for name, each in inputs.items():
         if callable(each):
@@ -148,7 +148,7 @@ def _sizes(inputs: Names) -> str:
 
 
 def subject(row: Row) -> str:
-    """The name that a row is about: the first in its line that is public."""
+    """The name that a row is about: the first public one in its line."""
     return next(n for n in row.pytorch.__code__.co_names if n in names("pytorch"))
 
 
@@ -157,10 +157,10 @@ def find(row: Row, spoilt: Names | None = None) -> Found:
 
     Args:
         row: one of `own_blocks`.
-        spoilt: names to take instead of PyTorch's own.
+        spoilt: objects that replace PyTorch's, by name.
 
     Returns:
-        The quantities, the signature's first, and the cells of the page's tables.
+        The quantities, that of the signature first, and the cells of the page's tables.
     """
     one, two = names("gluon"), names("pytorch") | (spoilt or {})
     name, judge = subject(row), row.judge
@@ -169,7 +169,7 @@ def find(row: Row, spoilt: Names | None = None) -> Found:
     except Exception as error:
         why = f"{type(error).__name__}: {_errors.reason(error)}"
         failed = Quantity("running it", "", 0.0, float("inf"), why)
-        # In a cell of a Markdown table, where "<class 'int'>" would be a tag.
+        # Escaped for a Markdown table, where "<class 'int'>" would be a tag.
         shown = html.escape(why, quote=False).replace("|", "\\|")
         column = next(column for column in COLUMNS[judge.kind] if column in _FOUND)
         found = Found([failed], {column: f"**fails:** {shown}"})
@@ -190,10 +190,10 @@ def find(row: Row, spoilt: Names | None = None) -> Found:
 
 
 def signatures(one: Any, two: Any) -> tuple[list[Quantity], str]:
-    """Whether names, order, defaults and kinds of arguments are the same.
+    """Compare the names, order, defaults and kinds of arguments.
 
-    Of a class those of its constructor and of every public method. Also the page's
-    cell, which says how many arguments a caller has.
+    For a class, those of its constructor and of every public method. Returns the
+    quantity, and the page's cell with the number of arguments.
     """
     if not callable(two):
         return [], "–"
@@ -232,24 +232,24 @@ def _arguments(function: Any) -> list[tuple[str, Any, Any]] | None:
 # -- the page --------------------------------------------------------------------------
 
 
-#: Rows, each with what was found of it.
+#: Rows, each with its result.
 Findings = list[tuple[Row, Found]]
 
 
 def findings() -> dict[str, Findings]:
-    """Compare all rows; by subject."""
+    """Compare all rows; the results by subject."""
     topics: dict[str, list[Row]] = importlib.import_module(_ROWS).TOPICS
     return {topic: [(row, find(row)) for row in rows] for topic, rows in topics.items()}
 
 
 def planted() -> Findings:
-    """Compare what is not equal, to see that it is found."""
+    """Compare rows with a planted difference, to show that it is found."""
     rows: list[Row] = importlib.import_module(_ROWS).PLANTED
     return [(row, find(row)) for row in rows]
 
 
 def _title(chapter: str) -> str:
-    """A chapter's file name in words."""
+    """A chapter's file name as a title."""
     names = {"nin": "NiN", "pyramidnet": "PyramidNet", "condconv": "CondConv"}
     return " ".join(names.get(word, word) for word in chapter.split("_"))
 
@@ -258,7 +258,7 @@ def table(findings: Findings, kind: str) -> Any:
     """The findings of one kind as a Markdown table.
 
     Raises:
-        ValueError: none is of that kind.
+        ValueError: there are none of that kind.
     """
     lines = [found.cells for row, found in findings if row.judge.kind == kind]
     if not lines:
@@ -268,7 +268,7 @@ def table(findings: Findings, kind: str) -> Any:
 
 
 def planted_table(findings: Findings) -> Any:
-    """What `planted` found: both calls, which are not the same, and what differs."""
+    """The findings of `planted` as a table: both calls and the difference."""
     lines = []
     for row, found in findings:
         calls = [f"`{_call(line, row.judge)}`" for line in (row.gluon, row.pytorch)]
@@ -278,7 +278,7 @@ def planted_table(findings: Findings) -> Any:
 
 
 def overview(topics: dict[str, Findings]) -> Any:
-    """How many names and calls a subject has, and what was found of them."""
+    """A table of the numbers of names, calls, equal and unequal results by subject."""
     from d2lutils import show
 
     rows, refused = [], 0
@@ -296,6 +296,6 @@ def overview(topics: dict[str, Findings]) -> Any:
 
 
 def compared(row: Row, found: Found) -> bool:
-    """Whether there was anything to compare, beside what Gluon refuses."""
+    """Whether results were compared; False if Gluon refuses all of the row's calls."""
     kinds = {quantity.quantity.split(",")[0] for quantity in found.quantities}
     return row.judge.kind == "rest" or not kinds <= {"arguments", "refusal"}

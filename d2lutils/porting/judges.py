@@ -1,7 +1,7 @@
-"""How two spellings are compared.
+"""The judges, which run Gluon's and PyTorch's spellings and compare the results.
 
-Each function here makes a judge, which runs Gluon's and PyTorch's spelling. First come
-the general ones, then those of one topic, then those of the book's own halves.
+Each public function here makes a judge: first the general ones, then those of a single
+topic, then those for the package's own halves.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ __all__ = [
 nd: Any = mx.nd
 autograd: Any = mx.autograd
 
-#: A shape stands for fixed random numbers, whose gradient is compared; an array for
-#: itself; a function for the block that it makes in each half; anything else is an
-#: argument that has no gradient.
+#: A shape stands for fixed random numbers, whose gradient is compared; an array stands
+#: for itself; a function makes a block in each half; other values have no gradient.
 Input = Any
 INFINITE = float("inf")
 
@@ -68,7 +67,7 @@ def _noise(seed: int, shape: Sequence[int]) -> np.ndarray:
 
 
 def _filled(inputs: Iterable[Input], dtype: str = "float64") -> list[np.ndarray]:
-    """The arrays among some inputs, with numbers where only a shape was given."""
+    """The arrays among the inputs; shapes become arrays of fixed random numbers."""
     return [
         _noise(i, each).astype(dtype) if isinstance(each, tuple) else each
         for i, each in enumerate(inputs)
@@ -87,8 +86,8 @@ def _arrays(result: Any) -> list[np.ndarray]:
     return [np.asarray(result)]
 
 
-def _apart(one: Sequence[Any], two: Sequence[Any]) -> float:
-    """max|a - b| / max(max|b|, 1) of two lists of arrays; infinite for other shapes."""
+def _distance(one: Sequence[Any], two: Sequence[Any]) -> float:
+    """max|a - b| / max(max|b|, 1) of two lists of arrays; infinite if shapes differ."""
     if len(one) != len(two):
         return INFINITE
     worst = 0.0
@@ -96,7 +95,7 @@ def _apart(one: Sequence[Any], two: Sequence[Any]) -> float:
         if a.shape != b.shape:
             return INFINITE
         if "U" in (a.dtype.kind, b.dtype.kind):
-            worst = max(worst, _unlike(a.tolist(), b.tolist()))
+            worst = max(worst, _exact_distance(a.tolist(), b.tolist()))
             continue
         a, b = a.astype("float64"), b.astype("float64")
         finite = np.isfinite(b)
@@ -110,8 +109,8 @@ def _apart(one: Sequence[Any], two: Sequence[Any]) -> float:
     return worst
 
 
-def _unlike(one: Any, two: Any) -> float:
-    """0 for equal values, infinite for others."""
+def _exact_distance(one: Any, two: Any) -> float:
+    """0 if the values are equal, else infinite."""
     return 0.0 if one == two else INFINITE
 
 
@@ -122,18 +121,18 @@ def _unlike(one: Any, two: Any) -> float:
 def values(
     gluon: Spelling, pytorch: Spelling, *inputs: Input, dtype: bool = False
 ) -> float:
-    """Both functions, called with the same NumPy arrays, return the same values.
+    """Both functions return the same values for the same NumPy arrays.
 
     Args:
         inputs: NumPy arrays; a shape stands for a fixed array of that shape.
-        dtype: the dtypes must be equal, too.
+        dtype: whether the dtypes must be equal, too.
     """
     arrays = _filled(inputs)
     two = _arrays(pytorch(*(a.copy() for a in arrays)))
     one = _arrays(gluon(*(a.copy() for a in arrays)))
     if dtype and [a.dtype for a in one] != [b.dtype for b in two]:
         return INFINITE
-    return _apart(one, two)
+    return _distance(one, two)
 
 
 @judge()
@@ -144,31 +143,31 @@ def functions(
     gradient: bool = True,
     dtype: bool = False,
 ) -> Found:
-    """Both functions do the same to the same arrays; so do their gradients.
+    """Both functions have the same outputs and gradients for the same arrays.
 
     Args:
-        inputs: NumPy arrays, which each framework gets as its own; a shape stands for
-            a fixed array of that shape with values of both signs.
-        gradient: compare the gradients with respect to what is not an integer, too.
-        dtype: the dtypes must be equal, too.
+        inputs: NumPy arrays, which each framework gets as its own type; a shape stands
+            for a fixed array of that shape with values of both signs.
+        gradient: whether to compare the gradients of floating-point inputs, too.
+        dtype: whether the dtypes must be equal, too.
     """
     arrays = _filled(inputs)
     free = [i for i, a in enumerate(arrays) if a.dtype.kind == "f" and gradient]
     expected, slopes = _pytorch_pass(pytorch, arrays, free)
     found, gradients = _gluon_pass(gluon, arrays, free, autograd.pause)
-    apart = _apart(found, expected)
+    apart = _distance(found, expected)
     if dtype and [a.dtype for a in found] != [b.dtype for b in expected]:
         apart = INFINITE
     return Found(
         [
             Quantity("values", "", BOUND, apart),
-            Quantity("gradients", "", BOUND, _apart(gradients, slopes)),
+            Quantity("gradients", "", BOUND, _distance(gradients, slopes)),
         ]
     )
 
 
 def outputs(*inputs: Input, dtype: bool = False) -> Judge:
-    """Both functions return the same for the same arrays; no gradient is compared."""
+    """Both functions have the same outputs; gradients are not compared."""
     return functions(*inputs, gradient=False, dtype=dtype)
 
 
@@ -184,7 +183,7 @@ def _pytorch_pass(
     if free:
         outs = list(out) if isinstance(out, (list, tuple)) else [out]
         torch.autograd.backward(outs, [torch.tensor(h) for h in _heads(found)])
-    # Autograd leaves none where the output does not depend on an input.
+    # Autograd leaves no gradient if the output does not depend on an input.
     slopes = (given[i].grad for i in free)
     return found, [np.zeros(0) if s is None else s.numpy() for s in slopes]
 
@@ -195,7 +194,7 @@ def _gluon_pass(
     free: list[int],
     otherwise: Callable[[], Any],
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The same in Gluon; without free inputs it runs `otherwise`, unrecorded."""
+    """The same in Gluon; without free inputs it runs unrecorded, under `otherwise`."""
     given = [nd.array(array, dtype=array.dtype) for array in arrays]
     for i in free:
         given[i].attach_grad()
@@ -218,9 +217,9 @@ def _heads(outputs: list[np.ndarray]) -> list[np.ndarray]:
 def refusal(
     gluon: Spelling, pytorch: Spelling, words: str, otherwise: Judge
 ) -> Found | float:
-    """One framework must refuse, in these words: then they are infinitely far apart.
+    """One framework raises an error with these words: an infinite distance.
 
-    PyTorch's spelling runs first. Without an error `otherwise` compares them.
+    The judge `otherwise` runs both spellings. If neither raises, its result counts.
     """
     try:
         found = otherwise(gluon, pytorch)
@@ -234,12 +233,12 @@ def refusal(
 
 @judge(kind="net")
 def nets(gluon: Spelling, pytorch: Spelling, **inputs: Input) -> Found:
-    """Both spellings make a layer; with the weights copied they are the same.
+    """Both spellings make a layer; with the weights copied the layers are the same.
 
     `parity.compare` runs both, imperatively and hybridized: output and gradients in
-    evaluation and training, running statistics, five training steps. In float32 one
-    pass is put beside its noise floor. Of layers without parameters output and
-    gradient are compared.
+    evaluation and training, running statistics, five training steps. In float32, one
+    pass is compared with its noise floor. For layers without parameters only output
+    and gradient are compared.
     """
     ours, theirs = gluon(), pytorch()
     arrays = _filled(inputs.values())
@@ -249,10 +248,10 @@ def nets(gluon: Spelling, pytorch: Spelling, **inputs: Input) -> Found:
     randomize(theirs)
     try:
         parity.copy_parameters(theirs, ours)
-    except ValueError as error:  # other parameters, or others' shapes
+    except ValueError as error:  # other parameters, or other shapes
         return Found([Quantity("parameters", "", 0.0, INFINITE, str(error))])
     if len(arrays) < len(inputs):
-        ours, theirs = _calls(ours, theirs, inputs)
+        ours, theirs = _as_blocks(ours, theirs, inputs)
     report = parity.compare(ours, theirs, *arrays)
     rows = report.rows
     noise = {row.verdict for row in report.float32}
@@ -266,10 +265,10 @@ def nets(gluon: Spelling, pytorch: Spelling, **inputs: Input) -> Found:
 
 
 def randomize(net: Any, seed: int = 0) -> None:
-    """Give a torch net random values with which numbers come through many layers.
+    """Give a PyTorch net random values that keep the scale of activations.
 
-    Fresh nets hide differences, with biases of 0 and gains of 1; with any random
-    numbers a deep net's outputs would all be its last bias, every gradient zero.
+    A new net's biases of 0 and gains of 1 hide differences. With unscaled random values
+    the signal would vanish in a deep net: only the last bias, and gradients of zero.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     with torch.no_grad():
@@ -290,10 +289,10 @@ def randomize(net: Any, seed: int = 0) -> None:
             tensor.copy_(torch.as_tensor(values))
 
 
-def _calls(ours: Any, theirs: Any, inputs: dict[str, Input]) -> tuple[Any, Any]:
-    """Functions or blocks of `inputs` as blocks of the arrays among them.
+def _as_blocks(ours: Any, theirs: Any, inputs: dict[str, Input]) -> tuple[Any, Any]:
+    """Functions or blocks of `inputs`, as blocks of the arrays among the inputs.
 
-    So Gluon's can be hybridized, whatever it is.
+    As a block, even a function can be hybridized in Gluon.
     """
 
     def arguments(arrays: Sequence[Any]) -> list[Any]:
@@ -323,7 +322,7 @@ def _calls(ours: Any, theirs: Any, inputs: dict[str, Input]) -> tuple[Any, Any]:
 
 
 def verdict(quantities: Iterable[Quantity]) -> str:
-    """Some quantities in a few words; in bold what differs."""
+    """A short summary of quantities; in bold those that differ."""
     quantities = list(quantities)
     wrong = dict.fromkeys(q.quantity for q in quantities if not q.ok)
     if wrong:
@@ -332,12 +331,12 @@ def verdict(quantities: Iterable[Quantity]) -> str:
     return max(bounds, key=lambda q: q.bound).verdict if bounds else "equal"
 
 
-# -- of one topic ----------------------------------------------------------------------
+# -- for one topic ---------------------------------------------------------------------
 
 
 @judge()
 def same_kind_of_device(gluon: Spelling, pytorch: Spelling) -> float:
-    """Both choose the kind of device that their build can see, which may be none."""
+    """Each chooses a GPU if and only if its framework's build sees one."""
     kinds = {"cpu": False, "gpu": True, "cuda": True}
     return float(
         kinds[gluon().device_type] != bool(mx.context.num_gpus())
@@ -347,7 +346,7 @@ def same_kind_of_device(gluon: Spelling, pytorch: Spelling) -> float:
 
 @judge()
 def dropped(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
-    """Dropout of ones: the share of zeros by place, and the value of the others."""
+    """Dropout of ones: how zeros depend on each other, and the value of the others."""
     mx.random.seed(0)
     torch.manual_seed(0)
     layer = gluon()
@@ -356,7 +355,7 @@ def dropped(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
     two = pytorch()(torch.ones(shape)).numpy()
     apart = 0.0
     for mask in (one, two):
-        # Where the first place is dropped, how often is the last one, too?
+        # The share of rows with a dropped last place among those with a dropped first.
         flat = mask.reshape(len(mask), -1) == 0
         apart = abs(apart - flat[flat[:, 0], -1].mean())
     return 0.0 if apart < 0.05 and one.max() == two.max() else INFINITE
@@ -366,7 +365,7 @@ def dropped(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
 def fresh(
     gluon: Spelling, pytorch: Spelling, *shape: int, dtype: str = "float64"
 ) -> Found:
-    """Both layers as they begin, in training: the same output and gradient."""
+    """Both new layers, in training, have the same output and gradient."""
     x = _noise(0, shape).astype(dtype)
     ours = gluon()
     ours.initialize()
@@ -376,7 +375,7 @@ def fresh(
 
 @judge()
 def recurrent(gluon: Spelling, pytorch: Spelling, *shape: int) -> Found:
-    """Output and gradient of recurrent layers; weights are copied by their names."""
+    """Output and gradient of recurrent layers, with weights copied by name."""
     torch.manual_seed(0)
     ours, theirs = gluon(), pytorch().double()
     ours.initialize()
@@ -392,7 +391,7 @@ def recurrent(gluon: Spelling, pytorch: Spelling, *shape: int) -> Found:
 
 @judge()
 def embedded(gluon: Spelling, pytorch: Spelling, i: np.ndarray) -> Found:
-    """The rows of embeddings with the same weights."""
+    """The outputs of embeddings with the same weights, for the indices `i`."""
     ours, theirs = gluon(), pytorch()
     ours.initialize()
     parity.copy_parameters(theirs, ours)
@@ -402,7 +401,7 @@ def embedded(gluon: Spelling, pytorch: Spelling, i: np.ndarray) -> Found:
 def _weights(
     gluon: Spelling, pytorch: Spelling, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What each framework's initialiser makes of a weight, from fixed seeds."""
+    """A weight from each framework's initialiser, with fixed seeds."""
     mx.random.seed(0)
     torch.manual_seed(0)
     ours, theirs = nd.zeros(shape), torch.zeros(shape)
@@ -413,10 +412,10 @@ def _weights(
 
 @judge()
 def distributions(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
-    """Seeded samples of an initialiser that makes a weight of this shape.
+    """Both initialisers have the same distribution, for a weight of this shape.
 
-    Their distribution functions are at most as far apart as those of two samples of
-    one distribution in all but one of a million pairs (Kolmogorov and Smirnov).
+    The two-sample Kolmogorov-Smirnov test of seeded samples; for equal distributions
+    it would fail with a probability of one in a million.
     """
     one, two = (np.sort(w.ravel()) for w in _weights(gluon, pytorch, shape))
     both = np.concatenate([one, two])
@@ -427,7 +426,7 @@ def distributions(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
 
 @judge()
 def lengths(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
-    """The products of an initialiser's rows with each other."""
+    """The inner products of the rows of an initialised weight."""
     one, two = _weights(gluon, pytorch, shape)
     return float(np.abs(one @ one.T - two @ two.T).max())
 
@@ -443,14 +442,14 @@ def steps(
     dtype: str = "float64",
     rate: Callable[[int], float] | None = None,
 ) -> float:
-    """A parameter along some steps, each framework with its own update.
+    """A parameter after each of some updates by the frameworks' optimisers.
 
     Args:
-        number: of steps.
-        scale: of the gradients, which are the same fixed random ones for both.
+        number: the number of steps.
+        scale: factor of the gradients, which are fixed and the same for both.
         batch: the argument of Gluon's `step`; PyTorch has none.
-        dtype: of the parameter and its gradient.
-        rate: the learning rate of each step, if it is set.
+        dtype: type of the parameter and its gradient.
+        rate: gives the learning rate of each step; None to leave it unchanged.
     """
     start = _noise(0, (5,)).astype(dtype)
     gradients = (scale * _noise(1, (number, 5))).astype(dtype)
@@ -478,7 +477,7 @@ def steps(
 
 @judge()
 def schedules(gluon: Spelling, pytorch: Spelling, updates: int = 14) -> float:
-    """The learning rates of some updates, PyTorch's stepped after each of them."""
+    """The learning rates of some updates; PyTorch's schedule steps after each."""
     ours = gluon()
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
@@ -494,9 +493,9 @@ def schedules(gluon: Spelling, pytorch: Spelling, updates: int = 14) -> float:
 
 @judge()
 def filed(gluon: Spelling, pytorch: Spelling) -> Found:
-    """Both spellings get a path in a folder that is thrown away; the same values."""
+    """Both spellings, called with a path in a temporary folder, give equal values."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # A reloaded graph asks for the type of its input, and finds it.
+        # MXNet warns about a reloaded graph's input type, but then infers it.
         warnings.filterwarnings("ignore", "Cannot decide type")
         return values()(
             lambda: gluon(str(Path(folder) / "gluon")),
@@ -504,7 +503,7 @@ def filed(gluon: Spelling, pytorch: Spelling) -> Found:
         )
 
 
-# -- of the book's own halves ----------------------------------------------------------
+# -- for the package's halves ----------------------------------------------------------
 
 
 @judge(kind="function")
@@ -523,10 +522,12 @@ def traceable(
     A spelling is a function of the inputs, or makes a block without parameters.
 
     Args:
-        refused, gradient, graph: what Gluon says to the call, to its gradient, to
-            the call in a graph; "" where it works. It must say so, or the row fails.
-        dtype: float32 where Gluon can do no other; then nothing may differ at all.
-        inputs: of the call.
+        refused, gradient, graph: part of Gluon's error message for the call, for its
+            gradient and for the call in a graph; "" where there is no error. If Gluon
+            raises no such error, the row fails.
+        dtype: "float32" for functions that Gluon has in no other type; then the results
+            must be equal.
+        inputs: the inputs of the call.
     """
     bound = BOUND if dtype == "float64" else 0.0
     words = {"called": refused, "recorded": gradient, "in a graph": graph}
@@ -535,7 +536,7 @@ def traceable(
     names = ["values", *(f"gradient of {list(inputs)[i]}" for i in free)]
     makes_block = not pytorch.__code__.co_argcount
     one, two = (gluon(), pytorch()) if makes_block else (gluon, pytorch)
-    ours, theirs = _calls(one, two, inputs)
+    ours, theirs = _as_blocks(one, two, inputs)
     ours.initialize()
     ours.cast(dtype)
     theirs.to(getattr(torch, dtype))
@@ -551,15 +552,17 @@ def traceable(
             found.append(Quantity(f"refusal, {place}", place, 0.0, unheard, error))
         elif not refused:
             outs, gradients = run()
-            pairs = zip(names, outs + gradients, expected + slopes, strict=False)
-            found += [Quantity(n, place, bound, _apart([a], [b])) for n, a, b in pairs]
+            both = zip(names, outs + gradients, expected + slopes, strict=False)
+            found += [
+                Quantity(name, place, bound, _distance([a], [b])) for name, a, b in both
+            ]
     kept = [q for q in found if not q.quantity.startswith("refusal")]
     wrong = [q for q in found if not q.ok]
     text = verdict(wrong or kept) if wrong or kept else "not compared"
     text += ", values only" if gradient else ""
     text += ", imperative only" if graph and not refused else ""
     text += f", in {dtype}" if dtype != "float64" else ""
-    first: dict[str, str] = {}  # Where Gluon says it first.
+    first: dict[str, str] = {}  # message → where Gluon raises it first
     for place, refusing in words.items():
         first.setdefault(refusing, place)
     said = [f"{place}: `{words}`" for words, place in first.items() if words]
@@ -569,7 +572,7 @@ def traceable(
 
 @judge()
 def same_value(gluon: Spelling, pytorch: Spelling, **inputs: Input) -> Found:
-    """Both spellings give the same plain value."""
+    """Both spellings return the same plain value."""
     ours, theirs = _given(inputs, gluon, pytorch)
     return _equal(gluon(*ours), pytorch(*theirs))
 
@@ -578,7 +581,7 @@ def same_value(gluon: Spelling, pytorch: Spelling, **inputs: Input) -> Found:
 def same_errors(
     gluon: Spelling, pytorch: Spelling, *calls: Spelling, **inputs: Input
 ) -> Found:
-    """Both halves refuse the row's call and some others with the same error."""
+    """Both halves raise the same error for the row's call and for some others."""
     ours, theirs = _given(inputs, gluon, pytorch)
     found = []
     for call in (None, *calls):
@@ -595,17 +598,17 @@ def same_errors(
 
 @judge()
 def trained(gluon: Spelling, pytorch: Spelling, bound: float = TRAINING) -> Found:
-    """Both halves train a small classifier, in float64, and end at the same place."""
+    """Both halves train a small classifier in float64, with the same result."""
     ours, theirs = _classifiers()
     histories = (gluon(ours, *_digits()), pytorch(theirs, *_digits()))
     bounds = {"train_loss": bound, "train_accuracy": 0.0, "test_accuracy": 0.0}
     found = []
     for name, limit in bounds.items():
         one, two = (getattr(history, name) for history in histories)
-        apart = _apart([one], [two])
+        apart = _distance([one], [two])
         found.append(Quantity(name.replace("_", " "), "", limit, apart))
     weights = (_arrays(ours[0].weight.data()), _arrays(theirs[1].weight))
-    found.append(Quantity("weights", "", bound, _apart(*weights)))
+    found.append(Quantity("weights", "", bound, _distance(*weights)))
     text = verdict(found)
     if all(quantity.ok for quantity in found):
         text = f"losses and weights {found[0].verdict}, accuracies equal"
@@ -622,21 +625,21 @@ def scored(gluon: Spelling, pytorch: Spelling) -> Found:
 
 
 def rebound(function: Spelling, names: dict[str, Any]) -> Spelling:
-    """The same function, which looks its global names up in `names`."""
+    """The same function with `names` as its globals."""
     return types.FunctionType(function.__code__, names)
 
 
 def _both(
     function: Spelling, gluon: Spelling, pytorch: Spelling
 ) -> tuple[Spelling, Spelling]:
-    """A function with the names of Gluon's half, and with those of PyTorch's."""
+    """A function with the global names of each half."""
     one, two = (rebound(function, half.__globals__) for half in (gluon, pytorch))
     return one, two
 
 
 def _equal(one: Any, two: Any) -> Found:
     """Whether two plain values are equal."""
-    unlike = _unlike(one, two)
+    unlike = _exact_distance(one, two)
     worst = f"{one!r} and {two!r}" if unlike else ""
     found = [Quantity("value", "", 0.0, unlike, worst)]
     return Found(found, {"found": verdict(found)})
@@ -645,7 +648,7 @@ def _equal(one: Any, two: Any) -> Found:
 def _given(
     inputs: dict[str, Input], gluon: Spelling, pytorch: Spelling
 ) -> tuple[list[Any], list[Any]]:
-    """The inputs as each framework's own."""
+    """The inputs as each framework's own types."""
     ours, theirs = [], []
     arrays = iter(_filled(inputs.values()))
     for each in inputs.values():
@@ -662,7 +665,7 @@ def _given(
 
 
 def _error(call: Callable[[], Any]) -> str:
-    """The error of a call, MXNet's late ones included; "" if there is none."""
+    """The error of a call, including MXNet's asynchronous ones; "" if none."""
     try:
         call()
         nd.waitall()
@@ -675,7 +678,7 @@ _CLASSIFIER = "a classifier of digits, and their batches"
 
 
 def _classifiers() -> tuple[Any, Any]:
-    """A net of two linear layers in both frameworks, with the same values."""
+    """A net of two linear layers in both frameworks, with the same parameters."""
     gnn, nn = mx.gluon.nn, torch.nn
     ours = gnn.HybridSequential()
     ours.add(
@@ -691,7 +694,7 @@ def _classifiers() -> tuple[Any, Any]:
 
 
 def _digits() -> tuple[Any, Any]:
-    """Batches of digits: some to train on, in the same order each time, and a test."""
+    """Batches of digits for training, in a fixed order, and for testing."""
     from d2lutils.data import Batches, digits
 
     train, test = digits("sequences", dtype="float64")

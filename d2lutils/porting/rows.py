@@ -1,8 +1,8 @@
-"""A row of two spellings, and the judge that runs both.
+"""A row of two spellings, and the judge that runs and compares both.
 
-The spellings of a row are the same if what its judge finds keeps every bound. In a row
-that is said to differ some bound must be broken, and the cure, if there is one, must
-keep them all. Importing this imports neither framework.
+Two spellings are the same if every quantity that the judge measures is within its
+bound. If a row says that they differ, some quantity must exceed its bound; with the
+row's cure, if it has one, none may. Importing this module imports neither framework.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ P = ParamSpec("P")
 
 
 class WrongRowError(AssertionError):
-    """A row says something that its own check does not find."""
+    """The results of a row's spellings are not what the row says."""
 
 
 @dataclass
 class Found:
-    """What a judge found: quantities, each with its bound, and cells for a page."""
+    """The result of a judge: quantities, each with its bound, and cells for a page."""
 
     quantities: list[Quantity]
     cells: dict[str, str] = field(default_factory=dict)
 
     @property
     def wrong(self) -> list[Quantity]:
-        """The quantities that break their bounds."""
+        """The quantities that exceed their bounds."""
         return [quantity for quantity in self.quantities if not quantity.ok]
 
     @property
     def ok(self) -> bool:
-        """Whether something was found, and every quantity keeps its bound."""
+        """Whether there are quantities, all of them within their bounds."""
         return bool(self.quantities) and not self.wrong
 
 
@@ -62,7 +62,7 @@ class Found:
 class Judge:
     """A way to compare two spellings, with its settings.
 
-    `kind` is "net", "function" or "rest": the table of the parity page.
+    `kind` is "net", "function" or "rest": its table on the parity page.
     """
 
     compare: Callable[[Spelling, Spelling], Found | float]
@@ -71,7 +71,7 @@ class Judge:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What a block or a function of the book is called with, by name."""
+        """The inputs of the block or function, by name."""
         found: dict[str, Any] = self.settings.get("inputs", {})
         return found
 
@@ -88,11 +88,11 @@ def judge(
 ) -> Callable[
     [Callable[Concatenate[Spelling, Spelling, P], Found | float]], Callable[P, Judge]
 ]:
-    """Make judges of a function that compares two spellings.
+    """Decorate a function that compares two spellings, so that it makes judges.
 
-    The function gets Gluon's spelling, PyTorch's and its settings; it returns what it
-    found, or only how far the two are apart. Called with the settings alone, what is
-    decorated gives a judge.
+    The function gets Gluon's spelling, PyTorch's and its settings; it returns a
+    `Found`, or only the distance of the results. The decorated function gets only the
+    settings and returns a judge.
     """
 
     def decorate(
@@ -115,17 +115,16 @@ def judge(
 
 @dataclass(frozen=True)
 class Row:
-    """Two spellings of one thing, and whether they are the same.
+    """The same task in Gluon and in PyTorch, and whether the results are the same.
 
     Attributes:
-        name: what it is, in the field's words.
-        gluon, pytorch: both spellings.
-        judge: how the two are compared.
-        differs: what PyTorch's nearest spelling does otherwise; empty if nothing.
-        cure: a PyTorch spelling that does the same after all.
-        chapter: the chapter that shows it, in its card where the two differ.
-        within: how far apart two results may be that count as the same, where a
-            framework itself computes in float32 and the judge's bound is too narrow.
+        name: the task.
+        gluon, pytorch: its spellings.
+        judge: compares them.
+        differs: what PyTorch's nearest spelling does differently; empty if nothing.
+        cure: a longer PyTorch spelling whose result is the same as Gluon's.
+        chapter: the chapter whose card "Where they differ" shows it.
+        within: a wider bound than the judge's, where a framework computes in float32.
         beside: what is not compared, and why.
     """
 
@@ -143,7 +142,7 @@ class Row:
         """Run both spellings, and the cure.
 
         Raises:
-            WrongRowError: they are not what the row says.
+            WrongRowError: the results are not what the row says.
         """
         apart = self._apart(self.pytorch)
         if self.differs and not apart:
@@ -158,7 +157,7 @@ class Row:
             raise WrongRowError(f"{self.name}: the cure is not the same: {apart}")
 
     def _apart(self, spelling: Spelling) -> str:
-        """Which quantities break their bounds, and by how much; "" if none does."""
+        """The quantities that exceed their bounds, with their distances, or ""."""
         try:
             found = self.judge(self.gluon, spelling)
         except Exception as error:
@@ -171,7 +170,7 @@ class Row:
         )
 
     def cells(self) -> list[str]:
-        """What it is, both spellings and what was found, as Markdown."""
+        """The name, both spellings and the result, as Markdown."""
         bound = f" within 1e{np.log10(self.within):.0f}" if self.within else ""
         found = f"**differs:** {self.differs}" if self.differs else f"the same{bound}"
         if self.chapter:
@@ -186,7 +185,7 @@ class Row:
 class Rows(list[Row]):
     """The rows of a topic, in the order of the page.
 
-    `row` takes what a row is and how it is judged, then its spellings::
+    `row` takes a row's name and judge, then its spellings::
 
         row("counting", values(dtype=True))(
             gluon=lambda: nd.arange(3),
@@ -195,12 +194,12 @@ class Rows(list[Row]):
             cure=lambda: torch.arange(3.0),
         )
 
-    A spelling of several lines is a function: `@row(...)` stands above Gluon's, and
-    below it follow PyTorch's with `@pytorch` and the cure with `@cure`.
+    A spelling of several lines is a function: Gluon's is decorated with `@row(...)`,
+    PyTorch's, which follows it, with `@pytorch`, and the cure with `@cure`.
     """
 
     def row(self, name: str, judge: Judge, **options: Any) -> Callable[..., None]:
-        """What takes the spellings of the next row; `options` are fields of `Row`."""
+        """A function that takes the next row's spellings; `options` are its fields."""
 
         def spelled(
             gluon: Spelling | None = None,
@@ -227,7 +226,7 @@ class Rows(list[Row]):
 
 
 def markdown_table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> Any:
-    """A table on a page, of cells that are Markdown."""
+    """A table whose cells are Markdown, for a page."""
     from d2lutils import show
 
     heads = list(heads)

@@ -1,8 +1,4 @@
-"""What a function does, as its source says it.
-
-A table that shows the source of what ran cannot show another spelling than the one
-that was checked.
-"""
+"""The source of a function's body, for tables that show the code that ran."""
 
 from __future__ import annotations
 
@@ -19,16 +15,16 @@ __all__ = ["markdown", "spelling"]
 
 
 def spelling(function: Callable[..., Any]) -> list[str]:
-    """What a function does, line by line, without the function around it.
+    """The lines of a function's body, without the function around it.
 
     Raises:
-        ValueError: a function whose source cannot be told from another's.
+        ValueError: several functions begin on the same line.
     """
     code = function.__code__
     lines = linecache.getlines(code.co_filename)
     functions = _functions("".join(lines))
     on_line = [node for node in functions if _first(node) == code.co_firstlineno]
-    # A function inside another one's line belongs to it.
+    # Functions nested in another one on the same line do not count.
     inner = {id(part) for node in on_line for part in ast.walk(node) if part != node}
     found = [node for node in on_line if id(node) not in inner]
     if len(found) != 1:
@@ -46,7 +42,7 @@ def spelling(function: Callable[..., Any]) -> list[str]:
 
 
 def _first(node: ast.Lambda | ast.FunctionDef) -> int:
-    """A function's first line, which is its first decorator's if it has one."""
+    """A function's first line, including decorators."""
     decorators = getattr(node, "decorator_list", [])
     return min(part.lineno for part in (node, *decorators))
 
@@ -59,7 +55,7 @@ def _functions(source: str) -> list[ast.Lambda | ast.FunctionDef]:
 
 
 def _lines(source: str, node: ast.stmt) -> list[str]:
-    """A statement's lines, a line for each simple statement in it."""
+    """A statement's source, with each simple statement in it on one line."""
     body = getattr(node, "body", None)
     if body is None:
         return [_joined(source, node)]
@@ -67,10 +63,10 @@ def _lines(source: str, node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef):
         for argument in ast.walk(node.args):
             if isinstance(argument, ast.arg):
-                argument.annotation = None  # a reader's own spelling would have none
+                argument.annotation = None  # shorter for the reader
         head = f"def {node.name}({ast.unparse(node.args)}):"
     else:
-        # Its first statement's decorators stand between.
+        # The decorators of its first statement are not part of the head.
         heads = source.splitlines()[node.lineno - 1 : body[0].lineno - 1]
         head = " ".join(line.strip() for line in heads if line.strip()[:1] != "@")
     within = [line for part in body for line in _lines(source, part)]
@@ -81,11 +77,11 @@ def _joined(source: str, node: ast.AST) -> str:
     """A node's source on one line."""
     text = ast.get_source_segment(source, node) or ""
     text = " ".join(part.strip() for part in text.splitlines())
-    # Brackets opened or closed on a line of their own, and their trailing commas.
+    # Remove spaces and trailing commas inside brackets that spanned several lines.
     return re.sub(r"([(\[{]) ", r"\1", re.sub(r",? ([)\]}])", r"\1", text))
 
 
 def markdown(function: Callable[..., Any]) -> str:
-    """A spelling in a cell of a Markdown table, line by line."""
+    """A spelling for a cell of a Markdown table, line by line."""
     lines = [line.replace("|", "\\|") for line in spelling(function)]
     return "<br>".join(f"`{line}`" for line in lines)

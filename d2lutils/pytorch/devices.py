@@ -1,4 +1,4 @@
-"""Devices: a GPU is returned only after a real kernel ran on it."""
+"""Devices: a GPU is returned only if a kernel runs on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["try_all_gpus", "try_gpu", "why_no_gpu"]
 
 
 def _candidates() -> tuple[list[torch.device], str]:
-    """Accelerators PyTorch lists, or none and the reason in words."""
+    """The accelerators that PyTorch lists, or none and the reason."""
     if torch.cuda.is_available():  # pragma: needs-gpu
         count = torch.cuda.device_count()
         return [torch.device("cuda", i) for i in range(count)], ""
@@ -24,7 +24,7 @@ def _candidates() -> tuple[list[torch.device], str]:
 
 
 def _failure(device: torch.device) -> str:
-    """Run a kernel on `device`; the reason in words if it fails."""
+    """Run a kernel on `device`; the reason if it fails, or ""."""
     try:
         x = torch.ones(2, 2, device=device)
         total = float((x @ x).sum())
@@ -40,7 +40,7 @@ def _failure(device: torch.device) -> str:
 
 @checked
 def why_no_gpu(i: NonNegative = 0) -> str:
-    """Why `try_gpu(i)` returns the CPU, in words; "" if it does not.
+    """Why `try_gpu(i)` returns the CPU; "" if it returns a GPU.
 
     >>> why_no_gpu(99) == ""
     False
@@ -72,7 +72,7 @@ def try_gpu(i: NonNegative = 0) -> torch.device:
 
 
 def try_all_gpus() -> list[torch.device]:
-    """All GPUs on which a kernel runs, or else the CPU alone.
+    """All GPUs on which a kernel runs, or only the CPU if none works.
 
     >>> len(try_all_gpus()) > 0
     True

@@ -1,4 +1,4 @@
-"""What blocks check of the arrays that they are called with."""
+"""Checks of the arrays that blocks are called with."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _BETWEEN = (
 
 
 def traced(x: Any) -> bool:
-    """Whether a graph is being made, where sizes may be symbols.
+    """Whether `x` is traced into a graph, where sizes may be symbols.
 
-    To compare a symbol would tie the graph to one batch size, so that
-    no check is made there.
+    Comparing a symbol would tie the graph to one batch size, so `x`
+    is not checked then.
     """
     return (
         torch.compiler.is_compiling()
@@ -46,7 +46,7 @@ def traced(x: Any) -> bool:
 
 
 def any_size(x: torch.Tensor) -> bool:
-    """Whether a graph is being made for inputs of every size."""
+    """Whether `x` is traced into a graph for inputs of any size."""
     if not torch.compiler.is_compiling():
         return not isinstance(x, torch.Tensor) or any(
             type(n) is not int for n in x.shape
@@ -58,7 +58,7 @@ def any_size(x: torch.Tensor) -> bool:
 
 
 def mixed_precision(x: torch.Tensor) -> bool:
-    """Whether layers on the device of `x` choose the dtype themselves.
+    """Whether layers on the device of `x` choose their own dtype.
 
     They do under `torch.autocast`, on its device.
     """
@@ -76,23 +76,23 @@ def check_input(
     smallest: int | tuple[int, ...] = 1,
     name: str = "x",
 ) -> bool:
-    """Raise at once if `x` does not fit a block, in words.
+    """Raise an error if `x` does not fit a block.
 
     Args:
         owner: the block's name, for the message.
-        x: what the block was called with.
-        rank: number of spatial axes that `x` must have, 1 or 2 or
-            either.
-        channels: size that axis 1 must have; None for any.
-        layer: the part of the block that `x` goes to, for the dtype and
-            device of its weight. If that part is not as the block made
-            it, it knows best what it takes, and nothing is checked.
-            Without a part `x` must be floating point.
-        smallest: positions that each spatial axis must have.
-        name: of the argument, for the message.
+        x: the block's input.
+        rank: number of spatial axes that `x` must have; a tuple for
+            several choices.
+        channels: required size of axis 1; None for any.
+        layer: the layer that `x` goes to; `x` must have the dtype and
+            device of its weight. If the layer was replaced, nothing is
+            checked, because it may take other inputs. Without a layer
+            `x` must be floating point.
+        smallest: least size of each spatial axis.
+        name: the argument's name, for the message.
 
     Returns:
-        Whether `x` has been checked: not in a graph, see `traced`.
+        Whether `x` was checked, which it is not if it is `traced`.
 
     Raises:
         TypeError: `x` is not a tensor.
@@ -127,11 +127,11 @@ def check_input(
 def _own_weight(
     layer: nn.Module, rank: int, channels: int | None
 ) -> torch.Tensor | None:
-    """The weight that meets x first, in a block as it was made.
+    """The weight that is applied to x first.
 
-    None where the layer that has it was replaced, or is hooked, pruned,
-    quantised, sharded or in a replica: it may then take something else
-    than its weight tells.
+    None if its layer was replaced, or is hooked, pruned, quantised,
+    sharded or in a replica, because it may then take inputs that do not
+    match its weight.
     """
     kind = type(layer)
     if _hooked(layer):
@@ -157,7 +157,7 @@ def _own_weight(
 
 
 def _hooked(layer: nn.Module) -> bool:
-    """Whether a hook or a replaced forward could change x before it."""
+    """Whether a hook or a replaced forward could change x."""
     return bool(
         layer._forward_pre_hooks
         or layer._forward_hooks
@@ -166,7 +166,7 @@ def _hooked(layer: nn.Module) -> bool:
 
 
 def _check_tensor(owner: str, name: str, x: Any) -> None:
-    """TypeError unless an argument is a tensor, or stands for one."""
+    """TypeError unless an argument is a tensor or tensor-like."""
     if torch.compiler.is_compiling() or isinstance(x, torch.Tensor):
         return
     if not torch.overrides.is_tensor_like(x):
@@ -182,21 +182,21 @@ def _dtype(x: torch.Tensor) -> str:
 def check_pair(
     owner: str, x: Any, identity: Any, extra: int | None
 ) -> int:
-    """Raise at once unless `identity`, padded, can be added to `x`.
+    """Raise an error unless `identity`, padded, can be added to `x`.
 
     Args:
         owner: the caller's name, for the message.
         x: the wider tensor, of rank 3 or 4.
         identity: the narrower one.
-        extra: by how many channels, or None to find out.
+        extra: the difference of their channels, or None.
 
     Returns:
-        The channels of x beyond those of identity.
+        How many channels `x` has beyond those of `identity`.
 
     Raises:
-        TypeError: not tensors of floating-point numbers.
-        ValueError: shapes, dtypes or devices that do not fit, or an
-            `extra` that is not the difference.
+        TypeError: not floating-point tensors.
+        ValueError: shapes, dtypes or devices that do not fit, or a
+            wrong `extra`.
 
     >>> x, identity = torch.zeros(1, 5, 9), torch.zeros(1, 2, 9)
     >>> check_pair("add", x, identity, None)
@@ -219,7 +219,7 @@ def check_pair(
 def _check_alike(
     owner: str, name: str, tensor: torch.Tensor, x: torch.Tensor
 ) -> None:
-    """ValueError unless an argument has the dtype and device of x."""
+    """ValueError unless a tensor has the dtype and device of x."""
     if tensor.dtype != x.dtype and not mixed_precision(x):
         got, own = _dtype(tensor), _dtype(x)
         checks.alike(owner, name, "x", "dtype", got, own)
@@ -235,14 +235,14 @@ def check_routing(
     count: int,
     name: str = "routing_weights",
 ) -> None:
-    """Raise at once unless `routing` has so many numbers an example.
+    """Raise an error unless `routing` has the shape (N, count).
 
     Args:
         owner: the caller's name, for the message.
-        x: its input, (N, …), checked already.
+        x: the block's input, (N, …), already checked.
         routing: numbers that choose each example's kernel, (N, count).
-        count: how many there must be.
-        name: of the argument, for the message.
+        count: required numbers per example.
+        name: the argument's name, for the message.
 
     Raises:
         TypeError: `routing` is not a tensor.

@@ -1,4 +1,4 @@
-"""A training loop small enough to read, alike in both halves."""
+"""A training loop small enough to read, the same in both halves."""
 
 from __future__ import annotations
 
@@ -57,20 +57,21 @@ def fit(
 
     Args:
         net: its outputs are logits of shape (N, classes).
-        train_data: an iterable of (x, y) batches, gone through once an
-            epoch: arrays of shape (N, …) and integer labels (N,).
-        test_data: likewise, evaluated after each epoch; None for none.
-        epochs: times through `train_data`.
-        learning_rate: at the start; `schedule` multiplies it.
-            MXNet rounds it to float32, so only a rate that is exact in
-            binary, kept constant, is the same number in both halves.
+        train_data: an iterable of (x, y) batches, iterated over once
+            per epoch: arrays of shape (N, …) and integer labels (N,).
+        test_data: like `train_data`, evaluated after each epoch; None
+            for none.
+        epochs: passes over `train_data`.
+        learning_rate: the initial rate; `schedule` multiplies it.
+            MXNet rounds it to float32, so only a constant rate that is
+            exact in binary is the same number in both halves.
         optimizer: "sgd" (with `momentum`) or "adam".
-        momentum: of SGD; 0 for none.
+        momentum: SGD's momentum; 0 for none.
         weight_decay: added to each gradient as weight_decay times
             weight.
         schedule: "constant", "cosine", or a function from progress (0
             to 1, per batch) to a factor.
-        seed: of the framework's own random numbers (dropout, stochastic
+        seed: for the framework's random numbers (dropout, stochastic
             depth).
         device: where to train; `try_gpu()` by default. `net` stays
             there.
@@ -79,12 +80,12 @@ def fit(
 
     Returns:
         A `History`. An interrupt (Ctrl-C) ends the run and keeps the
-        epochs so far, with `finished` False.
+        complete epochs, with `finished` False.
 
     Raises:
-        TypeError, ValueError: a bad argument, named with its value, a
-            net that is frozen as a whole, or a bad batch, which
-            includes labels that the logits have no class for.
+        TypeError, ValueError: a bad argument, named with its value; a
+            net whose parameters are all frozen; a bad batch, such as
+            labels without a class in the logits.
         FloatingPointError: the loss is no longer finite.
 
     >>> x, y = torch.ones(6, 2), torch.zeros(6)
@@ -112,7 +113,7 @@ def fit(
             lr=learning_rate,
             weight_decay=weight_decay,
         )
-    # A batch may skip all blocks that are trained.
+    # A batch may skip all trained blocks.
     skips = any(_skips_blocks(module) for module in net.modules())
     loss_function = nn.CrossEntropyLoss()
     history = History(framework="pytorch", device=str(device))
@@ -121,9 +122,9 @@ def fit(
         for epoch in progress_bar(range(epochs), "PyTorch", progress):
             net.train()
             total = right = count = 0.0
-            for i, pair in enumerate(train_data):
-                x, y = batch("fit", "train_data", pair)
-                x, target = _to(x, net, device), _labels(y, device)
+            for i, given in enumerate(train_data):
+                x, y = batch("fit", "train_data", given)
+                x, target = _inputs(x, net, device), _labels(y, device)
                 at = position(epoch, i, train_data) / epochs
                 for group in step.param_groups:
                     group["lr"] = learning_rate * schedule(at)
@@ -143,8 +144,8 @@ def fit(
                 right += (logits.argmax(1) == target).sum().item()
                 count += len(y)
             some_examples("fit", "train_data", count)
-            # Tested before the epoch is recorded, so that an interrupt
-            # leaves no half of an epoch behind.
+            # Test before the epoch is recorded, so that an interrupt
+            # leaves no incomplete epoch.
             if test_data is not None:
                 history.test_accuracy.append(
                     accuracy(net, test_data, device)
@@ -162,7 +163,7 @@ def fit(
 def accuracy(
     net: Net, data: Batches, device: Device | None = None
 ) -> float:
-    """The share of examples that `net`, in evaluation mode, gets right.
+    """The share of examples that `net` gets right, in evaluation mode.
 
     Args:
         net: its outputs are logits of shape (N, classes).
@@ -170,8 +171,8 @@ def accuracy(
         device: where `net` is; by default that of its parameters.
 
     Raises:
-        TypeError, ValueError: bad data, named; labels that the logits
-            have no class for.
+        TypeError, ValueError: bad data, named; labels without a class
+            in the logits.
 
     >>> x, net = torch.ones(6, 2), nn.Linear(2, 3)
     >>> accuracy(net, [(x, net(x).argmax(1))])
@@ -184,9 +185,9 @@ def accuracy(
     right = count = 0.0
     try:
         with torch.no_grad():
-            for pair in data:
-                x, y = batch("accuracy", "data", pair)
-                logits = net(_to(x, net, device))
+            for given in data:
+                x, y = batch("accuracy", "data", given)
+                logits = net(_inputs(x, net, device))
                 labels_fit("accuracy", logits.shape, y)
                 target = _labels(y, device)
                 right += (logits.argmax(1) == target).sum().item()
@@ -198,13 +199,15 @@ def accuracy(
 
 
 def _skips_blocks(module: Any) -> bool:
-    """Whether a training step may leave out what is in `module`."""
+    """Whether a training step may skip the branch in `module`."""
     if not isinstance(module, StochasticDepth):
         return False
     return module.mode != "row" and module.drop_prob > 0
 
 
-def _to(x: Any, net: nn.Module, device: torch.device) -> torch.Tensor:
+def _inputs(
+    x: Any, net: nn.Module, device: torch.device
+) -> torch.Tensor:
     """A batch as a tensor of the net's dtype on its device."""
     dtype = next(net.parameters()).dtype
     return torch.as_tensor(x).to(device=device, dtype=dtype)
@@ -216,7 +219,7 @@ def _labels(y: Any, device: torch.device) -> torch.Tensor:
 
 
 def _net(owner: str, name: str, net: Any) -> Any:
-    """`net` if it is one with parameters."""
+    """`net` if it is a net with parameters."""
     if not isinstance(net, nn.Module):
         raise TypeError(
             f"{owner}: {name} must be a PyTorch Module, got {net!r}"
@@ -226,7 +229,7 @@ def _net(owner: str, name: str, net: Any) -> Any:
 
 
 def _trainable(owner: str, name: str, net: Any) -> Any:
-    """`net` if it is not frozen as a whole."""
+    """`net` if not all of its parameters are frozen."""
     some_trained(owner, _net(owner, name, net).parameters())
     return net
 

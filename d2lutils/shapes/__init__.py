@@ -1,7 +1,7 @@
 """Arithmetic without arrays: sizes, windows, padding, widths, survival probabilities.
 
 - `windows`: how many outputs a layer has and which inputs they read; chains of layers.
-- `padding`: "same" and "valid" as numbers, and whether two paths can be added.
+- `padding`: "same" and "valid" as numbers; whether branch and shortcut can be added.
 - `widths`: blocks and channels of PyramidNet and ResNet, CondConv's faster form.
 - `survival`: how often stochastic depth drops each block.
 """

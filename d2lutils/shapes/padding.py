@@ -1,4 +1,4 @@
-"""Padding as layers spell it, and whether windows and sums then fit."""
+"""Padding arguments of layers, and the sizes at which windows and sums fit."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def same_padding(kernel_size: int) -> int:
     """The padding per side that keeps the length at stride 1: (kernel_size - 1) / 2.
 
     With a stride s the length n becomes ceil(n / s), as for a 1x1 window. An even
-    kernel needs one zero more on one side than on the other, which neither
-    framework's convolution layers can do with one number, so it is refused.
+    kernel would need one zero more on one side than on the other, which a single number
+    cannot express, so it is refused.
 
     Raises:
         TypeError: `kernel_size` is not an integer.
@@ -36,19 +36,18 @@ def same_padding(kernel_size: int) -> int:
 
 
 def resolve_padding(owner: str, padding: Any, kernel_size: Any) -> Any:
-    """`padding` per side, where "same" stands for `same_padding`, "valid" for 0.
+    """Zeros per side: "same" stands for `same_padding`, "valid" for 0.
 
     Args:
         owner: the caller's name, for the messages.
-        padding: zeros per side, "same" or "valid"; for a tuple of kernel sizes also
-            a number for each axis.
+        padding: zeros per side, "same" or "valid"; also a tuple if kernel_size is one.
         kernel_size: taps of the window, or a tuple with those of each axis.
 
     Returns:
-        An integer, or a tuple of them for a tuple of kernel sizes.
+        An integer, or a tuple if kernel_size is one.
 
     Raises:
-        TypeError: `padding` is neither integers nor a string.
+        TypeError: `padding` is neither a string nor made of integers.
         ValueError: another string, a negative number, "same" with an even kernel.
     """
     if isinstance(padding, str):
@@ -81,9 +80,9 @@ def padding_sides(
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> Any:
-    """(positions before, positions behind) each axis, as PyTorch's layers pad.
+    """(positions before, positions after) for each axis, as PyTorch's layers pad.
 
-    "same" keeps the length, with the odd position behind, and needs a stride of 1.
+    "same" keeps the length; it puts an odd position after, and needs a stride of 1.
 
     >>> padding_sides("Layer", "same", (3, 2), (1, 1), (1, 1))
     ((1, 1), (0, 1))
@@ -100,9 +99,9 @@ def padding_sides(
 
 
 def split_padding(sides: Any, padding_mode: str) -> tuple[Any, Any]:
-    """(zeros per side that a convolution adds itself, sides to be padded before it).
+    """(zeros per side for the convolution itself, sides to pad before it).
 
-    A layer of both frameworks adds zeros alone, and as many before as behind.
+    A layer of either framework only adds zeros, and as many before as after.
 
     >>> split_padding(((1, 1), (0, 1)), "zeros")
     ((0, 0), ((1, 1), (0, 1)))
@@ -116,7 +115,7 @@ def _sides(owner: str, name: str, value: Any, *window: Any) -> Any:
     return padding_sides(owner, value, *window)
 
 
-#: Any padding that PyTorch's layers know, as (before, behind) for each axis.
+#: Any padding of PyTorch's layers; the function gets (before, after) for each axis.
 PaddingSides = Annotated[
     Any, checks.Rule(_sides, sees=("kernel_size", "stride", "dilation"))
 ]
@@ -132,12 +131,12 @@ def residual_sizes(
 
     Args:
         n: inputs along the axis.
-        kernel_size, stride, padding: of the branch's windows.
+        kernel_size, stride, padding: the numbers of the branch's windows.
         chain_length: windows in the branch.
 
     Returns:
-        (sizes after each window of the branch, size after the shortcut). The two
-        paths can be added if and only if the last size equals the shortcut's.
+        (sizes after each window of the branch, size after the shortcut). Branch and
+        shortcut can be added if and only if the branch's last size is the shortcut's.
 
     Raises:
         TypeError, ValueError: as `output_size`.
@@ -170,19 +169,19 @@ def least_sizes(
     dilation: tuple[int, ...],
     padding_mode: str,
 ) -> tuple[int, ...]:
-    """The smallest input along each axis that can be padded and has a window.
+    """The smallest input along each axis that can be padded and holds a window.
 
-    "reflect" needs more inputs than it adds on a side, "circular" as many.
+    "reflect" needs more inputs than it adds on a side, "circular" at least as many.
     """
     windows = zip(kernel_size, sides, dilation, strict=True)
     return tuple(
-        max(1, d * (k - 1) + 1 - before - behind, _inputs(behind, padding_mode))
+        max(1, d * (k - 1) + 1 - before - behind, _inputs_needed(behind, padding_mode))
         for k, (before, behind), d in windows
     )
 
 
-def _inputs(padding: int, padding_mode: str) -> int:
-    """How many inputs it takes to add `padding` on a side."""
+def _inputs_needed(padding: int, padding_mode: str) -> int:
+    """The number of inputs needed to add `padding` on a side."""
     return {"reflect": padding + 1, "circular": padding}.get(padding_mode, 0)
 
 
@@ -194,11 +193,11 @@ def check_padded_fits(
     dilation: tuple[int, ...],
     padding_mode: str,
 ) -> None:
-    """ValueError unless the padding can be made and a window fits along each axis.
+    """ValueError unless each axis can be padded and then holds a window.
 
-    `sides` as from `padding_sides`; the least sizes are `least_sizes`.
+    `sides` are those of `padding_sides`; the limits are `least_sizes`.
     """
-    # The usual case first, since every call of a layer comes here.
+    # Every call of a layer comes here, so valid sizes return first.
     window = (kernel_size, sides, dilation, padding_mode)
     if all(map(operator.ge, sizes, least_sizes(*window))):
         return
@@ -207,7 +206,7 @@ def check_padded_fits(
     ):
         if before == behind:  # else "same", where a window always fits
             Window(k, 1, before, d, name=owner).output_size(n)
-        least = _inputs(behind, padding_mode)
+        least = _inputs_needed(behind, padding_mode)
         if n < least:
             raise ValueError(
                 f"{owner}: padding={behind} with padding_mode={padding_mode!r} needs "
@@ -223,7 +222,7 @@ def check_addable(
     padding: Any,
     chain_length: int,
 ) -> None:
-    """ValueError unless branch and shortcut end with equal sizes along each axis."""
+    """ValueError unless branch and shortcut have equal output sizes on each axis."""
     window = (kernel_size, stride, padding)
     each = [checks.axes(owner, "window", w, len(sizes), checks.integer) for w in window]
     for n, k, s, p in zip(sizes, *each, strict=True):

@@ -1,8 +1,8 @@
 """Which blocks stochastic depth drops, and how often: the rule of Huang et al., 2016.
 
 Block l of L survives with probability p_l = 1 - (l / L) * (1 - p_L), l = 1 … L: the
-first almost always, the last with p_L. Libraries count differently; the variants are
-named here so that they can be told apart.
+first almost always, the last with p_L. Libraries count blocks differently; their
+variants have names here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from d2lutils._arguments import Positive, Probability, checked, one_of
 
 __all__ = ["MODES", "RULES", "Mode", "drop_probs", "expected_blocks"]
 
-# What is dropped together, and whether it is computed: see `StochasticDepth`.
+# What is dropped together, and whether a dropped branch runs: see `StochasticDepth`.
 MODES = ("batch", "row", "gather")
 Mode = Annotated[str, one_of(*MODES)]
 
@@ -34,8 +34,8 @@ def drop_probs(
 ) -> list[float]:
     """The probability of being dropped for each block, first to last.
 
-    Rules, for block i = 0 … L - 1 (arXiv 1603.09382, section 3, and what libraries
-    make of it):
+    Rules, for block i = 0 … L - 1 (arXiv 1603.09382, section 3, and libraries'
+    variants):
 
     - "paper": drop_prob * (i + 1) / L. The last block has drop_prob.
     - "from zero": drop_prob * i / L. The first is never dropped, the last less often
@@ -45,8 +45,8 @@ def drop_probs(
 
     Args:
         num_blocks: L, at least 1.
-        drop_prob: the rate asked for, from 0 to 1; the paper's 1 - p_L.
-        rule: one of the four.
+        drop_prob: the requested rate, from 0 to 1; the paper's 1 - p_L.
+        rule: one of the four above.
 
     Raises:
         TypeError, ValueError: a bad argument, named.
@@ -67,7 +67,7 @@ def drop_probs(
 def expected_blocks(num_blocks: int, drop_prob: float, rule: str = "paper") -> float:
     """How many blocks survive a training step on average.
 
-    (3L - 1) / 4 for the paper's rule with drop_prob 0.5. Arguments and errors as for
+    (3L - 1) / 4 for the paper's rule with drop_prob 0.5. For arguments and errors see
     `drop_probs`.
 
     >>> expected_blocks(54, 0.5)

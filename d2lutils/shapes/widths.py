@@ -1,4 +1,4 @@
-"""How many blocks a net has and how wide they are; which form of CondConv is faster."""
+"""Numbers and widths of the blocks of a net; the faster form of CondConv."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from d2lutils._arguments import Positive, checked
 
 
 def condconv_form(filters: int, positions: int) -> str:
-    """The faster way to convolve each example with its own kernel, by measurement.
+    """The faster form of CondConv, from measurements: "folded" or "unfolded".
 
-    For each number of a patch, the fold rearranges `filters` weights (the output
-    channels of a group), and unfolding copies `positions` inputs, about the output's.
+    For each number in a patch, folding rearranges `filters` weights (the output
+    channels of a group) and unfolding copies `positions` inputs (about as many as there
+    are output positions).
 
     >>> condconv_form(filters=512, positions=7 * 7)
     'unfolded'
@@ -42,7 +43,7 @@ Alpha = Annotated[float, checks.Rule(partial(checks.number, low=0, open_low=True
 
 
 def block_channels(width: int, block: str) -> int:
-    """Channels of a PyramidNet block's output; `width` is that of its 3x3 convolutions.
+    """Output channels of a PyramidNet block whose 3x3 convolutions have this width.
 
     >>> block_channels(16, "bottleneck")
     64
@@ -68,9 +69,9 @@ def pyramid_blocks(
 ) -> tuple[int, ...]:
     """The number of blocks in each group of a PyramidNet; a new group halves the map.
 
-    For CIFAR three equal groups: depth = 6n + 2 for basic blocks, 9n + 2 for
-    bottlenecks (Han et al., 2017, arXiv 1610.02915, section 3). For ImageNet four
-    groups, with the sizes of the ResNet of that depth (He et al., 2015, table 1).
+    For CIFAR there are three equal groups: depth = 6n + 2 for basic blocks, 9n + 2 for
+    bottlenecks (Han et al., 2017, arXiv 1610.02915, section 3). For ImageNet there are
+    four groups, as in the ResNet of that depth (He et al., 2015, table 1).
 
     Args:
         depth: layers with weights: stem, convolutions of the blocks, classifier.
@@ -79,8 +80,8 @@ def pyramid_blocks(
 
     Raises:
         TypeError: `depth` is not an integer.
-        ValueError: an unknown block or stem, or a depth that no such net has; the
-            message names the nearest that does.
+        ValueError: an unknown block or stem, or an impossible depth; the message names
+            the nearest possible one.
 
     >>> pyramid_blocks(110)
     (18, 18, 18)
@@ -108,7 +109,7 @@ def resnet_blocks(depth: int) -> tuple[int, ...]:
 
     Raises:
         TypeError: `depth` is not an integer.
-        ValueError: a depth that no such net has; the message names the nearest.
+        ValueError: an impossible depth; the message names the nearest possible one.
 
     >>> resnet_blocks(20)
     (3, 3, 3)
@@ -117,7 +118,7 @@ def resnet_blocks(depth: int) -> tuple[int, ...]:
 
 
 def _groups(owner: str, depth: int, layers: int, of: str) -> tuple[int, ...]:
-    """Three equal groups of blocks; `layers` is that of one block in each."""
+    """Three equal groups of blocks; one more block in each adds `layers` layers."""
     depth = checks.positive(owner, "depth", depth)
     blocks, rest = divmod(depth - 2, layers)
     if rest or blocks < 1:
@@ -140,20 +141,20 @@ def pyramid_widths(
 ) -> list[int]:
     """The width of every block of a PyramidNet, k = 1 … N (Han et al., 2017, eq. 2–3).
 
-    Additive: start + alpha * k / N. Multiplicative: start * alpha ** (k / N). The
-    exact value is rounded half up where it is used; rounding each block's width and
-    adding to the rounded one would lose a fraction at every block. A bottleneck's
-    output has 4 times this width.
+    Additive: start + alpha * k / N. Multiplicative: start * alpha ** (k / N). Each
+    width is the exact value, rounded half up; adding to the previous rounded width
+    instead would lose a fraction at every block. A bottleneck's output has 4 times this
+    width.
 
     Args:
         depth, block, stem: as in `pyramid_blocks`, which gives N.
-        alpha: channels added by the whole net, or the factor that it widens by.
+        alpha: channels that the whole net adds, or the factor by which it widens.
         widening: "additive" or "multiplicative".
         start: width of the stem.
 
     Raises:
         TypeError, ValueError: a bad argument, named: alpha must be above 0, and at
-            least 1 for multiplicative widening, since a shortcut of zeros can only
+            least 1 for multiplicative widening, since a zero-padded shortcut can only
             add channels.
 
     >>> pyramid_widths(20, 48)
@@ -161,7 +162,7 @@ def pyramid_widths(
     """
     total = sum(pyramid_blocks(depth, block, stem))
     if widening == "additive":
-        # Fractions, so that a half is exactly a half: floor(start + a k / N + 1 / 2).
+        # Fractions, so that floor(start + a k / N + 1 / 2) rounds halves exactly.
         a = Fraction(alpha)
         return [
             math.floor(start + a * k / total + Fraction(1, 2))

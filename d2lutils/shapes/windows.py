@@ -1,12 +1,13 @@
 """Window arithmetic: how many outputs a layer has, and which inputs they read.
 
-One axis at a time; a two-dimensional layer applies the same formula to its height
-and to its width, so a pixel is read if and only if its row and its column are. Where
-a number is a tuple, one for each axis, the result is a tuple too, a result for each.
-Follows Dumoulin and Visin, "A guide to convolution arithmetic for deep learning"
-(arXiv 1603.07285), relationships 6 and 14, Araujo, Norris and Sim, "Computing
-Receptive Fields of Convolutional Neural Networks" (Distill, 2019) for chains, and
-what the two frameworks do in ceil mode.
+The functions work on one axis. A two-dimensional layer applies the same formula to
+height and width, so it reads a pixel if and only if it reads its row and its column. If
+an argument is a tuple with a number for each axis, the result is a tuple, too.
+
+The formulas are those of Dumoulin and Visin, "A guide to convolution arithmetic for
+deep learning" (arXiv 1603.07285), relationships 6 and 14, and for chains of Araujo,
+Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill,
+2019). Ceil mode follows the two frameworks.
 """
 
 from __future__ import annotations
@@ -24,23 +25,24 @@ from d2lutils import _arguments as checks
 from d2lutils._arguments import NonNegative, Positive, checked
 
 FRAMEWORKS = ("pytorch", "gluon")
-# Arguments that may be tuples, with a number for each axis.
+# Arguments that may be tuples with a number for each axis.
 _PER_AXIS = (
     *("n", "kernel_size", "stride", "padding", "dilation"),
     *("output_padding", "position"),
 )
 
 
-def _axes(name: str, value: Any) -> int | None:
-    """For how many axes an argument has numbers; None where one is for all."""
+def _axis_count(name: str, value: Any) -> int | None:
+    """The number of axes of an argument's tuples; None if it has no tuple."""
     if isinstance(value, Window):
         return next(
-            filter(None, (_axes(n, getattr(value, n, 0)) for n in _PER_AXIS)), None
+            filter(None, (_axis_count(n, getattr(value, n, 0)) for n in _PER_AXIS)),
+            None,
         )
     if isinstance(value, (tuple, list)):
         if name in _PER_AXIS:
             return len(value)
-        return next(filter(None, (_axes(name, one) for one in value)), None)
+        return next(filter(None, (_axis_count(name, one) for one in value)), None)
     return None
 
 
@@ -57,9 +59,9 @@ def _along(name: str, value: Any, axis: int) -> Any:
 
 
 def per_axis(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function of one axis take a tuple for any of its numbers.
+    """Let a function of one axis take tuples with a number for each axis.
 
-    It is then called for each axis, and its results become a tuple.
+    It is then called once per axis, and returns a tuple of the results.
     """
     signature = inspect.signature(function)
 
@@ -69,7 +71,7 @@ def per_axis(function: Callable[..., Any]) -> Callable[..., Any]:
         if not any(isinstance(v, (tuple, list, Window)) for v in values):
             return function(*arguments, **options)
         given = signature.bind(*arguments, **options).arguments
-        count = next(filter(None, (_axes(k, v) for k, v in given.items())), None)
+        count = next(filter(None, (_axis_count(k, v) for k, v in given.items())), None)
         if count is None:
             return function(*arguments, **options)
         owner = function.__name__
@@ -105,8 +107,8 @@ def output_size(
         stride: step from one window to the next.
         padding: zeros added on each side.
         dilation: step from one tap to the next.
-        ceil_mode: round up instead of down, so that a last window may hang over
-            the right edge (pooling layers only).
+        ceil_mode: round up instead of down, so that the last window may extend
+            beyond the right edge (pooling layers only).
         framework: "pytorch" or "gluon"; they differ in ceil mode, where PyTorch
             drops a last window that would start in the right padding.
 
@@ -120,7 +122,7 @@ def output_size(
     >>> output_size(64, 3, stride=2, padding=1)
     32
     """
-    # Without @checked, which takes longer: blocks ask at each of their calls.
+    # Without @checked, which is slower: blocks call this in each forward pass.
     owner = "output_size"
     n = checks.positive(owner, "n", n)
     kernel_size = checks.positive(owner, "kernel_size", kernel_size)
@@ -158,15 +160,16 @@ def transposed_output_size(
     """The number of outputs of a transposed convolution of `n` inputs.
 
     (n - 1) * stride + span - 2 * padding + output_padding, where span = dilation *
-    (kernel_size - 1) + 1: each input writes a window, and padding cuts off what sticks
-    out. The same in both frameworks, except that MXNet wants `output_padding` below the
-    stride. Then a convolution with the same numbers brings it back to `n`, and
-    `output_padding` chooses among the sizes that do.
+    (kernel_size - 1) + 1: each input writes a window, and padding is cut off at both
+    ends. It is the same in both frameworks, except that MXNet requires `output_padding`
+    to be below the stride. With such a value, a convolution with the same numbers turns
+    the result back into `n`; `output_padding` selects one of the sizes for which it
+    does.
 
     Raises:
         TypeError: an argument is not an integer.
-        ValueError: a number out of range, an `output_padding` that is not smaller than
-            the stride or the dilation, or no output at all.
+        ValueError: a number out of range, an `output_padding` smaller than neither the
+            stride nor the dilation, or no output at all.
 
     >>> transposed_output_size(27, 3, stride=2)
     55
@@ -189,14 +192,14 @@ def transposed_output_size(
 
 @dataclass(frozen=True)
 class Window:
-    """The window of one layer along one axis, or along each, as a part of a chain.
+    """The window of one layer of a chain, along one axis or several.
 
     Attributes:
         kernel_size, stride, padding, dilation, ceil_mode: as in `output_size`; a
             tuple has a number for each axis.
-        kind: "conv" or "pool". Only a pool has a ceil mode, and it can be padded by
-            half its kernel at most, or a window would see nothing but padding.
-        name: of the layer, for messages; may be empty.
+        kind: "conv" or "pool". Only a pool has a ceil mode. Its padding is at most half
+            its kernel, so that every window reads some input.
+        name: the layer's name, for messages; may be empty.
 
     Raises:
         TypeError, ValueError: a bad number, named together with the layer.
@@ -218,7 +221,7 @@ class Window:
         for name in ("kernel_size", "stride", "padding", "dilation"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        count = _axes("self", self)
+        count = _axis_count("self", self)
         for name, check in (
             ("kernel_size", checks.positive),
             ("stride", checks.positive),
@@ -236,7 +239,7 @@ class Window:
             raise ValueError(f"{owner}: ceil_mode is for kind='pool' only")
         if count is not None:
             for axis in range(count):
-                _along("self", self, axis)  # which checks itself
+                _along("self", self, axis)  # the new Window checks itself
         elif self.kind == "pool" and 2 * self.padding > self.kernel_size:
             raise ValueError(
                 f"{owner}: padding must be at most half of kernel_size="
@@ -246,13 +249,12 @@ class Window:
     @property
     @per_axis
     def span(self) -> int:
-        """Inputs from the first tap to the last, both included."""
+        """The number of positions from the first tap to the last, inclusive."""
         return self.dilation * (self.kernel_size - 1) + 1
 
     @per_axis
     def output_size(self, n: int, framework: str = "pytorch") -> int:
-        """The number of outputs for `n` inputs; errors as `output_size`, with the
-        layer's name."""
+        """The number of outputs for `n` inputs; errors name the layer."""
         if (self.kind, framework) == ("pool", "gluon") and self.dilation > 1:
             raise ValueError(
                 f"{self.name or 'Window'}: MXNet's pooling has no dilation, got "
@@ -272,15 +274,15 @@ class Window:
     def taps(self, n: int, framework: str = "pytorch") -> np.ndarray:
         """The positions that each output reads: integers, (outputs, kernel_size).
 
-        Positions below 0 and from `n` on are padding, or lie beyond it in ceil mode.
+        Positions below 0, or `n` and above, are padding or, in ceil mode, beyond it.
         """
         outputs = np.arange(self.output_size(n, framework))[:, None]
         taps = self.dilation * np.arange(self.kernel_size)[None, :]
         return outputs * self.stride - self.padding + taps
 
 
-#: The windows of NiN before its global average pooling; the 1x1 convolutions, which
-#: read every position of their input, left out (Zhang et al., Dive into Deep Learning,
+#: The windows of NiN before its global average pooling, without the 1x1 convolutions,
+#: which read every position of their input (Zhang et al., Dive into Deep Learning,
 #: section 8.3).
 NIN = (
     Window(11, 4, name="conv1"),
@@ -293,7 +295,7 @@ NIN = (
 )
 
 
-#: The windows of the published CIFAR-10 NiN, in the same way.
+#: The windows of the published NiN for CIFAR-10, also without 1x1 convolutions.
 NIN_CIFAR = (
     Window(5, 1, 2, name="conv1"),
     Window(3, 2, ceil_mode=True, kind="pool", name="pool1"),
@@ -352,8 +354,8 @@ def unread(
 ) -> set[int]:
     """The input positions, counted from 0, that no window reads.
 
-    Whatever stands there has no influence on any output, and its gradient is zero.
-    Arguments and errors as `output_size`.
+    Inputs there do not affect any output, and their gradient is zero. For arguments and
+    errors see `output_size`.
 
     >>> unread(224, 11, stride=4)
     {223}
@@ -365,10 +367,10 @@ def unread(
 
 @checked
 def unread_parts(positions: set[int], n: Positive) -> dict[str, list[int]]:
-    """Unread positions of an axis of `n`, sorted into "left", "gaps" and "right".
+    """Unread positions of an axis of `n`, divided into "left", "gaps" and "right".
 
-    "left" and "right" are the unbroken runs that touch the ends; "gaps" is the rest,
-    which is there only where a stride or a dilation skips inputs.
+    "left" and "right" are the contiguous runs at the ends. "gaps" are all others, which
+    occur only if a stride or a dilation skips inputs.
 
     >>> unread_parts({1, 3, 4}, 5)
     {'left': [], 'gaps': [1], 'right': [3, 4]}
@@ -397,8 +399,8 @@ def repairing_padding(
 ) -> int | None:
     """The smallest padding with which a layer reads all of `n` inputs, or None.
 
-    None where no padding does: a stride or a dilation that skips inputs in the middle.
-    More padding is not always better: it moves the windows, and with them the edge.
+    It is None if a stride or a dilation skips inputs in the middle. More padding is not
+    always better, because it also moves the last window.
 
     >>> repairing_padding(224, 11, stride=4)
     2
@@ -406,8 +408,8 @@ def repairing_padding(
     owner = "repairing_padding"
     n = checks.positive(owner, "n", n)
     window = Window(kernel_size, stride, 0, dilation, name=owner)
-    # From a padding of span on, the first window reads nothing but padding. A stride
-    # more puts the windows where they were before.
+    # With padding ≥ span the first window reads only padding, and adding one stride to
+    # the padding does not change which inputs are read.
     for padding in range(window.span + stride):
         if n + 2 * padding < window.span or (ceil_mode and 2 * padding > kernel_size):
             continue
@@ -452,8 +454,8 @@ def chain_unread(
 ) -> set[int]:
     """The input positions that no output of the whole chain depends on.
 
-    More than the first layer leaves unread: what a later layer does not read of its
-    own input takes with it the inputs that led nowhere else.
+    They include the positions that the first layer does not read, and those that affect
+    only positions that a later layer does not read.
 
     >>> sorted(chain_unread(224, NIN))
     [219, 220, 221, 222, 223]
@@ -462,12 +464,12 @@ def chain_unread(
     sizes = chain_sizes(n, layers, framework)
     needed = np.ones(sizes[-1], dtype=bool)
     for layer, size in zip(reversed(layers), reversed(sizes[:-1]), strict=True):
-        needed = _before(layer, size, needed, framework)
+        needed = _read_by(needed, layer, size, framework)
     return {int(q) for q in np.flatnonzero(~needed)}
 
 
-def _before(layer: Window, n: int, outputs: np.ndarray, framework: str) -> np.ndarray:
-    """Which of `n` inputs the marked outputs read."""
+def _read_by(outputs: np.ndarray, layer: Window, n: int, framework: str) -> np.ndarray:
+    """A mask of the `n` inputs that the outputs in a mask read."""
     taps = layer.taps(n, framework)[outputs]
     marked = np.zeros(n, dtype=bool)
     marked[taps[(taps >= 0) & (taps < n)]] = True
@@ -502,13 +504,13 @@ def chain_readers(
 class ReceptiveField:
     """Which inputs one output of a chain can depend on.
 
-    Output j reads inputs from j * jump + offset to j * jump + offset + size - 1; where
-    that is outside the input, it reads padding.
+    Output j reads inputs from j * jump + offset to j * jump + offset + size - 1;
+    positions outside the input are padding.
 
     Attributes:
-        size: inputs from the first to the last, both included.
-        jump: inputs from one output to the next, the product of the strides.
-        offset: the first input of output 0; minus the paddings, in inputs.
+        size: the number of inputs from the first to the last, inclusive.
+        jump: the distance between neighbouring outputs, the product of the strides.
+        offset: the first input of output 0: minus the total padding, in inputs.
     """
 
     size: int
@@ -516,14 +518,14 @@ class ReceptiveField:
     offset: int
 
     def inputs(self, j: int) -> range:
-        """The inputs that output `j` spans, padding included."""
+        """The inputs that output `j` spans, including padding."""
         first = j * self.jump + self.offset
         return range(first, first + self.size)
 
 
 @per_axis
 def receptive_field(layers: Sequence[Window]) -> ReceptiveField:
-    """The receptive field of one output of a chain, jump and offset.
+    """The receptive field of one output of a chain, with its jump and offset.
 
     >>> receptive_field(NIN)
     ReceptiveField(size=195, jump=32, offset=-64)
@@ -538,13 +540,13 @@ def receptive_field(layers: Sequence[Window]) -> ReceptiveField:
 
 @dataclass(frozen=True)
 class Sizes:
-    """All input sizes with some property, which repeats from some size on.
+    """A set of input sizes that is periodic from some size on.
 
     Attributes:
-        first: those below `start`, in ascending order.
-        start: where the repetition begins.
-        period: after which it repeats.
-        residues: those in one period, as n - start.
+        first: the sizes below `start`, in ascending order.
+        start: the size from which the set is periodic.
+        period: the length of a period.
+        residues: the sizes in one period, minus `start`.
     """
 
     first: tuple[int, ...]
@@ -560,7 +562,7 @@ class Sizes:
         return (n - self.start) % self.period in self.residues
 
     def __iter__(self) -> Iterator[int]:
-        """In ascending order; without end unless there are finitely many."""
+        """The sizes in ascending order; endless unless the set is finite."""
         yield from self.first
         base = self.start
         while self.residues:
@@ -568,15 +570,15 @@ class Sizes:
             base += self.period
 
     def between(self, low: int, high: int) -> list[int]:
-        """Those from `low` to `high`, both included."""
+        """The sizes from `low` to `high`, inclusive."""
         return [n for n in range(low, high + 1) if n in self]
 
     def below(self, n: int) -> int | None:
-        """The largest that is at most `n`, or None."""
+        """The largest size that is at most `n`, or None."""
         return next((m for m in range(n, 0, -1) if m in self), None)
 
     def above(self, n: int) -> int | None:
-        """The smallest that is at least `n`, or None."""
+        """The smallest size that is at least `n`, or None."""
         last = max(n, self.start) + self.period
         return next((m for m in range(n, last + 1) if m in self), None)
 
@@ -589,7 +591,7 @@ class Sizes:
 
 
 def _repeating(good: set[int], start: int, period: int) -> Sizes:
-    """`good`, known below start + period, as `Sizes` with the fewest numbers."""
+    """`good`, complete below start + period, as the shortest `Sizes`."""
     known = [n in good for n in range(start + period)]
     while start > 1 and known[start - 1] == known[start - 1 + period]:
         start -= 1
@@ -606,7 +608,7 @@ def _repeating(good: set[int], start: int, period: int) -> Sizes:
 
 @per_axis
 def smallest_size(layers: Sequence[Window], framework: str = "pytorch") -> int:
-    """The smallest input on which every window of a chain fits.
+    """The smallest input size at which every window of a chain fits.
 
     >>> smallest_size(NIN)
     67
@@ -620,7 +622,7 @@ def smallest_size(layers: Sequence[Window], framework: str = "pytorch") -> int:
 
 
 def _sizes(n: int, layers: tuple[Window, ...], framework: str) -> list[int]:
-    """`chain_sizes`, or nothing where a window does not fit."""
+    """`chain_sizes`, or an empty list if a window does not fit."""
     try:
         return chain_sizes(n, layers, framework)
     except ValueError:
@@ -636,9 +638,8 @@ def lossless_sizes(
     Args:
         layers: the chain.
         framework: "pytorch" or "gluon", for their rules in ceil mode.
-        exact: ask for more: that no layer's division leaves a remainder, so that
-            every layer's last window ends where its padded input does, and in ceil
-            mode none hangs over.
+        exact: also require that no layer's division leaves a remainder, so that the
+            last window of each layer ends where its padded input ends.
 
     Returns:
         A `Sizes`: `n in sizes`, `sizes.below(n)`, `sizes.above(n)`,
@@ -651,8 +652,8 @@ def lossless_sizes(
     """
     layers = _chain("lossless_sizes", layers)
     field = receptive_field(layers)
-    # Inside, and near each end, n matters only through n mod jump, as long as no
-    # window chain reaches from one end to the other.
+    # From this size on no receptive field reaches from one end to the other, so that
+    # the result depends only on n mod jump.
     start = 2 * (field.size - 2 * field.offset) + field.jump
     good = {
         n

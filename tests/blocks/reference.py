@@ -1,7 +1,7 @@
-"""What a paper's equation needs, in PyTorch's plain functions, and who is held to it.
+"""Compare blocks with references, which are papers' equations in plain PyTorch.
 
-A reference is a function `f(w, x)`. It never calls the book's blocks; it takes their
-numbers from `w`, in the order of the layers, and says which shape it expects.
+A reference is a function `f(w, x)`. It does not call the package's blocks; it takes
+their parameters from `w`, in the order of the layers, with the shapes that it expects.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from halves import GLUON, PYTORCH, Build, is_float, noise, randomize
 from d2lutils import parity
 from d2lutils.ledger import ledger
 
-#: How a block is run.
+#: The ways to run a block.
 ways = pytest.mark.parametrize("way", ["pytorch", "gluon", "hybridized"])
 
 
 class Weights:
-    """The numbers of a net, one tensor after the other."""
+    """The parameters and running statistics of a net, in order."""
 
     def __init__(self, net: Any, training: bool) -> None:
         tensors = net.state_dict(keep_vars=True).values()
@@ -44,7 +44,7 @@ class Weights:
         bias: bool = False,
         **window: Any,
     ) -> torch.Tensor:
-        """A convolution of 1 or 2 axes, as wide along each."""
+        """A convolution with a kernel of `size` along each of 1 or 2 axes."""
         rank = x.ndim - 2
         kernel = self(channels, x.shape[1], *(size,) * rank)
         shift = self(channels) if bias else None
@@ -76,12 +76,12 @@ def check(
     batches: tuple[int, ...] = (),
     bound: float = 1e-10,
 ) -> None:
-    """Hold a block to its equation; one block meets all batch sizes.
+    """Assert that a block computes its equation; the same block for all batch sizes.
 
-    An input is a shape, which stands for random numbers, or an array of integers.
+    An input is an array of integers, or a shape, which stands for random numbers.
 
-    In float32 and float64: outputs in evaluation. In float64: outputs in training, and
-    the gradients of the inputs and of every parameter there.
+    Compares outputs in evaluation mode, in float32 and float64, and outputs and
+    gradients of all inputs and parameters in training mode, in float64.
     """
     half, net = PYTORCH, randomize(build(PYTORCH))
     exact = copy.deepcopy(net).double()
@@ -119,7 +119,7 @@ def values(shape: Any, seed: int) -> np.ndarray:
 
 
 def expected(net: Any, reference: Reference, arrays: Any, training: bool) -> Any:
-    """The reference's output with a net's numbers, and its gradients by a head."""
+    """The reference's output with a net's parameters, and a function for gradients."""
     weights = Weights(net, training)
     given = [torch.tensor(a, requires_grad=is_float(a)) for a in arrays]
     y = reference(weights, *given)
@@ -135,20 +135,20 @@ def expected(net: Any, reference: Reference, arrays: Any, training: bool) -> Any
 
 
 def close(found: np.ndarray, wanted: np.ndarray, bound: float = 1e-10) -> None:
-    """Equal to the last digits of the largest number."""
+    """Assert that arrays differ by at most `bound`, relative to the largest value."""
     assert found.shape == wanted.shape
     scale = max(1.0, float(np.abs(wanted).max(initial=0)))
     assert np.abs(found - wanted).max(initial=0) <= bound * scale
 
 
 def zeros_behind(x: torch.Tensor, channels: int) -> torch.Tensor:
-    """Channels of zeros behind x until there are so many."""
+    """x with zeros appended up to this number of channels."""
     extra = x.new_zeros(x.shape[0], channels - x.shape[1], *x.shape[2:])
     return torch.cat((x, extra), 1)
 
 
 def each(x: torch.Tensor, kernels: torch.Tensor, **window: Any) -> torch.Tensor:
-    """Convolve each example with its own kernel, one after the other."""
+    """Convolve each example with its own kernel, in a loop."""
     one = [torch.conv2d(a[None], k, **window) for a, k in zip(x, kernels, strict=True)]
     return torch.cat(one)
 
@@ -157,11 +157,11 @@ def each(x: torch.Tensor, kernels: torch.Tensor, **window: Any) -> torch.Tensor:
 
 
 def multiply_adds(half: Any, build: Build, *shape: int) -> int:
-    """What the ledger counts in one pass of a new block."""
+    """The ledger's count for one pass of a new block."""
     return ledger(half.ready(build(half)), shape).multiply_adds
 
 
 def parameters(half: Any, build: Build) -> int:
-    """Trained numbers of a new block; shapes are enough, nothing is allocated."""
+    """The number of trained parameters of a new block; no memory is allocated."""
     with torch.device("meta"):
         return sum(int(np.prod(p.shape)) for p in half.trained(build(half)))

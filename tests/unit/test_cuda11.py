@@ -250,7 +250,7 @@ def load(monkeypatch: pytest.MonkeyPatch, loader: Loader, **others: Path) -> lis
     if not hasattr(os, "RTLD_NOLOAD"):
         pytest.skip("Windows loads libraries in another way; there is no such build")
     found = {path.name: path for path in others.values()}
-    monkeypatch.setattr(cuda11, "_of_others", lambda: found)
+    monkeypatch.setattr(cuda11, "_libraries_elsewhere", lambda: found)
     monkeypatch.setattr(ctypes, "CDLL", loader)
     cuda11.preload()
     assert loader.opened[0] == cuda11.DRIVER
@@ -312,7 +312,7 @@ def test_of_two_libraries_the_earlier_on_the_path(
         library.parent.mkdir(parents=True)
         library.touch()
         monkeypatch.syspath_prepend(tmp_path / name)
-    assert cuda11._of_others()["libnccl.so.2"] == library
+    assert cuda11._libraries_elsewhere()["libnccl.so.2"] == library
 
 
 def printed(script: str, first: Path) -> str:

@@ -322,7 +322,7 @@ def test_libraries_and_tools(monkeypatch: Patch) -> None:
     for there, says, state in (
         *((False, "", MISSING), (True, "", BROKEN), (True, "v24.1", OK)),
     ):
-        monkeypatch.setattr(doctor, "_says", lambda program, says=says: says)
+        monkeypatch.setattr(doctor, "_version_output", lambda program, says=says: says)
         monkeypatch.setattr(doctor, "_installed", lambda module, there=there: there)
         node = doctor._node()
         assert (node.state, node.version) == (state, says[1:])
@@ -340,7 +340,9 @@ def test_chromium(monkeypatch: Patch) -> None:
     monkeypatch.setattr(doctor, "_installed", lambda module: False)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}")
     answers = {"/bin/chrome": "Chromium 1.2 (3.4)"}
-    monkeypatch.setattr(doctor, "_says", lambda program: answers.get(program, ""))
+    monkeypatch.setattr(
+        doctor, "_version_output", lambda program: answers.get(program, "")
+    )
     assert doctor.answer("Chromium") == [Finding("Chromium", OK, "1.2")]
     answers.clear()  # stubs that start nothing
     [found] = doctor.answer("Chromium")
