@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils._training import shows_progress
 
 __all__ = [
@@ -95,7 +95,7 @@ class Resized:
     def __init__(self, images: np.ndarray, size: int) -> None:
         _floating_images("Resized", images, (4,))
         self._images = images
-        self._size = checks.positive("Resized", "size", size)
+        self._size = _arguments.positive("Resized", "size", size)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -176,9 +176,9 @@ class Batches:
                 f"and y must be flat, got shapes {x.shape} and {y.shape}"
             )
         self.x, self.y = x, y
-        self.batch_size = checks.positive("Batches", "batch_size", batch_size)
-        self.shuffle = checks.boolean("Batches", "shuffle", shuffle)
-        self.seed = checks.non_negative("Batches", "seed", seed)
+        self.batch_size = _arguments.positive("Batches", "batch_size", batch_size)
+        self.shuffle = _arguments.boolean("Batches", "shuffle", shuffle)
+        self.seed = _arguments.non_negative("Batches", "seed", seed)
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -217,8 +217,8 @@ def digits(
     """
     from sklearn.datasets import load_digits
 
-    checks.choice("digits", "form", form, ("images", "sequences"))
-    test_size = checks.positive("digits", "test_size", test_size)
+    _arguments.choice("digits", "form", form, ("images", "sequences"))
+    test_size = _arguments.positive("digits", "test_size", test_size)
     _floating_type("digits", dtype)
     raw = load_digits()
     x = raw.images.astype("float64") / 16.0
@@ -285,7 +285,7 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
         ValueError: images with fewer than two axes or empty, or size below 1.
     """
     _floating_images("resize", images, None)
-    size = checks.positive("resize", "size", size)
+    size = _arguments.positive("resize", "size", size)
     work = np.promote_types(images.dtype, np.float32)
     low, high, weight = _neighbours(images.shape[-1], size, work)
     wide = images.take(low, -1) * (1 - weight) + images.take(high, -1) * weight
@@ -382,7 +382,7 @@ def fashion_mnist(
         OSError: the folder cannot be read or written.
     """
     owner = "fashion_mnist"
-    size = checks.positive(owner, "size", size)
+    size = _arguments.positive(owner, "size", size)
     wanted = [
         _part_size("train_size", train_size, _FASHION_SIZES["train"]),
         _part_size("test_size", test_size, _FASHION_SIZES["t10k"]),
@@ -391,7 +391,7 @@ def fashion_mnist(
     where = _fashion_folder(folder)
     addresses = _addresses(urls)
     if progress is not None:
-        checks.boolean(owner, "progress", progress)
+        _arguments.boolean(owner, "progress", progress)
     show = shows_progress(progress)
     files = [
         np.frombuffer(gzip.decompress(_obtain(name, where, addresses, show)), "uint8")
@@ -426,7 +426,7 @@ def _fashion_part(
 
 
 def _part_size(name: str, value: Any, most: int) -> int:
-    value = checks.integer("fashion_mnist", name, value)
+    value = _arguments.integer("fashion_mnist", name, value)
     if not 1 <= value <= most:
         raise ValueError(
             f"fashion_mnist: {name} must be between 1 and {most}, got {value}"

@@ -11,7 +11,8 @@ something of its own) and from which tensors are the same memory: what two layer
 is counted once. `gluon.memory` and `pytorch.memory` measure the same bytes without
 these rules, and the tests compare the two.
 
-`chain_of` reads the windows of a net's layers.
+What each kind of layer computes and keeps stands in `_adapters.layer_facts`. `chain_of`
+reads the windows of a net's layers.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from d2lutils import _arguments as checks
-from d2lutils import _errors
+from d2lutils import _arguments, _errors
 from d2lutils._adapters import (
     STATISTICS,
     Net,
@@ -41,7 +41,7 @@ from d2lutils._adapters import (
     hooked,
 )
 from d2lutils._adapters.chains import chain_of
-from d2lutils._adapters.layers import (
+from d2lutils._adapters.layer_facts import (
     Facts,
     Keeps,
     Work,
@@ -247,10 +247,10 @@ class Ledger:
         """
         owner = "memory"
         batch = self.shape[0] if batch_size is None else batch_size
-        batch = checks.positive(owner, "batch_size", batch)
+        batch = _arguments.positive(owner, "batch_size", batch)
         dtype = self.dtype if dtype is None else dtype
-        size = DTYPES[checks.choice(owner, "dtype", dtype, tuple(DTYPES))]
-        checks.choice(owner, "optimizer", optimizer, tuple(OPTIMIZERS))
+        size = DTYPES[_arguments.choice(owner, "dtype", dtype, tuple(DTYPES))]
+        _arguments.choice(owner, "optimizer", optimizer, tuple(OPTIMIZERS))
         if self.lifetimes is None:
             raise ValueError(f"ledger: {self.unknown['live']}")
         self._require_kept()
@@ -806,7 +806,7 @@ def ledger(net: Any, input_shape: Sequence[int]) -> Ledger:
     ((1, 8, 4, 4), 224, 3456)
     """
     owner = "ledger"
-    shape = checks.shape_of(owner, "input_shape", input_shape)
+    shape = _arguments.shape_of(owner, "input_shape", input_shape)
     adapter = adapter_of(owner, "net", net)
     zeros = [adapter.example(shape)]
     recorder = _recorded(adapter, shape, zeros)

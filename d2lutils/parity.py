@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils import _arguments as checks
-from d2lutils import _errors
+from d2lutils import _arguments, _errors
 from d2lutils._adapters import STATISTICS, Layer, Net, Parameters, adapter_of, to_numpy
 from d2lutils._adapters.child import in_child
 from d2lutils._adapters.files import source_of
@@ -647,12 +646,12 @@ def compare(
     torch = adapter_of(owner, "torch_net", torch_net)
     if (gluon.framework, torch.framework) != ("gluon", "pytorch"):
         raise TypeError(f"{owner}: gluon_net comes first, torch_net second")
-    steps = checks.non_negative(owner, "steps", steps)
-    checks.number(owner, "learning_rate", learning_rate, 0, 0.05)
-    checks.number(owner, "momentum", momentum, 0, 1)
-    checks.number(owner, "weight_decay", weight_decay, 0)
+    steps = _arguments.non_negative(owner, "steps", steps)
+    _arguments.number(owner, "learning_rate", learning_rate, 0, 0.05)
+    _arguments.number(owner, "momentum", momentum, 0, 1)
+    _arguments.number(owner, "weight_decay", weight_decay, 0)
     arrays = _checked_inputs(inputs)
-    seed = checks.non_negative(owner, "seed", seed)
+    seed = _arguments.non_negative(owner, "seed", seed)
     run = _Comparison(gluon, torch, _checked_pairs(gluon, torch, arrays), arrays, seed)
     report = Report(layers=len(gluon.layers), steps=steps)
     report.numbers = sum(p.size for p in run.start[0].values())

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 
 __all__ = ["Timing", "interleaved", "stored", "synchronize"]
 
@@ -64,8 +64,8 @@ def interleaved(
         ValueError: no candidates, or fewer than 3 rounds.
     """
     owner = "interleaved"
-    repeat = checks.positive(owner, "repeat", repeat)
-    warmup = checks.non_negative(owner, "warmup", warmup)
+    repeat = _arguments.positive(owner, "repeat", repeat)
+    warmup = _arguments.non_negative(owner, "warmup", warmup)
     if not isinstance(candidates, Mapping):
         raise TypeError(
             f"{owner}: candidates must be functions by name, "

@@ -27,8 +27,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from d2lutils import _arguments as checks
-from d2lutils._adapters.layers import class_kind
+from d2lutils import _arguments
+from d2lutils._adapters.layer_facts import class_kind
 
 STATISTICS = ("running_mean", "running_var")
 # The gradients of a loss, from the outputs.
@@ -377,6 +377,6 @@ def with_zeros(
     """The adapter of a net whose shapes are known, and zeros of its dtype, on its
     device, to run it on."""
     adapter = adapter_of(owner, "net", net, framework)
-    inputs = [adapter.example(checks.shape_of(owner, "input_shape", input_shape))]
+    inputs = [adapter.example(_arguments.shape_of(owner, "input_shape", input_shape))]
     adapter.infer_shapes(inputs)
     return adapter, adapter.to_arrays(inputs)[0]

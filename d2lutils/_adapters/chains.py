@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils._adapters import Net, adapter_of, children_of
-from d2lutils._adapters.layers import facts_of, layer_kind
+from d2lutils._adapters.layer_facts import facts_of, layer_kind
 from d2lutils.shapes import Window
 
 
@@ -36,7 +36,7 @@ def chain_of(net: Any, axis: int = 0) -> tuple[Window, ...]:
     """
     owner = "chain_of"
     adapter = adapter_of(owner, "net", net)
-    axis = checks.non_negative(owner, "axis", axis)
+    axis = _arguments.non_negative(owner, "axis", axis)
     windows: list[Window] = []
     _collect(adapter, net, "", axis, windows)
     if not windows:

@@ -21,7 +21,7 @@ from d2lutils._adapters import (
     hooked,
     to_numpy,
 )
-from d2lutils._adapters.layers import from_framework
+from d2lutils._adapters.layer_facts import from_framework
 
 
 class TorchNet(Net):

@@ -31,7 +31,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 
 __all__ = [
     "Control",
@@ -74,12 +74,12 @@ class Control:
     def check(self, owner: str, value: Any) -> None:
         """Raise ValueError or TypeError unless the control can show `value`."""
         if self.kind == "checkbox":
-            checks.boolean(owner, self.name, value)
+            _arguments.boolean(owner, self.name, value)
         elif self.kind == "select":
             values = [option for option, _ in self.options]
-            checks.choice(owner, self.name, value, values)
+            _arguments.choice(owner, self.name, value, values)
         else:
-            checks.number(owner, self.name, value, self.low, self.high)
+            _arguments.number(owner, self.name, value, self.low, self.high)
             steps = (value - self.low) / self.step
             if abs(steps - round(steps)) > 1e-9:
                 raise ValueError(

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils.explorers.base import choice, clicked, number, opener, plural, slider
 
 __all__ = ["batch_fold", "compute", "words"]
@@ -130,17 +130,17 @@ def compute(
     """
     owner = "batch_fold"
     settings: dict[str, Any] = {
-        "batch_size": checks.integer(owner, "batch_size", batch_size),
-        "channels": checks.integer(owner, "channels", channels),
-        "order": checks.choice(owner, "order", order, tuple(ORDERS)),
-        "samples": checks.choice(owner, "samples", samples, tuple(ALIKE)),
-        "kernels": checks.choice(owner, "kernels", kernels, tuple(SOURCES)),
-        "handed": checks.choice(owner, "handed", handed, tuple(HANDED)),
-        "pin": checks.integer(owner, "pin", pin),
+        "batch_size": _arguments.integer(owner, "batch_size", batch_size),
+        "channels": _arguments.integer(owner, "channels", channels),
+        "order": _arguments.choice(owner, "order", order, tuple(ORDERS)),
+        "samples": _arguments.choice(owner, "samples", samples, tuple(ALIKE)),
+        "kernels": _arguments.choice(owner, "kernels", kernels, tuple(SOURCES)),
+        "handed": _arguments.choice(owner, "handed", handed, tuple(HANDED)),
+        "pin": _arguments.integer(owner, "pin", pin),
     }
     n, width, pin = (settings[name] for name in ("batch_size", "channels", "pin"))
-    checks.number(owner, "batch_size", n, 1, MOST)
-    checks.number(owner, "channels", width, 1, MOST)
+    _arguments.number(owner, "batch_size", n, 1, MOST)
+    _arguments.number(owner, "channels", width, 1, MOST)
     if pin < -1:
         raise ValueError(f"{owner}: pin must be at least -1, got {pin}")
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils.explorers.base import choice, clicked, number, opener, slider, switch
 from d2lutils.shapes import (
     FRAMEWORKS,
@@ -143,16 +143,16 @@ def compute(
     """
     owner = "dimensions"
     s = {
-        "chain": checks.choice(owner, "chain", chain, CHAINS),
-        "n": checks.positive(owner, "n", n),
-        "kernel_size": checks.positive(owner, "kernel_size", kernel_size),
-        "stride": checks.positive(owner, "stride", stride),
-        "padding": checks.non_negative(owner, "padding", padding),
-        "dilation": checks.positive(owner, "dilation", dilation),
-        "ceil_mode": checks.boolean(owner, "ceil_mode", ceil_mode),
-        "framework": checks.choice(owner, "framework", framework, FRAMEWORKS),
-        "step": checks.non_negative(owner, "step", step),
-        "pin": checks.integer(owner, "pin", pin),
+        "chain": _arguments.choice(owner, "chain", chain, CHAINS),
+        "n": _arguments.positive(owner, "n", n),
+        "kernel_size": _arguments.positive(owner, "kernel_size", kernel_size),
+        "stride": _arguments.positive(owner, "stride", stride),
+        "padding": _arguments.non_negative(owner, "padding", padding),
+        "dilation": _arguments.positive(owner, "dilation", dilation),
+        "ceil_mode": _arguments.boolean(owner, "ceil_mode", ceil_mode),
+        "framework": _arguments.choice(owner, "framework", framework, FRAMEWORKS),
+        "step": _arguments.non_negative(owner, "step", step),
+        "pin": _arguments.integer(owner, "pin", pin),
     }
     if s["pin"] < -1:
         raise ValueError(f"{owner}: pin must be at least -1, got {pin}")

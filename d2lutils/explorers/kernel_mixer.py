@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils.explorers.base import clicked, num, number, opener, slider, switch
 
 __all__ = ["compute", "kernel_mixer", "words"]
@@ -117,9 +117,9 @@ def compute(
     settings: dict[str, Any] = {
         name: t / 10 for name, t in zip(EXPERTS, tenths, strict=True)
     }
-    inside = checks.boolean(owner, "inside", inside)
-    side = checks.positive(owner, "side", side)
-    solo = checks.integer(owner, "solo", solo)
+    inside = _arguments.boolean(owner, "inside", inside)
+    side = _arguments.positive(owner, "side", side)
+    solo = _arguments.integer(owner, "solo", solo)
     if not -1 <= solo < K:
         raise ValueError(f"{owner}: solo must be from -1 to {K - 1}, got {solo}")
     settings |= {"inside": inside, "side": side, "solo": solo}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils.explorers.base import choice, number, opener, plural, slider, switch
 
 __all__ = ["compute", "memory_ledger", "words"]
@@ -145,15 +145,15 @@ def compute(
     """
     owner = "memory_ledger"
     s = {
-        "net": checks.choice(owner, "net", net, tuple(NETS)),
-        "framework": checks.choice(owner, "framework", framework, tuple(PLACES)),
-        "batch_size": checks.positive(owner, "batch_size", batch_size),
-        "size": checks.positive(owner, "size", size),
-        "optimizer": checks.choice(owner, "optimizer", optimizer, tuple(STATES)),
-        "dtype": checks.choice(owner, "dtype", dtype, tuple(ITEMS)),
-        "inplace": checks.boolean(owner, "inplace", inplace),
-        "dropout": checks.boolean(owner, "dropout", dropout),
-        "mode": checks.choice(owner, "mode", mode, MODES),
+        "net": _arguments.choice(owner, "net", net, tuple(NETS)),
+        "framework": _arguments.choice(owner, "framework", framework, tuple(PLACES)),
+        "batch_size": _arguments.positive(owner, "batch_size", batch_size),
+        "size": _arguments.positive(owner, "size", size),
+        "optimizer": _arguments.choice(owner, "optimizer", optimizer, tuple(STATES)),
+        "dtype": _arguments.choice(owner, "dtype", dtype, tuple(ITEMS)),
+        "inplace": _arguments.boolean(owner, "inplace", inplace),
+        "dropout": _arguments.boolean(owner, "dropout", dropout),
+        "mode": _arguments.choice(owner, "mode", mode, MODES),
     }
     chain = NETS[net]
     if size < chain["smallest"]:

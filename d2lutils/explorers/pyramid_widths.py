@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils.explorers.base import choice, num, number, opener, slider
 from d2lutils.shapes import BLOCKS, WIDENINGS, pyramid_blocks
 from d2lutils.shapes import pyramid_widths as exact_widths
@@ -75,10 +75,10 @@ def compute(
         ValueError: an impossible depth, alpha below 1, or an unknown option.
     """
     owner = "pyramid_widths"
-    alpha = checks.positive(owner, "alpha", alpha)
-    checks.choice(owner, "block", block, tuple(BLOCKS))
-    checks.choice(owner, "widening", widening, WIDENINGS)
-    checks.choice(owner, "rounding", rounding, ROUNDINGS)
+    alpha = _arguments.positive(owner, "alpha", alpha)
+    _arguments.choice(owner, "block", block, tuple(BLOCKS))
+    _arguments.choice(owner, "widening", widening, WIDENINGS)
+    _arguments.choice(owner, "rounding", rounding, ROUNDINGS)
     blocks = sum(pyramid_blocks(depth, block))
     if rounding == "exact":
         widths = exact_widths(depth, alpha, block, widening)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils.explorers.base import choice, number, opener, plural, slider
 from d2lutils.shapes import output_size
 
@@ -85,14 +85,14 @@ def compute(
     """
     owner = "residual_builder"
     settings: dict[str, Any] = {
-        "length": checks.positive(owner, "length", length),
-        "in_channels": checks.positive(owner, "in_channels", in_channels),
-        "channels": checks.positive(owner, "channels", channels),
-        "kernel_size": checks.positive(owner, "kernel_size", kernel_size),
-        "stride": checks.positive(owner, "stride", stride),
-        "chain_length": checks.positive(owner, "chain_length", chain_length),
-        "padding": checks.non_negative(owner, "padding", padding),
-        "shortcut": checks.choice(owner, "shortcut", shortcut, SHORTCUTS),
+        "length": _arguments.positive(owner, "length", length),
+        "in_channels": _arguments.positive(owner, "in_channels", in_channels),
+        "channels": _arguments.positive(owner, "channels", channels),
+        "kernel_size": _arguments.positive(owner, "kernel_size", kernel_size),
+        "stride": _arguments.positive(owner, "stride", stride),
+        "chain_length": _arguments.positive(owner, "chain_length", chain_length),
+        "padding": _arguments.non_negative(owner, "padding", padding),
+        "shortcut": _arguments.choice(owner, "shortcut", shortcut, SHORTCUTS),
     }
     length, in_channels, channels, kernel_size, stride, *_ = settings.values()
     chain_length, padding = settings["chain_length"], settings["padding"]

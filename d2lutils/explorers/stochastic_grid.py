@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils.explorers.base import choice, num, number, opener, plural, slider
 from d2lutils.shapes import RULES, drop_probs
 
@@ -100,12 +100,12 @@ def compute(
     """
     owner = "stochastic_grid"
     settings: dict[str, Any] = {
-        "num_blocks": checks.positive(owner, "num_blocks", num_blocks),
-        "mode": checks.choice(owner, "mode", mode, MODES),
-        "rule": checks.choice(owner, "rule", rule, tuple(RULES)),
-        "drop_prob": checks.number(owner, "drop_prob", drop_prob, 0, 1),
-        "samples": checks.positive(owner, "samples", samples),
-        "seed": checks.non_negative(owner, "seed", seed),
+        "num_blocks": _arguments.positive(owner, "num_blocks", num_blocks),
+        "mode": _arguments.choice(owner, "mode", mode, MODES),
+        "rule": _arguments.choice(owner, "rule", rule, tuple(RULES)),
+        "drop_prob": _arguments.number(owner, "drop_prob", drop_prob, 0, 1),
+        "samples": _arguments.positive(owner, "samples", samples),
+        "seed": _arguments.non_negative(owner, "seed", seed),
     }
     num_blocks, mode, rule, drop_prob, samples, seed = settings.values()
     drops = drop_probs(num_blocks, drop_prob, rule)

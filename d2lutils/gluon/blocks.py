@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from d2lutils._adapters.layers import LAYERS, declare
+from d2lutils._adapters.layer_facts import LAYERS, declare
 from d2lutils._arguments import (
     Bool,
     PerAxis,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
-from d2lutils._adapters.layers import Facts, Shape, declare
+from d2lutils._adapters.layer_facts import Facts, Shape, declare
 from d2lutils._arguments import (
     Bool,
     DropoutRate,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from d2lutils import _inputs as checks
+from d2lutils import _inputs
 from d2lutils._arguments import Rule
 from d2lutils.compat import mx
 
@@ -138,19 +138,19 @@ def check_input(
         if weight is None:
             return False
     axes = [rank + 2 for rank in ranks]
-    checks.tensor_shape(owner, name, x.shape, axes, channels, smallest)
+    _inputs.tensor_shape(owner, name, x.shape, axes, channels, smallest)
     if weight is None:
-        checks.floating(owner, name, _dtype(x))
+        _inputs.floating(owner, name, _dtype(x))
         return True
     got, own = _dtype(x), _dtype(weight)
     if got != own and not mixed_precision(x):
-        checks.same_kind(owner, name, "dtype", got, own)
+        _inputs.same_kind(owner, name, "dtype", got, own)
     if weight._data is None:
         return True  # not initialised: Gluon's own error says so
     devices = [_device(context) for context in weight.list_ctx()]
     if _device(x.context) not in devices:
         got, own = _device(x.context), ", ".join(devices)
-        checks.same_kind(owner, name, "device", got, own)
+        _inputs.same_kind(owner, name, "device", got, own)
     return True
 
 
@@ -239,9 +239,9 @@ def check_pair(
     """
     for name, tensor in (("x", x), ("identity", identity)):
         _check_tensor(owner, name, tensor)
-        checks.tensor_shape(owner, name, tensor.shape, (3, 4))
-        checks.floating(owner, name, _dtype(tensor))
-    extra = checks.addable(owner, x.shape, identity.shape, extra)
+        _inputs.tensor_shape(owner, name, tensor.shape, (3, 4))
+        _inputs.floating(owner, name, _dtype(tensor))
+    extra = _inputs.addable(owner, x.shape, identity.shape, extra)
     _check_alike(owner, "identity", identity, x)
     return extra
 
@@ -250,9 +250,9 @@ def _check_alike(owner: str, name: str, tensor: Any, x: Any) -> None:
     """ValueError unless a tensor has the dtype and device of x."""
     got, own = _dtype(tensor), _dtype(x)
     if got != own and not mixed_precision(x):
-        checks.alike(owner, name, "x", "dtype", got, own)
+        _inputs.alike(owner, name, "x", "dtype", got, own)
     got, own = _device(tensor.context), _device(x.context)
-    checks.alike(owner, name, "x", "device", got, own)
+    _inputs.alike(owner, name, "x", "device", got, own)
 
 
 def check_routing(
@@ -278,11 +278,11 @@ def check_routing(
     if traced(x):
         return
     _check_tensor(owner, name, routing)
-    checks.table_shape(owner, name, routing.shape, len(x), count)
+    _inputs.table_shape(owner, name, routing.shape, len(x), count)
     _check_alike(owner, name, routing, x)
 
 
-takes_input = checks.takes_input_of(check_input, check_routing)
+takes_input = _inputs.takes_input_of(check_input, check_routing)
 
 
 def _layer(owner: str, name: str, value: Any) -> Any:

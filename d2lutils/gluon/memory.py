@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils import _arguments as checks
-from d2lutils import _errors
+from d2lutils import _arguments, _errors
 from d2lutils._adapters import arrays_in, with_zeros
 from d2lutils._adapters.gluon import GluonNet
 from d2lutils._lifetimes import Lifetimes, Operation
@@ -157,7 +156,7 @@ def planned_bytes(
     """
     owner = "planned_bytes"
     adapter, x = with_zeros(owner, net, input_shape, "gluon")
-    checks.boolean(owner, "training", training)
+    _arguments.boolean(owner, "training", training)
     dtype = np.dtype(x.dtype).name
     if dtype != "float32":
         raise ValueError(

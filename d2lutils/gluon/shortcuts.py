@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from d2lutils._adapters.layers import Facts, Keeps, declare
+from d2lutils._adapters.layer_facts import Facts, Keeps, declare
 from d2lutils._arguments import (
     PerAxis,
     Positive,

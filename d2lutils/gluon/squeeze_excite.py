@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from d2lutils._adapters.layers import Facts, declare
+from d2lutils._adapters.layer_facts import Facts, declare
 from d2lutils._arguments import Positive, at_most, checked
 from d2lutils.compat import mx
 from d2lutils.gluon.inputs import operators, takes_input

@@ -6,7 +6,7 @@ import math
 from functools import partial
 from typing import Annotated, Any
 
-from d2lutils._adapters.layers import Facts, Shape, declare
+from d2lutils._adapters.layer_facts import Facts, Shape, declare
 from d2lutils._arguments import (
     Depthwise,
     KernelGroups,

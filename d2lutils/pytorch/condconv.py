@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2lutils._adapters.layers import Facts, Shape, declare
+from d2lutils._adapters.layer_facts import Facts, Shape, declare
 from d2lutils._arguments import (
     Bool,
     DropoutRate,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
-from d2lutils import _inputs as checks
+from d2lutils import _inputs
 from d2lutils._arguments import Rule
 
 __all__ = [
@@ -111,16 +111,16 @@ def check_input(
         if weight is None:
             return False
     axes = [rank + 2 for rank in ranks]
-    checks.tensor_shape(owner, name, x.shape, axes, channels, smallest)
+    _inputs.tensor_shape(owner, name, x.shape, axes, channels, smallest)
     if weight is None:
-        checks.floating(owner, name, _dtype(x))
+        _inputs.floating(owner, name, _dtype(x))
         return True
     if x.dtype != weight.dtype and not mixed_precision(x):
         got, own = _dtype(x), _dtype(weight)
-        checks.same_kind(owner, name, "dtype", got, own)
+        _inputs.same_kind(owner, name, "dtype", got, own)
     if x.device != weight.device:
         got, own = str(x.device), str(weight.device)
-        checks.same_kind(owner, name, "device", got, own)
+        _inputs.same_kind(owner, name, "device", got, own)
     return True
 
 
@@ -209,9 +209,9 @@ def check_pair(
             return x.shape[1] - identity.shape[1]
         return extra
     for name, tensor in (("x", x), ("identity", identity)):
-        checks.tensor_shape(owner, name, tensor.shape, (3, 4))
-        checks.floating(owner, name, _dtype(tensor))
-    extra = checks.addable(owner, x.shape, identity.shape, extra)
+        _inputs.tensor_shape(owner, name, tensor.shape, (3, 4))
+        _inputs.floating(owner, name, _dtype(tensor))
+    extra = _inputs.addable(owner, x.shape, identity.shape, extra)
     _check_alike(owner, "identity", identity, x)
     return extra
 
@@ -222,10 +222,10 @@ def _check_alike(
     """ValueError unless a tensor has the dtype and device of x."""
     if tensor.dtype != x.dtype and not mixed_precision(x):
         got, own = _dtype(tensor), _dtype(x)
-        checks.alike(owner, name, "x", "dtype", got, own)
+        _inputs.alike(owner, name, "x", "dtype", got, own)
     if tensor.device != x.device:
         got, own = str(tensor.device), str(x.device)
-        checks.alike(owner, name, "x", "device", got, own)
+        _inputs.alike(owner, name, "x", "device", got, own)
 
 
 def check_routing(
@@ -251,11 +251,11 @@ def check_routing(
     _check_tensor(owner, name, routing)
     if traced(x):
         return
-    checks.table_shape(owner, name, routing.shape, len(x), count)
+    _inputs.table_shape(owner, name, routing.shape, len(x), count)
     _check_alike(owner, name, routing, x)
 
 
-takes_input = checks.takes_input_of(check_input, check_routing)
+takes_input = _inputs.takes_input_of(check_input, check_routing)
 
 
 def _layer(owner: str, name: str, value: Any) -> Any:

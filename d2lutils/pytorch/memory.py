@@ -10,8 +10,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from d2lutils import _arguments as checks
-from d2lutils import _errors
+from d2lutils import _arguments, _errors
 from d2lutils._adapters import with_zeros
 from d2lutils._lifetimes import Lifetimes, Operation, Trace
 from d2lutils._training import some_parameters, some_trained
@@ -133,7 +132,7 @@ def step_trace(
     owner = "step_trace"
     adapter, x = with_zeros(owner, net, input_shape, "pytorch")
     some_parameters(owner, net.parameters())
-    checks.choice(owner, "optimizer", optimizer, OPTIMIZERS)
+    _arguments.choice(owner, "optimizer", optimizer, OPTIMIZERS)
     some_trained(owner, net.parameters())
     with adapter.undisturbed(dropout=True), torch.enable_grad():
         net.train()

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from d2lutils._adapters.layers import Facts, Keeps, declare
+from d2lutils._adapters.layer_facts import Facts, Keeps, declare
 from d2lutils._arguments import (
     PerAxis,
     Positive,

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from d2lutils._adapters.layers import Facts, declare
+from d2lutils._adapters.layer_facts import Facts, declare
 from d2lutils._arguments import Positive, at_most, checked
 from d2lutils.pytorch.inputs import takes_input
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
-from d2lutils._adapters.layers import Facts, Shape, declare
+from d2lutils._adapters.layer_facts import Facts, Shape, declare
 from d2lutils._arguments import (
     Depthwise,
     KernelGroups,

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils.shapes.windows import Window, output_size, per_axis
 
 
@@ -26,7 +26,7 @@ def same_padding(kernel_size: int) -> int:
     >>> same_padding(3)
     1
     """
-    kernel_size = checks.positive("same_padding", "kernel_size", kernel_size)
+    kernel_size = _arguments.positive("same_padding", "kernel_size", kernel_size)
     if kernel_size % 2 == 0:
         raise ValueError(
             "same_padding: kernel_size must be odd so that both sides get the same "
@@ -61,8 +61,10 @@ def resolve_padding(owner: str, padding: Any, kernel_size: Any) -> Any:
         padding = 0
     if isinstance(kernel_size, tuple):
         count = len(kernel_size)
-        return checks.axes(owner, "padding", padding, count, checks.non_negative)
-    return checks.non_negative(owner, "padding", padding)
+        return _arguments.axes(
+            owner, "padding", padding, count, _arguments.non_negative
+        )
+    return _arguments.non_negative(owner, "padding", padding)
 
 
 def _resolved(owner: str, name: str, value: Any, kernel_size: Any) -> Any:
@@ -70,7 +72,7 @@ def _resolved(owner: str, name: str, value: Any, kernel_size: Any) -> Any:
 
 
 #: A layer's padding: an integer, one for each axis, "same" or "valid".
-Padding = Annotated[Any, checks.Rule(_resolved, sees=("kernel_size",))]
+Padding = Annotated[Any, _arguments.Rule(_resolved, sees=("kernel_size",))]
 
 
 def padding_sides(
@@ -92,7 +94,7 @@ def padding_sides(
         return tuple((n, n) for n in found)
     if set(stride) != {1}:
         raise ValueError(
-            f"{owner}: padding='same' needs stride=1, got {checks.shown(stride)}"
+            f"{owner}: padding='same' needs stride=1, got {_arguments.shown(stride)}"
         )
     totals = [d * (k - 1) for k, d in zip(kernel_size, dilation, strict=True)]
     return tuple((total // 2, total - total // 2) for total in totals)
@@ -117,7 +119,7 @@ def _sides(owner: str, name: str, value: Any, *window: Any) -> Any:
 
 #: Any padding of PyTorch's layers; the function gets (before, after) for each axis.
 PaddingSides = Annotated[
-    Any, checks.Rule(_sides, sees=("kernel_size", "stride", "dilation"))
+    Any, _arguments.Rule(_sides, sees=("kernel_size", "stride", "dilation"))
 ]
 
 
@@ -144,7 +146,7 @@ def residual_sizes(
     >>> residual_sizes(64, kernel_size=3, stride=2, padding=0, chain_length=3)
     ([31, 29, 27], 32)
     """
-    chain_length = checks.positive("residual_sizes", "chain_length", chain_length)
+    chain_length = _arguments.positive("residual_sizes", "chain_length", chain_length)
     sizes = [output_size(n, kernel_size, stride, padding)]
     for _ in range(chain_length - 1):
         sizes.append(output_size(sizes[-1], kernel_size, 1, padding))
@@ -159,7 +161,7 @@ def check_fits(
 
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-PaddingMode = Annotated[str, checks.one_of(*PADDING_MODES)]
+PaddingMode = Annotated[str, _arguments.one_of(*PADDING_MODES)]
 
 
 @functools.lru_cache
@@ -224,7 +226,10 @@ def check_addable(
 ) -> None:
     """ValueError unless branch and shortcut have equal output sizes on each axis."""
     window = (kernel_size, stride, padding)
-    each = [checks.axes(owner, "window", w, len(sizes), checks.integer) for w in window]
+    each = [
+        _arguments.axes(owner, "window", w, len(sizes), _arguments.integer)
+        for w in window
+    ]
     for n, k, s, p in zip(sizes, *each, strict=True):
         branch, skip = residual_sizes(n, k, s, p, chain_length)
         if branch[-1] != skip:

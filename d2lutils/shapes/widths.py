@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Annotated, Any
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils._arguments import Positive, checked
 
 
@@ -36,10 +36,12 @@ _IMAGENET = {
 }
 STEMS = ("cifar", "imagenet")
 WIDENINGS = ("additive", "multiplicative")
-Block = Annotated[str, checks.one_of(BLOCKS)]
-Stem = Annotated[str, checks.one_of(*STEMS)]
-Widening = Annotated[str, checks.one_of(*WIDENINGS)]
-Alpha = Annotated[float, checks.Rule(partial(checks.number, low=0, open_low=True))]
+Block = Annotated[str, _arguments.one_of(BLOCKS)]
+Stem = Annotated[str, _arguments.one_of(*STEMS)]
+Widening = Annotated[str, _arguments.one_of(*WIDENINGS)]
+Alpha = Annotated[
+    float, _arguments.Rule(partial(_arguments.number, low=0, open_low=True))
+]
 
 
 def block_channels(width: int, block: str) -> int:
@@ -54,13 +56,15 @@ def block_channels(width: int, block: str) -> int:
 def _block_width(
     owner: str, name: str, value: Any, in_channels: int, block: str
 ) -> int:
-    value = checks.positive(owner, name, value)
-    checks.widened(owner, "channels", block_channels(value, block), in_channels)
+    value = _arguments.positive(owner, name, value)
+    _arguments.widened(owner, "channels", block_channels(value, block), in_channels)
     return value
 
 
 #: Wide enough that the block's output has at least the input's channels.
-BlockWidth = Annotated[int, checks.Rule(_block_width, sees=("in_channels", "block"))]
+BlockWidth = Annotated[
+    int, _arguments.Rule(_block_width, sees=("in_channels", "block"))
+]
 
 
 @checked
@@ -119,7 +123,7 @@ def resnet_blocks(depth: int) -> tuple[int, ...]:
 
 def _groups(owner: str, depth: int, layers: int, of: str) -> tuple[int, ...]:
     """Three equal groups of blocks; one more block in each adds `layers` layers."""
-    depth = checks.positive(owner, "depth", depth)
+    depth = _arguments.positive(owner, "depth", depth)
     blocks, rest = divmod(depth - 2, layers)
     if rest or blocks < 1:
         nearest = layers * max(1, round((depth - 2) / layers)) + 2

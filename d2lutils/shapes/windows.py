@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils import _arguments as checks
+from d2lutils import _arguments
 from d2lutils._arguments import NonNegative, Positive, checked
 
 FRAMEWORKS = ("pytorch", "gluon")
@@ -77,7 +77,7 @@ def per_axis(function: Callable[..., Any]) -> Callable[..., Any]:
         owner = function.__name__
         for name, value in given.items():
             if name in _PER_AXIS:
-                checks.axes(owner, name, value, count, checks.integer)
+                _arguments.axes(owner, name, value, count, _arguments.integer)
         return tuple(
             function(**{k: _along(k, v, axis) for k, v in given.items()})
             for axis in range(count)
@@ -124,13 +124,13 @@ def output_size(
     """
     # Without @checked, which is slower: blocks call this in each forward pass.
     owner = "output_size"
-    n = checks.positive(owner, "n", n)
-    kernel_size = checks.positive(owner, "kernel_size", kernel_size)
-    stride = checks.positive(owner, "stride", stride)
-    padding = checks.non_negative(owner, "padding", padding)
-    dilation = checks.positive(owner, "dilation", dilation)
-    checks.boolean(owner, "ceil_mode", ceil_mode)
-    checks.choice(owner, "framework", framework, FRAMEWORKS)
+    n = _arguments.positive(owner, "n", n)
+    kernel_size = _arguments.positive(owner, "kernel_size", kernel_size)
+    stride = _arguments.positive(owner, "stride", stride)
+    padding = _arguments.non_negative(owner, "padding", padding)
+    dilation = _arguments.positive(owner, "dilation", dilation)
+    _arguments.boolean(owner, "ceil_mode", ceil_mode)
+    _arguments.choice(owner, "framework", framework, FRAMEWORKS)
     span = dilation * (kernel_size - 1) + 1
     room = n + 2 * padding - span
     if room < 0:
@@ -223,18 +223,18 @@ class Window:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         count = _axis_count("self", self)
         for name, check in (
-            ("kernel_size", checks.positive),
-            ("stride", checks.positive),
-            ("padding", checks.non_negative),
-            ("dilation", checks.positive),
+            ("kernel_size", _arguments.positive),
+            ("stride", _arguments.positive),
+            ("padding", _arguments.non_negative),
+            ("dilation", _arguments.positive),
         ):
             value = getattr(self, name)
             if count is None:
                 check(owner, name, value)
             else:
-                checks.axes(owner, name, value, count, check)
-        checks.boolean(owner, "ceil_mode", self.ceil_mode)
-        checks.choice(owner, "kind", self.kind, ("conv", "pool"))
+                _arguments.axes(owner, name, value, count, check)
+        _arguments.boolean(owner, "ceil_mode", self.ceil_mode)
+        _arguments.choice(owner, "kind", self.kind, ("conv", "pool"))
         if self.kind == "conv" and self.ceil_mode:
             raise ValueError(f"{owner}: ceil_mode is for kind='pool' only")
         if count is not None:
@@ -334,7 +334,7 @@ def _counts(
     ceil_mode: bool,
     framework: str,
 ) -> list[int]:
-    checks.boolean(owner, "ceil_mode", ceil_mode)
+    _arguments.boolean(owner, "ceil_mode", ceil_mode)
     kind = "pool" if ceil_mode else "conv"
     window = Window(kernel_size, stride, padding, dilation, ceil_mode, kind, owner)
     taps = window.taps(n, framework).ravel()
@@ -406,7 +406,7 @@ def repairing_padding(
     2
     """
     owner = "repairing_padding"
-    n = checks.positive(owner, "n", n)
+    n = _arguments.positive(owner, "n", n)
     window = Window(kernel_size, stride, 0, dilation, name=owner)
     # With padding ≥ span the first window reads only padding, and adding one stride to
     # the padding does not change which inputs are read.
@@ -442,7 +442,7 @@ def chain_sizes(
     >>> chain_sizes(224, NIN)
     [224, 54, 26, 26, 12, 12, 5, 5]
     """
-    sizes = [checks.positive("chain_sizes", "n", n)]
+    sizes = [_arguments.positive("chain_sizes", "n", n)]
     for layer in _chain("chain_sizes", layers):
         sizes.append(layer.output_size(sizes[-1], framework))
     return sizes
@@ -487,7 +487,7 @@ def chain_readers(
     """
     layers = _chain("chain_readers", layers)
     sizes = chain_sizes(n, layers, framework)
-    position = checks.non_negative("chain_readers", "position", position)
+    position = _arguments.non_negative("chain_readers", "position", position)
     if position >= n:
         raise ValueError(
             f"chain_readers: position must be from 0 to {n - 1}, got {position}"

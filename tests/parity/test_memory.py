@@ -14,7 +14,7 @@ from nets import gluon_net, gnn, halves, nn, sequence, torch_net
 from own_layers import own_block
 from snapshots import Snapshot
 
-from d2lutils._adapters.layers import ACTIVATIONS, LAYERS, layer_kind
+from d2lutils._adapters.layer_facts import ACTIVATIONS, LAYERS, layer_kind
 from d2lutils.compat import mx
 from d2lutils.explorers.memory_ledger import NETS, compute
 from d2lutils.ledger import OPTIMIZERS, Ledger, ledger

@@ -170,7 +170,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def test_an_error_is_shown_and_held(capsys: Capture) -> None:
-    # Which line, and what is left out of it, is `checks.reason`'s rule.
+    # Which line, and what is left out of it, is `_errors.reason`'s rule.
     with show.error(ValueError) as shown:
         raise ValueError("no file /home/me/x.npz" + " here" * 40 + "\nand more")
     assert shown.text == "ValueError: no file x.npz" + " here" * 40
