@@ -78,7 +78,8 @@ def test_lines_are_unique() -> None:
 
 # Shown under another name: the chapter runs the ways from their table, and a unit
 # inside its net.
-INSIDE = {"ResNetUnit": "ResNet", "looped": "torch_loop"} | {
+INSIDE = {"ResNetUnit": "ResNet", "looped": "torch_loop"}
+INSIDE |= {"check_input": "takes_input"} | {
     subject(row): "WAYS" for row in own_blocks.TOPICS["Other ways to write the sum"]
 }
 
