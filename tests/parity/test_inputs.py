@@ -4,6 +4,7 @@ quantised parts, replicas, mixed precision, `mx.np` arrays, graphs of all kinds.
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -318,6 +319,7 @@ def process(mode: str, folder: Path) -> dict[str, np.ndarray]:
     found = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROCESS, mode, str(file)],
         cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
         check=False,
