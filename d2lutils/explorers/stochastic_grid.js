@@ -11,7 +11,7 @@ const ALPHA = 48; // channels that its blocks add
 function draws(seed, count) {
   let state = seed | 0;
   return times(count, () => {
-    state = (state + 0x6d2b79f5) | 0;
+    state = (state + 1831565813) | 0;
     let t = Math.imul(state ^ (state >>> 15), state | 1);
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
