@@ -163,6 +163,7 @@ def test_choice_is_remembered(
     base = fixture_served if way == "served" else fixture_site.as_uri()
     tab = visit(f"{base}/chapters/pairs.html")
     choose(tab.page, "Gluon")
+    tab.page.wait_for_timeout(200)  # Chromium stores it a moment later
     tab.page.goto(f"{base}/book/index.html")
     assert tab.page.evaluate(CHOSEN) == "gluon"
     tab.page.get_by_role("link", name="pairs", exact=True).click()
