@@ -108,15 +108,21 @@ def asked(path: Path) -> list[str]:
 def public_names(module: Path) -> tuple[str, ...]:
     """Top-level classes and functions of a module that do not begin with ``_``.
 
-    An explorer's function is made by a call of ``opener``.
+    An explorer's function is made by a call of ``opener``. A module also has what it
+    imports from another one of the package and lists in ``__all__``.
     """
-    names = []
+    names, imported, listed = [], [], set[str]()
     for node in ast.parse(module.read_text("utf-8")).body:
         match node:
+            case ast.ImportFrom(module=str(source)) if source.startswith("d2lutils."):
+                imported += [alias.name for alias in node.names]
+            case ast.Assign([ast.Name("__all__")], ast.List() as items):
+                listed = set(ast.literal_eval(items))
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
                 names.append(name)
             case ast.Assign([ast.Name(name)], ast.Call(ast.Name("opener"))):
                 names.append(name)
+    names += [name for name in imported if name in listed and not name.isupper()]
     return tuple(name for name in names if not name.startswith("_"))
 
 
@@ -269,10 +275,11 @@ class Names(ListOf):
         used = [(path, uses(path)) for path in chapters()]
         package = ROOT / "d2lutils"
         rows = []
-        for module in package.rglob("[a-z]*.py"):
+        for module in package.rglob("*.py"):
             if module.parent.name == "gluon":  # the mirror of the other half
                 continue
             where = ".".join(module.relative_to(ROOT).with_suffix("").parts)
+            where = where.removesuffix(".__init__")
             for name in public_names(module):
                 dotted = f"{where}.{name}"
                 whole = {dotted, dotted.replace(".pytorch.", ".gluon.")}

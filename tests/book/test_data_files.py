@@ -171,3 +171,12 @@ def exists(code: str, names: dict[str, Any]) -> bool:
         if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
             break
     return keywords <= accepted
+
+
+def test_the_index_of_names_has_what_chapters_take_from_the_package() -> None:
+    """Also where a package, as `shapes`, hands on what its modules define."""
+    listed = "\n".join(lists.Names.markdown())
+    used = {name for path in lists.chapters() for name in lists.uses(path)}
+    for name in ("shapes.output_size", "shapes.drop_probs", "ledger.chain_of"):
+        assert f"d2lutils.{name}" in used
+        assert f"| `{name.partition('.')[2]}` | `d2lutils." in listed, name
