@@ -79,7 +79,7 @@ def test_lines_are_unique() -> None:
 # Shown under another name: the chapter runs the ways from their table, and a unit
 # inside its net.
 INSIDE = {"ResNetUnit": "ResNet", "looped": "torch_loop"}
-INSIDE |= {"check_input": "takes_input"} | {
+INSIDE |= dict.fromkeys(["check_input", "check_routing"], "takes_input") | {
     subject(row): "WAYS" for row in own_blocks.TOPICS["Other ways to write the sum"]
 }
 
