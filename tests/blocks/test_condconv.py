@@ -27,9 +27,14 @@ MODES = ("zeros", "reflect", "replicate", "circular")
 EXPERTS = 3
 
 
-def bank(w: Weights, inputs: int, outputs: int, size: int, count: int, o: Any) -> Any:
+def pair(value: Any) -> tuple[int, int]:
+    """A setting of both axes, as one number or two."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def bank(w: Weights, inputs: int, outputs: int, size: Any, count: int, o: Any) -> Any:
     """The experts and, if there are any, their biases."""
-    experts = w(count, outputs, inputs // o.get("groups", 1), size, size)
+    experts = w(count, outputs, inputs // o.get("groups", 1), *pair(size))
     if not o.get("bias", True):
         return experts, None
     return experts, w(*(count,) * o.get("mix_bias", False), outputs)
@@ -38,7 +43,13 @@ def bank(w: Weights, inputs: int, outputs: int, size: int, count: int, o: Any) -
 def mixture(x: Any, routing: Any, experts: Any, bias: Any, o: Settings) -> Any:
     """(a_1 W_1 + … + a_K W_K) * x + b (Yang et al., 2019, section 3), as a loop."""
     kernels = torch.einsum("nk,koihw->noihw", routing, experts)
-    mode, pad = o.get("padding_mode", "zeros"), (o.get("padding", 0),) * 4
+    mode = o.get("padding_mode", "zeros")
+    if o.get("padding") == "same":  # the odd position behind, as in PyTorch
+        taps = zip(kernels.shape[3:], pair(o.get("dilation", 1)), strict=True)
+        sides = [(d * (k - 1) // 2, (d * (k - 1) + 1) // 2) for k, d in taps]
+    else:
+        sides = [(n, n) for n in pair(o.get("padding", 0))]
+    pad = [*sides[1], *sides[0]]
     x = functional.pad(x, pad, "constant" if mode == "zeros" else mode)
     window = {name: o.get(name, 1) for name in ("stride", "dilation", "groups")}
     y = each(x, kernels, **window)
@@ -68,6 +79,10 @@ WINDOWS: list[Settings] = [
     {"padding": 1, "inputs": 1, "outputs": 1, "space": (2, 9)},
     {"padding": 1, "groups": 2, "bias": True},
     {"padding": 1, "groups": 2, "bias": True, "mix_bias": True},
+    # Another setting for each axis.
+    {"size": 1, "stride": (1, 2)},
+    {"size": (2, 3), "stride": (1, 2), "padding": (1, 0), "padding_mode": "reflect"},
+    {"size": (4, 2), "padding": "same", "dilation": (1, 3)},
     # The largest paddings that there are.
     {"padding": 3, "padding_mode": "reflect", "space": (5, 4)},
     {"padding": 4, "padding_mode": "circular", "space": (5, 4)},
@@ -177,6 +192,16 @@ def test_routing_given_and_dropout(half: Any, hybrid: bool) -> None:
     given = half.output(net.experts, x, a)
     for training in (False, True):
         assert np.array_equal(half.output(net, x, a, training=training), given)
+
+
+@both
+def test_dropout_is_of_the_means_not_of_the_routing(half: Any) -> None:
+    """Where all means are dropped, sigmoid(bias) routes every example."""
+    net = made(half, lambda h: h.condconv.CondConv2d(6, 6, 3, dropout=0.9999))
+    (bias,) = (w for w in half.weights(net) if w.shape == (EXPERTS,))
+    x, routing = noise(8, 6, 5, 5), np.tile(1 / (1 + np.exp(-bias)), (8, 1))
+    expected = half.output(net.experts, x, routing.astype("float32"))
+    assert np.allclose(half.output(net, x, training=True), expected, atol=1e-5)
 
 
 @both

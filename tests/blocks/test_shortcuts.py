@@ -85,11 +85,12 @@ def test_zero_padding_nothing_returns_the_input(half: Any) -> None:
 @ways
 @pytest.mark.parametrize(
     ("rank", "stride", "channels"),
-    [(1, 1, 5), (1, 2, 2), (1, 3, 8), (2, 1, 8), (2, 2, 2), (2, 3, 5)],
+    [(1, 1, 5), (1, 2, 2), (1, 3, 8), (2, 1, 8), (2, 2, 2), (2, 3, 5), (2, (1, 2), 3)],
 )
-def test_subsample_zero_pad(way: str, rank: int, stride: int, channels: int) -> None:
+def test_subsample_zero_pad(way: str, rank: int, stride: Any, channels: int) -> None:
     """Option A of He et al., 2015: every stride-th position, zeros behind."""
-    every = (..., *(slice(None, None, stride),) * rank)
+    steps = stride if isinstance(stride, tuple) else (stride,) * rank
+    every = (..., *(slice(None, None, step) for step in steps))
     check(
         way,
         lambda half: half.shortcuts.SubsampleZeroPad(2, channels, stride, rank),
