@@ -374,6 +374,13 @@ def test_a_tables_alignment_and_empty_cells() -> None:
     assert repr(show.table([["x"]], ["abc"], align=["center"])) == "abc\n---\n x"
 
 
+def test_numpys_numbers_are_numbers_in_a_table() -> None:
+    plain = show.table([[1500, 0.25], [2, 12.5]], ["n", "share"])
+    theirs = [[np.int64(1500), np.float32(0.25)], [np.uint8(2), np.float64(12.5)]]
+    assert repr(show.table(theirs, ["n", "share"])) == repr(plain)
+    assert "1,500" in repr(plain)
+
+
 def test_tables_that_are_refused() -> None:
     with pytest.raises(ValueError, match="headers must all have words, got"):
         show.table([[1, 2]], ["a", " "])
