@@ -293,3 +293,15 @@ def test_smallest_image(half: Any, name: str, o: Settings, smallest: int) -> Non
     assert len(half.output(net, noise(2, 1, smallest, smallest + 1))) == 2
     with pytest.raises(ValueError, match=f"at least {smallest} positions"):
         half.output(net, noise(2, 1, smallest, smallest - 1))
+
+
+@both
+@pytest.mark.parametrize(
+    ("stem", "text"),
+    [
+        ((3, 0, 1), "stem[1] must be at least 1, got 0"),
+        ((3, 1, -1), "stem[2] must be at least 0, got -1"),
+    ],
+)
+def test_which_number_of_the_stem_is_wrong(half: Any, stem: Any, text: str) -> None:
+    half.refuses(f"NiN(stem={stem})", text)

@@ -56,6 +56,7 @@ RED = [
     ("a\n", "a", {}),
     ("accuracy 0.900\n", "accuracy 0.930\n", APPROX),
     ("x 0.9\n", "x nan\n", APPROX),
+    ("x nan\n", "x 0.9\n", APPROX),
     ("x inf\n", "x -inf\n", APPROX),
     ("accuracy 0.9\n", "loss 0.9\n", APPROX),
     ("1 2\n", "1 2 3\n", APPROX),

@@ -366,6 +366,7 @@ def test_stand_in_computes_what_numpy_1_did() -> None:
     assert (numpy1.trapz([1, 2, 3]), numpy1.trapz([1, 2, 3], [0, 2, 4])) == (4, 8)
     assert type(numpy1.count_nonzero(values)) is int
     assert numpy1.nanquantile([1, 2, np.nan], 0.5, interpolation="lower") == 1
+    assert numpy1.nanpercentile([1, 2, np.nan], 50, interpolation="lower") == 1
     with pytest.raises(RuntimeError, match="NEP 32, the function pmt was removed"):
         numpy1.__dict__["pmt"](1, 2, 3)
 

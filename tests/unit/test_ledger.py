@@ -894,3 +894,8 @@ class TestAddedRule:
         rule(nn.Linear, lambda layer, inputs, output: 0.5)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"rule for 0 \(Linear\) .* got 0.5"):
             ledger(nn.Sequential(nn.Linear(3, 3)), (2, 3))
+
+
+def test_the_biases_of_a_recurrent_layer_are_biases() -> None:
+    (entry,) = ledger(nn.LSTM(3, 4), (5, 2, 3)).entries
+    assert (entry.weights, entry.biases) == (16 * (3 + 4), 2 * 16)
