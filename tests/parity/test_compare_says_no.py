@@ -488,3 +488,16 @@ def test_refused(text: str) -> None:
     assert "Traceback" not in str(caught.value)
     assert "\n" not in str(caught.value)
     mx.nd.waitall()
+
+
+def test_the_noise_floor_is_that_of_the_noisier_framework() -> None:
+    one = {"output 0": np.ones(3)}
+    column = {
+        (name, kind): one
+        for name in ("Gluon", "PyTorch")
+        for kind in ("float64", "float32")
+    }
+    column["Gluon", "float32"] = {"output 0": np.ones(3) + 1e-6}
+    found = parity._noise("output, evaluation", column)
+    assert found is not None
+    assert found.floor == pytest.approx(1e-6)
