@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from halves import gnn, nn
 
 import d2lutils.pytorch
 from d2lutils import parity
 from d2lutils.compat import mx
-
-gnn: Any = mx.gluon.nn
-nn = torch.nn
 
 MODULES = [module.name for module in pkgutil.iter_modules(d2lutils.pytorch.__path__)]
 
@@ -93,12 +91,6 @@ def torch_net(stride: int = 1, momentum: Any = 0.1) -> Any:
         nn.Flatten(),
         nn.Linear(4, 3),
     )
-
-
-def noise(*shape: int, seed: int = 1, dtype: str = "float32") -> np.ndarray:
-    """Standard normal numbers."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    return generator.standard_normal(shape).astype(dtype)
 
 
 def train(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import failing, gnn, nn, noise, pair, sequence
+from halves import noise
+from nets import failing, gnn, nn, pair, sequence
 from own_layers import derived, override, own_block, own_module
 
 from d2lutils import parity

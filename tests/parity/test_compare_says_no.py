@@ -9,17 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import (
-    failing,
-    gluon_net,
-    gnn,
-    mirrored,
-    nn,
-    noise,
-    pair,
-    sequence,
-    torch_net,
-)
+from halves import noise
+from nets import failing, gluon_net, gnn, mirrored, nn, pair, sequence, torch_net
 from own_layers import override, own_block, own_module
 from snapshots import Snapshot
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import gnn, nn, noise, pair, randomize, sequence
+from halves import noise
+from nets import gnn, nn, pair, randomize, sequence
 from own_layers import derived, own_module, stay_in_evaluation
 from torch.nn.utils import prune
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import gnn, nn, noise, randomize, sequence
+from halves import noise
+from nets import gnn, nn, randomize, sequence
 
 from d2lutils import parity
 from d2lutils.compat import mx

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import gnn, halves, nn, noise
+from halves import noise
+from nets import gnn, halves, nn
 from torch.nn.utils import prune, weight_norm
 
 from d2lutils.compat import mx
@@ -272,7 +273,8 @@ if mode == "amp":
     from mxnet.contrib import amp
     amp.init(target_dtype="bfloat16")
 from test_inputs import BLOCKS, made, batch
-from nets import halves, noise, gnn
+from halves import noise
+from nets import halves, gnn
 array = mx.np.array if mode == "np" else mx.nd.array
 results = {}
 

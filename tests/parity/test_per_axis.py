@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import halves, noise
+from halves import noise
+from nets import halves
 
 from d2lutils import parity, shapes
 from d2lutils.compat import mx
