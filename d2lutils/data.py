@@ -461,6 +461,12 @@ def _addresses(urls: Any) -> list[str]:
     return [url.rstrip("/") + "/" for url in addresses]
 
 
+def _close_if_refused(response: Any, **_: Any) -> None:
+    """pooch raises on an error status and leaves the connection open."""
+    if not response.ok:
+        response.close()
+
+
 def _obtain(name: str, folder: Path, urls: Sequence[str], progress: bool) -> bytes:
     """The contents of a file, downloaded if it is missing or its checksum is wrong."""
     import pooch
@@ -479,8 +485,11 @@ def _obtain(name: str, folder: Path, urls: Sequence[str], progress: bool) -> byt
             store = pooch.create(
                 folder, url, registry={name: f"md5:{md5}"}, retry_if_failed=_RETRIES
             )
+            http = pooch.HTTPDownloader(
+                progressbar=progress, hooks={"response": _close_if_refused}
+            )
             try:
-                store.fetch(name, progressbar=progress)
+                store.fetch(name, downloader=http)
             except requests.RequestException as error:
                 answer = error.response
                 why = f"HTTP status {answer.status_code}" if answer is not None else ""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 
 from d2lutils import data
 from d2lutils.data import Resized, Split, fashion_mnist, resize
@@ -199,8 +200,18 @@ class TestDownload:
         monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
         statuses = iter([503, 200, 200, 200, 200])
         server.status = lambda: next(statuses)
+        answers: list[requests.Response] = []
+        send = requests.Session.send
+
+        def recorded(*arguments: Any, **options: Any) -> requests.Response:
+            answers.append(send(*arguments, **options))
+            return answers[-1]
+
+        monkeypatch.setattr(requests.Session, "send", recorded)
         load(tmp_path / "new", server.url)
         assert server.requests == [FIRST, *NAMES]
+        assert [answer.status_code for answer in answers] == [503, 200, 200, 200, 200]
+        assert all(answer.raw.closed for answer in answers)
 
     def test_offline(self, cache: Path, tmp_path: Path) -> None:
         with socket.socket() as free:
