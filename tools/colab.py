@@ -243,7 +243,7 @@ def main(chapters: list[str]) -> int:
     chosen = [
         path.relative_to(ROOT).as_posix()
         for path in execute.executed_notebooks()
-        if not chapters or path.stem in chapters
+        if not chapters or execute.place(path) in chapters
     ]
     if not chosen:
         print(f"no chapter is called {' '.join(chapters)}")

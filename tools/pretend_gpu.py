@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
 from torch.utils.weak import WeakIdKeyDictionary
 
 THERE = torch.device("cuda", 0)
@@ -64,6 +65,11 @@ class PretendGPU(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self._there: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._default: torch.device | None = None
+
+    def set_default_device(self, device: torch.device | None) -> None:
+        """In place of PyTorch's own, which would look for a GPU."""
+        self._default = device
 
     def is_there(self, tensor: torch.Tensor) -> bool | None:
         """Whether a tensor is on the pretended GPU; None if nobody knows."""
@@ -100,6 +106,10 @@ class PretendGPU(TorchFunctionMode):
                 "to copy the tensor to host memory first."
             )
         self._refuse_two_devices(name, args, given)
+        if self._default and func in _device_constructors():
+            kwargs.setdefault("device", None)
+        if self._default and kwargs.get("device", "") is None:
+            kwargs["device"] = self._default
         wanted = device_of(kwargs.get("device"))
         if wanted == THERE or wanted == torch.device("cuda"):
             kwargs["device"] = "cpu"
@@ -179,6 +189,7 @@ def install() -> PretendGPU:
     mode = PretendGPU()
     mode.__enter__()
     devices._candidates = lambda: ([THERE], "")
+    torch.set_default_device = mode.set_default_device
     torch.cuda.synchronize = lambda device=None: None
     from_numpy = torch.from_numpy  # which no mode sees
     torch.from_numpy = lambda array: mode.mark(from_numpy(array), False)

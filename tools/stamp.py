@@ -5,6 +5,9 @@ cell of every notebook, the lines that prepare a Colab runtime. Without an addre
 cell installs an uploaded wheel, or says how to upload it. ``WHEEL=`` names a wheel
 instead, by path or address.
 
+The folded answers "In a hurry" at the head of a chapter are written, too, from
+``book/questions.yml``.
+
 Outputs, ids and all other cells stay as they are, and the same call twice, or an
 address set and unset again, gives the same bytes. What Colab reads in a notebook's
 metadata comes from ``python -m tools.notebook``, which this runs, too.
@@ -22,7 +25,9 @@ from nbformat import NotebookNode
 
 from tools import ROOT
 from tools import notebook as notebooks
+from tools.execute import executed_notebooks, place
 
+HURRY = "<details><summary><b>In a hurry</b></summary>"
 GUARD = 'if "google.colab" in sys.modules:'
 BRANCH = "main"
 #: What is installed while there is no address: the wheel, as it was uploaded.
@@ -107,15 +112,41 @@ def with_repository(config: str, **settings: str) -> str:
     return config
 
 
+def in_a_hurry(root: Path = ROOT) -> dict[str, str]:
+    """The folded answers at the head of each chapter, from ``book/questions.yml``.
+
+    A question stands in the chapter that answers it, in its core or further on, and in
+    those that it names in ``also``.
+    """
+    path = root / "book" / "questions.yml"
+    groups = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else []
+    lines: dict[str, list[str]] = {}
+    for question in (question for group in groups for question in group["questions"]):
+        notebook, cell = question["at"].split("#")
+        home = notebook.removeprefix("further/")
+        for chapter in [home, *question.get("also", [])]:
+            file = "" if notebook == chapter else f"{notebook}.ipynb"
+            ask, answer = (" ".join(question[key].split()) for key in ("ask", "answer"))
+            line = f"- **{ask}** {answer} [Shown here.]({file}#cell-{cell})"
+            lines.setdefault(chapter, []).append(line)
+    return {
+        chapter: "\n".join([HURRY, "", *found, "", "</details>"])
+        for chapter, found in lines.items()
+    }
+
+
 def stamped(root: Path, source: str) -> dict[Path, NotebookNode]:
     """Every notebook with the lines for Colab, not yet written.
 
     Raises:
         ValueError: naming the notebook whose set-up cell has no such lines.
     """
-    found = {}
-    for path in sorted([*root.glob("chapters/*.ipynb"), *root.glob("book/*.ipynb")]):
+    found, questions = {}, in_a_hurry(root)
+    for path in executed_notebooks(root):
         nb = notebooks.normalize(notebooks.read(path))
+        for cell in nb.cells:
+            if cell.source.startswith(HURRY):
+                cell.source = questions.get(place(path), "")
         cell = next(cell for cell in nb.cells if cell.cell_type == "code")
         try:
             cell.source = with_block(cell.source, source)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import tomllib
-from lists import ROOT, ListOf, chapters, title
+from lists import ROOT, ListOf, chapters, notebooks, place, titles
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
@@ -90,7 +90,7 @@ def pack(file: Path, book_title: str) -> None:
     shutil.rmtree(file.parent, ignore_errors=True)
     file.parent.mkdir(parents=True)
     wheel = build_wheel(file.parent)
-    pages = [*chapters(), *(ROOT / "book" / name for name in PAGES)]
+    pages = [*notebooks(), *(ROOT / "book" / name for name in PAGES)]
     # The line that says on which systems MXNet has wheels.
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     mxnet = next(line for line in lines if line.startswith("mxnet"))
@@ -100,7 +100,7 @@ def pack(file: Path, book_title: str) -> None:
         "requirements.txt": REQUIREMENTS.format(**words).encode(),
         wheel.name: wheel.read_bytes(),
         "LICENSE": (ROOT / "LICENSE").read_bytes(),
-        **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in pages},
+        **{path.relative_to(ROOT).as_posix(): path.read_bytes() for path in pages},
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
@@ -124,7 +124,7 @@ def wheel_name() -> str:
 def printed() -> Path | None:
     """The PDF of the book, unless a chapter or a page has changed since."""
     file = ROOT / "_build" / PDF
-    pages = [*chapters(), *(p for p in (ROOT / "book").iterdir() if p.is_file())]
+    pages = [*notebooks(), *(p for p in (ROOT / "book").iterdir() if p.is_file())]
     newest = max(page.stat().st_mtime for page in [*pages, Path(__file__)])
     return file if file.exists() and file.stat().st_mtime > newest else None
 
@@ -147,9 +147,12 @@ class Downloads(ListOf):
         if printed() is None:
             pdf = "The whole book as PDF is not in this copy; `make pdf` makes it."
         lines.append(f"- {pdf}\n\nThe chapters one by one, with their outputs:\n")
-        for path in chapters():
-            source = f"../_sources/chapters/{path.name}"
-            lines.append(f'1. <a href="{source}" download>{title(path)}</a>')
+        names = titles()
+        for path in notebooks():
+            source = f"../_sources/chapters/{place(path)}.ipynb"
+            mark = "1." if path in chapters() else "    -"
+            name = names[place(path)]
+            lines.append(f'{mark} <a href="{source}" download>{name}</a>')
         return lines
 
 

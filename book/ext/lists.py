@@ -51,14 +51,33 @@ def load(path: Path) -> Any:
 def pages(root: Path = ROOT) -> list[str]:
     """The pages of the book as ``_toc.yml`` names them, in its order."""
     contents = load(root / "_toc.yml")
-    files = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
-    return [contents["root"], *files]
+    found = [contents["root"]]
+    for entry in (entry for part in contents["parts"] for entry in part["chapters"]):
+        below = (section["file"] for section in entry.get("sections", []))
+        found += [entry["file"], *below]
+    return found
+
+
+def notebooks(root: Path = ROOT) -> list[Path]:
+    """The chapters' notebooks in order, each followed by its further measurements."""
+    names = [name for name in pages(root) if name.startswith("chapters/")]
+    return [root / f"{name}.ipynb" for name in names]
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
-    """The chapters' notebooks, in order."""
-    names = [name for name in pages(root) if name.startswith("chapters/")]
-    return [root / f"{name}.ipynb" for name in names]
+    """The chapters' notebooks, in order, without the further measurements."""
+    return [path for path in notebooks(root) if path.parent.name == "chapters"]
+
+
+def place(path: Path) -> str:
+    """What a notebook is called in an address: ``nin``, ``further/nin``."""
+    further = path.parent.name == "further"
+    return f"further/{path.stem}" if further else path.stem
+
+
+def titles() -> dict[str, str]:
+    """The heading of each notebook by its place."""
+    return {place(path): title(path) for path in notebooks()}
 
 
 def title(path: Path) -> str:
@@ -158,9 +177,9 @@ def link(text: str, document: str, anchor: str = "") -> str:
     return f"[{text}](../{document}.ipynb{'#' + anchor if anchor else ''})"
 
 
-def cell_link(text: str, place: str) -> str:
+def cell_link(text: str, address: str) -> str:
     """A link to ``chapter#cell``."""
-    chapter, cell = place.split("#")
+    chapter, cell = address.split("#")
     return link(text, f"chapters/{chapter}", f"cell-{cell}")
 
 
@@ -198,6 +217,10 @@ class Chapters(ListOf):
         for number, path in enumerate(chapters(), 1):
             name = f"chapters/{path.stem}"
             first = f"{link(title(path), name)} *{minutes(path)} min*"
+            more = path.parent / "further" / path.name
+            if more in notebooks():
+                document = f"chapters/{place(more)}"
+                first += f", {link('further', document)} *{minutes(more)} min*"
             lines.append(f"{number}. {first}\n\n    {about[name]}\n")
         speed = f"prose at {WORDS} words and code at {LINES} lines a minute"
         times = f"The times are for reading, {speed}, without the exercises."
@@ -211,13 +234,12 @@ class Questions(ListOf):
 
     @classmethod
     def markdown(cls) -> list[str]:
-        titles = {path.stem: title(path) for path in chapters()}
-        lines = []
+        names, lines = titles(), []
         for group in load(ROOT / cls.data):
             lines.append(f"## {group['title']}\n\n{group['about'].strip()}\n")
             for entry in group["questions"]:
                 chapter = entry["at"].split("#")[0]
-                shown = cell_link(titles[chapter], entry["at"])
+                shown = cell_link(names[chapter], entry["at"])
                 lines.append(f"### {entry['ask']}\n")
                 lines.append(f"{entry['answer'].strip()}\n\n*Shown in {shown}*\n")
         return lines
@@ -229,8 +251,8 @@ class Asked(ListOf):
     @classmethod
     def markdown(cls) -> list[str]:
         lines = []
-        for path in chapters():
-            name = f"chapters/{path.stem}"
+        for path in filter(asked, notebooks()):
+            name = f"chapters/{place(path)}"
             lines.append(f"- {link(title(path), name)}\n")
             for question in asked(path):
                 plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", question)
@@ -246,8 +268,7 @@ class Terms(ListOf):
 
     @classmethod
     def markdown(cls) -> list[str]:
-        titles = {path.stem: title(path) for path in chapters()}
-        lines, letters = [], {}
+        called, lines, letters = titles(), [], {}
         for entry in load(ROOT / cls.data):
             anchor = slug(entry["term"]).replace("ask-", "term-")
             letters.setdefault(entry["term"][0].upper(), anchor)
@@ -255,10 +276,10 @@ class Terms(ListOf):
             names = (("gluon", "Gluon"), ("pytorch", "PyTorch"))
             more = [f"{name}: {entry[key]}" for key, name in names if key in entry]
             shown: dict[str, str] = {}
-            for place in entry["see"]:
-                name = titles[place.split("#")[0]]
-                shown[place] = "a second cell" if name in shown.values() else name
-            places = (cell_link(text, place) for place, text in shown.items())
+            for address in entry["see"]:
+                name = called[address.split("#")[0]]
+                shown[address] = "a second cell" if name in shown.values() else name
+            places = (cell_link(text, address) for address, text in shown.items())
             more.append(f"Shown in {', '.join(places)}")
             lines.append(f'<a id="{anchor}"></a>**{entry["term"]}**{also}')
             lines.append(f": {' '.join(entry['text'].split())}\n")
@@ -272,7 +293,7 @@ class Names(ListOf):
 
     @classmethod
     def markdown(cls) -> list[str]:
-        used = [(path, uses(path)) for path in chapters()]
+        used = [(path, uses(path)) for path in notebooks()]
         package = ROOT / "d2lutils"
         rows = []
         for module in package.rglob("*.py"):
@@ -287,7 +308,7 @@ class Names(ListOf):
                 for path, first in used:
                     cells = [first[w] for w in sorted(whole) if w in first]
                     if cells:
-                        document = f"chapters/{path.stem}"
+                        document = f"chapters/{place(path)}"
                         places.append(link(title(path), document, f"cell-{cells[0]}"))
                 if places:
                     shown = where.replace(".pytorch.", ".{gluon,pytorch}.")

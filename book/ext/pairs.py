@@ -113,7 +113,8 @@ class PairCells(SphinxPostTransform):
         start = top.index(first)
         end = start
         while end < len(top) and isinstance(top[end], nodes.container):
-            if any(part(cell, "output") for cell in top[end].findall(is_cell)):
+            shows = (c for c in top[end].findall(is_cell) if part(c, "output"))
+            if any("use_gpu()" not in cell.astext() for cell in shows):
                 break
             end += 1
         opening, closing = (

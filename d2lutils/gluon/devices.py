@@ -8,7 +8,7 @@ from d2lutils._arguments import NonNegative, checked
 from d2lutils._errors import reason
 from d2lutils.compat import mx
 
-__all__ = ["try_all_gpus", "try_gpu", "why_no_gpu"]
+__all__ = ["try_all_gpus", "try_gpu", "use_gpu", "why_no_gpu"]
 
 
 def _candidates() -> tuple[list[Any], str]:
@@ -81,3 +81,25 @@ def try_all_gpus() -> list[Any]:
         device for device in _candidates()[0] if not _failure(device)
     ]
     return working or [mx.cpu()]
+
+
+@checked
+def use_gpu(i: NonNegative = 0) -> Any:
+    """Make `try_gpu(i)` the default device; print it and the reason.
+
+    What this thread creates from here on is created there, unless a
+    call names another device.
+
+    Args:
+        i: index of the GPU, from 0.
+
+    Raises:
+        TypeError, ValueError: `i` is not an integer ≥ 0.
+
+    >>> device = use_gpu(99)  # doctest: +ELLIPSIS
+    Gluon computes on cpu...: ...
+    """
+    why, device = why_no_gpu(i), try_gpu(i)
+    device.__enter__()  # never left: MXNet has no other public way
+    print(f"Gluon computes on {device}: {why or 'a kernel ran on it'}")
+    return device

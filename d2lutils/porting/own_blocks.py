@@ -34,7 +34,7 @@ from d2lutils.pytorch.condconv import (
     unfold_each,
     unfolded,
 )
-from d2lutils.pytorch.devices import try_all_gpus, try_gpu, why_no_gpu
+from d2lutils.pytorch.devices import try_all_gpus, try_gpu, use_gpu, why_no_gpu
 from d2lutils.pytorch.inputs import (
     any_size,
     check_input,
@@ -274,6 +274,10 @@ TOPICS: dict[str, list[Row]] = {
         own(same_value())(
             lambda: len(try_all_gpus()) > 0,
             beside="which GPUs are found",
+        ),
+        own(same_errors(lambda: use_gpu(0.5)), "blocks")(  # type: ignore[arg-type]
+            lambda: use_gpu(-1),
+            beside="which GPU becomes the default, and the reason",
         ),
         own(same_errors(lambda: why_no_gpu(0.5)))(  # type: ignore[arg-type]
             lambda: why_no_gpu(-1),

@@ -7,7 +7,7 @@ import torch
 from d2lutils._arguments import NonNegative, checked
 from d2lutils._errors import reason
 
-__all__ = ["try_all_gpus", "try_gpu", "why_no_gpu"]
+__all__ = ["try_all_gpus", "try_gpu", "use_gpu", "why_no_gpu"]
 
 
 def _candidates() -> tuple[list[torch.device], str]:
@@ -81,3 +81,28 @@ def try_all_gpus() -> list[torch.device]:
         device for device in _candidates()[0] if not _failure(device)
     ]
     return working or [torch.device("cpu")]
+
+
+@checked
+def use_gpu(i: NonNegative = 0) -> torch.device:
+    """Make `try_gpu(i)` the default device; print it and the reason.
+
+    What this thread creates from here on is created there, unless a
+    call names another device.
+
+    Args:
+        i: index of the GPU, from 0.
+
+    Raises:
+        TypeError, ValueError: `i` is not an integer ≥ 0.
+
+    >>> device = use_gpu(99)  # doctest: +ELLIPSIS
+    PyTorch computes on cpu...: ...
+    """
+    why, device = why_no_gpu(i), try_gpu(i)
+    on_cpu = device.type == "cpu"
+    torch.set_default_device(None if on_cpu else device)
+    print(
+        f"PyTorch computes on {device}: {why or 'a kernel ran on it'}"
+    )
+    return device

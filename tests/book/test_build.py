@@ -123,8 +123,8 @@ def test_archive_has_the_chapters_and_a_package_that_works(
     with zipfile.ZipFile(site / "downloads" / "chapters.zip") as archive:
         archive.extractall(tmp_path)
     there = tmp_path / "gluon-and-pytorch"
-    for path in lists.chapters():
-        assert (there / "chapters" / path.name).read_bytes() == path.read_bytes()
+    for path in lists.notebooks():
+        assert (there / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
     assert (there / "LICENSE").exists()
     (wheel,) = there.glob("*.whl")
     needed = (there / "requirements.txt").read_text("utf-8")
@@ -167,7 +167,7 @@ def test_a_pdf_of_other_pages_is_not_offered(
         file.parent.mkdir()
     page.write_text("# Page")
     monkeypatch.setattr(downloads, "ROOT", tmp_path)
-    monkeypatch.setattr(downloads, "chapters", list)
+    monkeypatch.setattr(downloads, "notebooks", list)
     assert downloads.printed() is None
     pdf.write_bytes(b"")
     for changed, offered in ((0, pdf), (pdf.stat().st_mtime + 10, None)):

@@ -57,8 +57,8 @@ def entries() -> list[tuple[str, list[str], list[str]]]:
 def cells() -> dict[str, Mapping[str, Any]]:
     """Every cell of every chapter by its address, ``chapter#id``."""
     return {
-        f"{path.stem}#{cell.id}": cell
-        for path in lists.chapters()
+        f"{lists.place(path)}#{cell.id}": cell
+        for path in lists.notebooks()
         for cell in notebook.read(path).cells
     }
 
@@ -67,7 +67,7 @@ def test_every_entry_has_its_fields_and_no_others() -> None:
     for kind, needed, allowed in (
         (TERMS, {"term", "text", "see"}, {"also", "gluon", "pytorch"}),
         (GROUPS, {"title", "about", "questions"}, set()),
-        (QUESTIONS, {"ask", "answer", "at"}, set()),
+        (QUESTIONS, {"ask", "answer", "at"}, {"also"}),
     ):
         for entry in kind:
             assert needed <= entry.keys() <= needed | allowed, entry
@@ -131,7 +131,7 @@ def test_a_number_that_could_be_a_result_occurs_in_a_cell() -> None:
 def test_terms_and_questions_lead_to_every_chapter() -> None:
     places = [place for term in TERMS for place in term["see"]]
     places += [question["at"] for question in QUESTIONS]
-    counts = Counter(place.split("#")[0] for place in places)
+    counts = Counter(place.split("#")[0].split("/")[-1] for place in places)
     assert [p.stem for p in lists.chapters() if counts[p.stem] < POINTERS] == []
 
 
@@ -176,7 +176,7 @@ def exists(code: str, names: dict[str, Any]) -> bool:
 def test_the_index_of_names_has_what_chapters_take_from_the_package() -> None:
     """Also where a package, as `shapes`, hands on what its modules define."""
     listed = "\n".join(lists.Names.markdown())
-    used = {name for path in lists.chapters() for name in lists.uses(path)}
+    used = {name for path in lists.notebooks() for name in lists.uses(path)}
     for name in ("shapes.output_size", "shapes.drop_probs", "ledger.chain_of"):
         assert f"d2lutils.{name}" in used
         assert f"| `{name.partition('.')[2]}` | `d2lutils." in listed, name

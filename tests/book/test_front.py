@@ -32,7 +32,12 @@ def soup(page: Path) -> BeautifulSoup:
 def test_front_page_lists_the_chapters_in_order_with_line_and_time(site: Path) -> None:
     items = soup(site / "book/index.html").select(".list-chapters > ol > li")
     for item, path in zip(items, CHAPTERS, strict=True):
-        (link,), (time,) = item.select("a"), item.select("em")
+        link, *more = item.select("a")
+        time, *_ = item.select("em")
+        further = path.parent / "further" / path.name
+        assert bool(more) == (further in lists.notebooks())
+        for other in more:
+            assert other["href"] == f"../chapters/further/{path.stem}.html"
         assert link["href"] == f"../chapters/{path.stem}.html"
         assert link.get_text() == lists.title(path)
         assert time.get_text() == f"{lists.minutes(path)} min"
@@ -71,7 +76,7 @@ def test_every_page_has_its_line_in_the_head_and_every_chapter_in_the_readme(
         for key in ("name=description", 'property="og:description"'):
             (tag,) = soup(site / f"{name}.html").select(f"head meta[{key}]")
             assert tag["content"] == line.replace("`", ""), name
-        if name.startswith("chapters/"):
+        if name.startswith("chapters/") and "/further/" not in name:
             assert f"`{name}.ipynb`](" in readme, name
             assert line.lower().rstrip(".") in readme, name
 
@@ -98,7 +103,7 @@ def test_index_of_names_points_to_cells_that_use_them(site: Path) -> None:
         names.add(called)
         for link in places.select("a"):
             page, anchor = urldefrag(str(link["href"]))
-            path = ROOT / "chapters" / f"{Path(page).stem}.ipynb"
+            path = (ROOT / "book" / page).resolve().with_suffix(".ipynb")
             cells = {f"cell-{c.get('id')}": c for c in notebook_cells(path)}
             spelt = re.findall(rf"\b{called} as (\w+)", path.read_text("utf-8"))
             words = "|".join([called, *spelt])
@@ -111,8 +116,8 @@ def test_index_of_names_points_to_cells_that_use_them(site: Path) -> None:
 
 
 def test_each_cell_has_its_anchor_and_link(site: Path) -> None:
-    for path in CHAPTERS:
-        page = soup(site / f"chapters/{path.stem}.html")
+    for path in lists.notebooks():
+        page = soup(site / f"chapters/{lists.place(path)}.html")
         cells = [c for c in notebook_cells(path) if c["cell_type"] == "code"]
         wanted = {f"cell-{cell['id']}" for cell in cells}
         assert wanted == {str(tag["id"]) for tag in page.select("div.cell[id]")}

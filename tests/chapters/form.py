@@ -1,8 +1,8 @@
 """The form of a chapter, as far as a machine can judge it.
 
-Each rule is a function from a notebook to complaints; ``RULES`` has those of a chapter,
-``PAGE_RULES`` those that hold for an executed page of ``book/``, too. The form itself
-is described in CONTRIBUTING.md.
+Each rule is a function from a notebook to complaints. ``RULES`` has those of a
+chapter's core, ``FURTHER_RULES`` those of its further measurements, ``PAGE_RULES``
+those that hold for every executed page. CONTRIBUTING.md describes the form itself.
 """
 
 from __future__ import annotations
@@ -21,17 +21,22 @@ from tools import stamp
 
 MAX_LINES = 15
 MAX_WIDTH = 72
-WORDS = (900, 2300)
+MAX_SOURCE = 30
+#: Code cells and words of prose by folder; what is folded or an exercise is no cell.
+CELLS = {"chapters": 25, "further": 45}
+WORDS = {"chapters": (400, 1400), "further": (200, 2300)}
+#: A prediction is resolved after so many code cells.
+RESOLVED = 10
 MIN_ALT = 20
-EXERCISES = (3, 6)
+EXERCISES = (2, 3)
 MAX_BYTES = 1_500_000
 ORDER = (
-    "Questions people ask",
     "Where they differ",
     "Summary",
     "References",
     "Exercises",
 )
+CLOSING = (*ORDER, "Questions people ask")
 FIRST_LINES = {
     "gluon": "# Gluon",
     "pytorch": "# PyTorch",
@@ -58,7 +63,11 @@ DIRECTIVE = re.compile(
     re.MULTILINE,
 )
 CITATION_KEY = re.compile(r"\]\((?P<path>[^)#\s]*references\.\w+)#(?P<key>[^)\s]+)\)")
-CITATION_PATH = "../book/references.md"
+CITATION_PATHS = {
+    "chapters": "../book/references.md",
+    "further": "../../book/references.md",
+    "book": "references.md",
+}
 IMAGE = re.compile(r"!\[(?P<alt>[^\]]*)\]\(|<img\b(?P<attributes>[^>]*)>")
 PATH = re.compile(
     r"(?<![\w/.:-])/(?:home|root|usr|tmp|work|var|Users|opt|private|mnt|content)/\w"
@@ -75,18 +84,30 @@ Rule = Callable[["Notebook"], Iterator[str]]
 
 @dataclass
 class Notebook:
-    """A notebook to judge: its cells, its file's size, the known citation keys."""
+    """A notebook to judge.
+
+    Its cells, its file's size, the known citation keys, its folder, and the answers
+    "In a hurry" that `book/questions.yml` has for it.
+    """
 
     cells: Sequence[Cell]
     size: int = 0
     citations: frozenset[str] | None = None
     folder: str = "chapters"
+    hurry: str | None = None
 
     def code(self) -> Iterator[tuple[int, Cell]]:
         """The code cells with their numbers."""
         for number, cell in enumerate(self.cells):
             if cell["cell_type"] == "code":
                 yield number, cell
+
+    def steps(self) -> list[tuple[int, Cell]]:
+        """The code cells after the set-up and the imports, with their numbers."""
+        kinds = [cell["cell_type"] for cell in self.cells]
+        first = kinds.index("code") if "code" in kinds else 0
+        start = kinds.index("markdown", first) if "markdown" in kinds[first:] else first
+        return [(number, cell) for number, cell in self.code() if number > start]
 
     def markdown(self) -> Iterator[tuple[int, str]]:
         """The text cells' sources without the code in them, with their numbers."""
@@ -101,19 +122,31 @@ class Notebook:
 
 
 RULES: dict[str, Rule] = {}
+FURTHER_RULES: dict[str, Rule] = {}
 PAGE_RULES: dict[str, Rule] = {}
 
 
 def rule(function: Rule) -> Rule:
-    """Register a rule that holds for chapters."""
+    """Register a rule that holds for a chapter's core."""
     RULES[function.__name__] = function
     return function
 
 
-def page_rule(function: Rule) -> Rule:
-    """Register a rule that holds for chapters and for executed pages."""
-    PAGE_RULES[function.__name__] = function
+def chapter_rule(function: Rule) -> Rule:
+    """Register a rule that holds for a core and for further measurements."""
+    FURTHER_RULES[function.__name__] = function
     return rule(function)
+
+
+def page_rule(function: Rule) -> Rule:
+    """Register a rule that holds for every executed page."""
+    PAGE_RULES[function.__name__] = function
+    return chapter_rule(function)
+
+
+def rules(folder: str) -> dict[str, Rule]:
+    """The rules for a notebook in this folder."""
+    return {"chapters": RULES, "further": FURTHER_RULES}.get(folder, PAGE_RULES)
 
 
 def tags(cell: Cell) -> set[str]:
@@ -179,17 +212,95 @@ def setup_cell(nb: Notebook) -> Iterator[str]:
 
 @rule
 def prediction(nb: Notebook) -> Iterator[str]:
-    """A prediction is asked for before the first step, and taken up again later."""
-    steps = [number for number, cell in nb.code() if not is_setup(cell)]
-    start = steps[0] if steps else len(nb.cells)
-    if not any("<details" in text for n, text in nb.markdown() if n < start):
-        yield "no <details> with a prediction stands before the first step"
+    """A prediction before the set-up cell, resolved within ten code cells."""
+    start = next((number for number, _ in nb.code()), len(nb.cells))
+    opening = "".join(text for n, text in nb.markdown() if n < start)
+    if not re.search(r"<summary><b>.*\bpredict", opening, re.IGNORECASE):
+        yield "no <details> with a prediction stands before the set-up cell"
     taken_up = re.compile(r"\bpredict(?:ed|ions?)\b", re.IGNORECASE)
-    if not any(taken_up.search(text) for n, text in nb.markdown() if n > start):
-        yield (
-            "the prediction is not taken up again: no later text says 'predicted' or "
-            "'prediction'"
-        )
+    resolved = (n for n, text in nb.markdown() if n > start and taken_up.search(text))
+    at = next(resolved, None)
+    if at is None:
+        yield "the prediction is not resolved: no text says 'predicted', 'prediction'"
+        return
+    before = sum(number < at for number, _ in nb.steps())
+    if before > RESOLVED:
+        yield f"the prediction is resolved after {before} cells, not {RESOLVED}"
+
+
+@rule
+def in_a_hurry(nb: Notebook) -> Iterator[str]:
+    """The short answers before the set-up cell are those of book/questions.yml."""
+    start = next((number for number, _ in nb.code()), len(nb.cells))
+    found = [cell["source"] for cell in nb.cells[:start]]
+    if nb.hurry not in found:
+        yield f"a text cell must be {stamp.HURRY!r} ..., which `make stamp` keeps"
+
+
+@chapter_rule
+def devices(nb: Notebook) -> Iterator[str]:
+    """Each framework's imports choose its device."""
+    first = nb.steps()[0][0] if nb.steps() else len(nb.cells)
+    for number, cell in nb.code():
+        misplaced = "nbval-ignore-output" not in tags(cell) or number >= first
+        if "use_gpu()" in cell["source"] and misplaced:
+            yield (
+                f"cell {number} calls use_gpu(): it belongs among the imports, and "
+                "needs the tag nbval-ignore-output with a reason"
+            )
+    chosen = [t for _, c in nb.code() if "use_gpu()" in c["source"] for t in tags(c)]
+    for framework in ("gluon", "pytorch"):
+        used = any(framework in tags(cell) for _, cell in nb.code())
+        if used and framework not in chosen:
+            yield f"no cell tagged {framework!r} calls devices.use_gpu()"
+
+
+@chapter_rule
+def number_of_cells(nb: Notebook) -> Iterator[str]:
+    """A core has at most 25 code cells, without folded ones, stubs and solutions."""
+    count = sum(not tags(cell) & LONG_TAGS for _, cell in nb.steps())
+    if count > CELLS[nb.folder]:
+        yield f"{count} code cells, at most {CELLS[nb.folder]} are allowed"
+
+
+@page_rule
+def source_length(nb: Notebook) -> Iterator[str]:
+    """A source that is shown has at most 30 lines a half; a longer one is linked."""
+    for number, cell in nb.code():
+        if "show.sources(" not in cell["source"]:
+            continue
+        for output in cell["outputs"]:
+            text = output.get("data", {}).get("text/plain", "")
+            for half in re.split(r"^# (?=Gluon|PyTorch)", text, flags=re.MULTILINE):
+                lines = sum(bool(line.strip()) for line in half.splitlines()[1:])
+                if lines > MAX_SOURCE:
+                    yield f"cell {number} shows {lines} lines of source in a half"
+
+
+@dataclass
+class FurtherSection:
+    """A section of further measurements."""
+
+    title: str
+    text: str
+
+
+def further_sections(nb: Notebook) -> list[FurtherSection]:
+    """The ``##`` sections: heading and what follows it directly."""
+    text = "\n\n".join(text for _, text in nb.markdown())
+    pieces = re.split(r"^## (.+)$", text, flags=re.MULTILINE)[1:]
+    pairs = zip(pieces[::2], pieces[1::2], strict=True)
+    return [FurtherSection(title.strip(), text.strip()) for title, text in pairs]
+
+
+def results_first(nb: Notebook) -> Iterator[str]:
+    """A section of further measurements opens with its result, in bold."""
+    for section in further_sections(nb):
+        if section.title not in CLOSING and not section.text.startswith("**"):
+            yield f"'## {section.title}' does not open with its result in bold"
+
+
+FURTHER_RULES["results_first"] = results_first
 
 
 # -- cells -----------------------------------------------------------------------------
@@ -252,7 +363,7 @@ def _names(source: str) -> tuple[set[str], set[str]]:
     return bound, read - bound
 
 
-@rule
+@chapter_rule
 def cell_length(nb: Notebook) -> Iterator[str]:
     """A step of the construction has at most 15 lines that are not blank."""
     for number, cell in nb.code():
@@ -279,12 +390,12 @@ def line_width(nb: Notebook) -> Iterator[str]:
 # -- text ------------------------------------------------------------------------------
 
 
-@rule
+@chapter_rule
 def words(nb: Notebook) -> Iterator[str]:
-    """A chapter has 900 to 2,300 words of prose."""
-    count = prose.words(nb.cells)
-    if not WORDS[0] <= count <= WORDS[1]:
-        yield f"{count} words of prose, {WORDS[0]} to {WORDS[1]} are allowed"
+    """A core has 400 to 1,400 words of prose."""
+    count, (least, most) = prose.words(nb.cells), WORDS[nb.folder]
+    if not least <= count <= most:
+        yield f"{count} words of prose, {least} to {most} are allowed"
 
 
 @page_rule
@@ -299,7 +410,7 @@ def plain_markdown(nb: Notebook) -> Iterator[str]:
 @page_rule
 def citations(nb: Notebook) -> Iterator[str]:
     """Citations lead to entries of the bibliography."""
-    path = CITATION_PATH if nb.folder == "chapters" else "references.md"
+    path = CITATION_PATHS[nb.folder]
     for number, text in nb.markdown():
         for match in CITATION_KEY.finditer(text):
             if match["path"] != path:
@@ -329,7 +440,7 @@ def section_order(nb: Notebook) -> Iterator[str]:
     for section in prose.sections(nb.cells):
         text = "".join(text for _, text in section.texts)
         if section.title == "References" and not CITATION_KEY.search(text):
-            yield f"the references hold no link to {CITATION_PATH}#key"
+            yield "the references hold no link to ../book/references.md#key"
 
 
 # -- outputs ---------------------------------------------------------------------------
@@ -434,7 +545,7 @@ def exercises_of(nb: Notebook) -> list[Exercise]:
 
 @rule
 def exercises(nb: Notebook) -> Iterator[str]:
-    """Three to six, each with a kind, a name, and a checked or written answer."""
+    """Two or three, each with a kind, a name, and a checked or written answer."""
     found = exercises_of(nb)
     if not EXERCISES[0] <= len(found) <= EXERCISES[1]:
         yield f"{len(found)} exercises, {EXERCISES[0]} to {EXERCISES[1]} are allowed"

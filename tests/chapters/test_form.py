@@ -15,18 +15,18 @@ from tools import execute, notebook, stamp
 
 NOTEBOOKS = execute.executed_notebooks()
 BIBLIOGRAPHY = (execute.ROOT / "book" / "references.bib").read_text("utf-8")
+HURRY = stamp.in_a_hurry()
 KEYS = frozenset(re.findall(r"^@\w+\{\s*([^,\s]+)\s*,", BIBLIOGRAPHY, re.MULTILINE))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=execute.place)
 def test_form(path: Path) -> None:
-    """All rules for a chapter, the general ones for an executed page."""
+    """All rules for a core, others for further measurements and for pages."""
     whole = notebook.read(path)
-    nb = form.Notebook(whole.cells, path.stat().st_size, KEYS, path.parent.name)
-    rules = form.RULES if nb.folder == "chapters" else form.PAGE_RULES
-    found = [
-        f"{found} ({rule.__doc__})" for rule in rules.values() for found in rule(nb)
-    ]
+    hurry = HURRY.get(execute.place(path))
+    nb = form.Notebook(whole.cells, path.stat().st_size, KEYS, path.parent.name, hurry)
+    rules = form.rules(nb.folder).values()
+    found = [f"{found} ({rule.__doc__})" for rule in rules for found in rule(nb)]
     if notebook.normalize(copy.deepcopy(whole)) != whole:
         found.append("its metadata is not the book's: `make stamp` writes it")
     if found:
@@ -35,12 +35,18 @@ def test_form(path: Path) -> None:
 
 # -- the rules can say no --------------------------------------------------------------
 
-FILLER = "A block keeps its parts together and passes numbers through them. " * 90
+FILLER = "A block keeps its parts together and passes numbers through them. " * 60
+IGNORED = ["nbval-ignore-output"]
+ANSWERS = f"{stamp.HURRY}\n\n- **Why?** Because.\n\n</details>"
 FIGURE = new_output("display_data", data={"image/png": "aGk=", "text/plain": "<Fig>"})
 
 
 def printed(text: str) -> Any:
     return new_output("stream", name="stdout", text=text)
+
+
+def shown(text: str) -> Any:
+    return new_output("display_data", data={"text/plain": text})
 
 
 def code(source: str, *outputs: Any, **metadata: Any) -> Any:
@@ -51,24 +57,26 @@ def good_chapter() -> list[Any]:
     """A chapter in miniature that keeps every rule."""
     cells = [
         new_markdown_cell(
-            "# Trial\n\nYou will be able to tell.\n\n"
-            "<details><summary>Predict</summary>\n\n- one\n- two\n\n</details>"
+            "# Trial\n\nYou will be able to tell.\n\n<details><summary><b>Your "
+            "prediction: which?</b></summary>\n\n- one\n- two\n\n</details>"
         ),
+        new_markdown_cell(ANSWERS),
         code(
             f"import sys\n\n{stamp.block(stamp.configured())}\n\n"
             "from d2lutils import exercises, show\n\nshow.setup()"
         ),
-        new_markdown_cell("## A problem\n\nA kernel of size 12. " + FILLER),
-        code("# Gluon\nimport mxnet as mx\nsize = 12", tags=["gluon"]),
-        code("# PyTorch\nimport torch\nsize = 12", tags=["pytorch"]),
         code(
-            "# Gluon and PyTorch\nparity.compare(mx, torch)",
+            "# Gluon\nimport mxnet as mx\ndevices.use_gpu()", tags=["gluon", *IGNORED]
+        ),
+        code("# PyTorch\nimport torch\ndevices.use_gpu()", tags=["pytorch", *IGNORED]),
+        new_markdown_cell("## A problem\n\nA kernel of size 12. " + FILLER),
+        code(
+            "# Gluon and PyTorch\nsize = 12\nparity.compare(mx, torch)",
             printed("within 1e-10"),
             tags=["both"],
         ),
         code("draw()", FIGURE, mystnb={"image": {"alt": "A line that rises steeply."}}),
         new_markdown_cell("You predicted one of the two."),
-        new_markdown_cell("## Questions people ask\n\nWhy?"),
         new_markdown_cell("## Where they differ\n\nHere."),
         new_markdown_cell("## Summary\n\nBecause."),
         new_markdown_cell(
@@ -97,38 +105,41 @@ def good_chapter() -> list[Any]:
 
 
 def complaints(cells: list[Any], rule: str, size: int = 1000) -> list[str]:
-    nb = form.Notebook(cells, size, frozenset({"he2015deep"}))
+    nb = form.Notebook(cells, size, frozenset({"he2015deep"}), hurry=ANSWERS)
     return list(form.RULES[rule](nb))
 
 
 # A rule, the number of a cell, and what of its source or its tags becomes what.
 BROKEN: list[tuple[str, int, str, str | list[str]]] = [
     ("title_first", 0, "# Trial", "Trial"),
-    ("setup_cell", 1, '"google.colab"', '"colab"'),
-    ("setup_cell", 1, "import sys\n", "import sys\n\nx = 1\n"),
-    ("setup_cell", 1, "exercises, show", "exercises, gluon, show"),
-    ("prediction", 0, "<details>", ""),
-    ("prediction", 7, "predicted", "thought of"),
+    ("setup_cell", 2, '"google.colab"', '"colab"'),
+    ("setup_cell", 2, "import sys\n", "import sys\n\nx = 1\n"),
+    ("setup_cell", 2, "exercises, show", "exercises, gluon, show"),
+    ("prediction", 0, "prediction", "wish"),
+    ("prediction", 8, "predicted", "thought of"),
+    ("in_a_hurry", 1, "Because.", "So."),
+    ("devices", 3, "tags", ["gluon"]),
+    ("devices", 4, "devices.use_gpu()", ""),
     ("framework_tags", 3, "tags", []),
     ("framework_tags", 3, "tags", ["pytorch"]),
     ("framework_tags", 14, "tags", ["exercise", "raises-exception"]),
-    ("names_where_frameworks_are_missing", 4, "size = 12", "mx.nd.ones(2)"),
-    ("cell_length", 6, "draw()", "x = 1\n" * 16),
-    ("line_width", 3, "size = 12", f"name = '{'n' * 64}'"),
-    ("words", 2, FILLER, ""),
-    ("words", 2, FILLER, FILLER * 3),
-    ("plain_markdown", 7, "You", "```{note}\nYou"),
-    ("plain_markdown", 7, "You", "As {cite}`he2015deep` you"),
+    ("names_where_frameworks_are_missing", 4, "import torch", "mx.nd.ones(2)"),
+    ("cell_length", 7, "draw()", "x = 1\n" * 16),
+    ("line_width", 3, "import mxnet", f"name = '{'n' * 64}'"),
+    ("words", 5, FILLER, ""),
+    ("words", 5, FILLER, FILLER * 3),
+    ("plain_markdown", 8, "You", "```{note}\nYou"),
+    ("plain_markdown", 8, "You", "As {cite}`he2015deep` you"),
     ("citations", 11, "he2015deep", "he2099deep"),
     ("citations", 11, "../book/", ""),
-    ("numbers_in_prose", 7, "predicted", "predicted 97.3 % for"),
-    ("section_order", 8, "Questions people ask", "Questions"),
+    ("numbers_in_prose", 8, "predicted", "predicted 97.3 % for"),
+    ("section_order", 10, "Summary", "In short"),
     ("section_order", 9, "Where they differ", "Summary"),
     ("section_order", 11, "../book/references.md#he2015deep", "x"),
-    ("alt_texts", 7, "You", "![](a.png) You"),
-    ("alt_texts", 7, "You", '<img src="a.png"> You'),
-    ("parity_report", 5, "parity.compare(mx, torch)", "print('within 1e-10')"),
-    ("exercises", 12, "### Why not", "Why not"),
+    ("alt_texts", 8, "You", "![](a.png) You"),
+    ("alt_texts", 8, "You", '<img src="a.png"> You'),
+    ("parity_report", 6, "parity.compare(mx, torch)", "print('within 1e-10')"),
+    ("exercises", 12, "### ", ""),
     ("exercises", 12, "**conceptual**", "**easy**"),
     ("exercises", 12, "<details>", ""),
     ("exercises", 14, 'check("build_it", f)', 'check("build", f)'),
@@ -137,9 +148,9 @@ BROKEN: list[tuple[str, int, str, str | list[str]]] = [
 ]
 OUTPUTS = [
     ("alt_texts", 3, FIGURE),
-    ("same_on_every_machine", 6, printed("read /home/me/data.npz")),
-    ("same_on_every_machine", 6, printed("<Block at 0x7f33a01bc2d0>")),
-    ("parity_report", 5, printed("equal")),
+    ("same_on_every_machine", 7, printed("read /home/me/data.npz")),
+    ("same_on_every_machine", 7, printed("<Block at 0x7f33a01bc2d0>")),
+    ("parity_report", 6, printed("equal")),
     ("exercises", 14, printed("build_it: passed (3 inputs)\n")),
     ("exercises", 15, printed("build_it: not yet.\n")),
 ]
@@ -163,6 +174,23 @@ def test_a_rule_notices(rule: str) -> None:
     size = 1000
     if rule == "file_size":
         broken, size = [good_chapter()], 1_500_001
+    if rule in ("number_of_cells", "prediction"):
+        count = {"number_of_cells": 25, "prediction": 10}[rule]
+        broken.append(good_chapter())
+        broken[-1][6:6] = [code("x = 1")] * count
+    if rule == "source_length":
+        broken.append(good_chapter())
+        source = "# Gluon\ndef f():\n" + "    x = 1\n" * 30 + "\n# PyTorch\nx = 1\n"
+        broken[-1][7] = code("show.sources(f, g)", shown(source))
     assert broken
     for cells in broken:
         assert complaints(cells, rule, size), cells
+
+
+def test_further_measurements_open_with_their_results() -> None:
+    def found(text: str) -> list[str]:
+        nb = form.Notebook([new_markdown_cell("# Trial"), new_markdown_cell(text)])
+        return list(form.FURTHER_RULES["results_first"](nb))
+
+    assert found("## One\n\n**It is so.** Why.\n\n## References\n\nOne.") == []
+    assert found("## One\n\nWhy it is so.") != []

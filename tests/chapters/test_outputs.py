@@ -12,7 +12,7 @@ from tools import execute, notebook
 NOTEBOOKS = execute.executed_notebooks()
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=execute.place)
 def test_notebook_was_run_once_from_top_to_bottom(path: Path) -> None:
     found = compare.check_stored(notebook.read(path))
     if found:

@@ -20,7 +20,9 @@ from tools import notebook
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "book").glob("*.md"))
 SHOWN = re.compile(r"\{cells\}\s+(\S+)((?:\s+[0-9a-f]{8})+)")
-LINKED = re.compile(r"\((?:\.\./)?(chapters/\w+)\.ipynb#cell-([0-9a-f]{8})\)")
+LINKED = re.compile(
+    r"\((?:\.\./)?(chapters/(?:further/)?\w+)\.ipynb#cell-([0-9a-f]{8})\)"
+)
 
 
 def stored(document: str, name: str) -> Any:

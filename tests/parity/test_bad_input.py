@@ -120,6 +120,7 @@ WORKS: dict[str, dict[str, Any]] = {
     "fit": {"net": "dense()", "train_data": DATA, "epochs": 1, "progress": False},
     "accuracy": {"net": "dense()", "data": DATA},
     "try_gpu": {},
+    "use_gpu": {},
     "why_no_gpu": {},
 }
 #: Whom the messages name, where it is another.
@@ -384,7 +385,7 @@ CALLED: dict[str, tuple[str, dict[str, Any], int]] = {
     "PyramidUnit, always dropped": ("PyramidUnit", {"drop_prob": 1}, 2),
     "NiN, max": ("NiN", {"pool": "max"}, 2),
 }
-for name in ("nin_block", "fit", "accuracy", "try_gpu", "why_no_gpu"):
+for name in ("nin_block", "fit", "accuracy", "try_gpu", "use_gpu", "why_no_gpu"):
     del CALLED[name]
 #: What is not float32 is refused where a parameter is, or only what is an integer.
 NO_WEIGHT_FOR_X = ("SubsampleZeroPad", "ZeroPadShortcut", "GeneratedConv2d")

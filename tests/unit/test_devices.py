@@ -70,6 +70,27 @@ def test_devices_that_work(half: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.why_no_gpu() == "no GPU was found"
 
 
+@both
+def test_the_default_device(
+    half: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PyTorch's meta device and a second CPU context stand for a GPU."""
+    other = mx.cpu(1) if half is GLUON else torch.device("meta")
+
+    def made() -> Any:
+        return mx.nd.ones(2).context if half is GLUON else torch.ones(2).device
+
+    name = "Gluon" if half is GLUON else "PyTorch"
+    monkeypatch.setattr(half.devices, "_failure", lambda device: "")
+    for listed, expected, words in (
+        ([other], other, f"{name} computes on {other}: a kernel ran on it\n"),
+        ([], cpu(half), f"{name} computes on {cpu(half)}: none\n"),
+    ):
+        list_devices(monkeypatch, half, *listed, reason="none")
+        assert half.devices.use_gpu() == expected == made()
+        assert capsys.readouterr().out == words
+
+
 KERNEL_FAILED = "gpu(0) is there, but a kernel failed: "
 TRACEBACK = 'Traceback (most recent call last):\n  File "../src/a.cc", line 9\n'
 
@@ -103,7 +124,7 @@ def test_listed_but_broken(
 
 
 @both
-@pytest.mark.parametrize("function", ["try_gpu", "why_no_gpu"])
+@pytest.mark.parametrize("function", ["try_gpu", "use_gpu", "why_no_gpu"])
 @pytest.mark.parametrize(
     ("wrong", "error", "text"),
     [

@@ -60,6 +60,17 @@ def test_what_may_meet_and_what_may_not() -> None:
     assert x.cpu().numpy().tolist() == [0, 0, 0]
 
 
+def test_it_can_be_the_default(mode: PretendGPU) -> None:
+    mode.set_default_device(THERE)
+    made = (torch.ones(2), torch.tensor([1.0]), torch.as_tensor([1]), nn.Linear(1, 1))
+    assert all(getattr(x, "weight", x).device == THERE for x in made)
+    assert torch.ones(2, device="cpu").device.type == "cpu"
+    with pytest.raises(RuntimeError, match="'cuda' device type for generator"):
+        torch.rand(2, generator=torch.Generator())
+    mode.set_default_device(None)
+    assert torch.ones(2).device.type == "cpu"
+
+
 def test_training_is_that_of_the_cpu() -> None:
     def trained(device: str) -> list[float]:
         torch.manual_seed(0)
