@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from bs4 import BeautifulSoup
-from lists import load
+from lists import load, pages
 from PIL import Image
 from sphinx.application import Sphinx
 
@@ -36,6 +36,8 @@ MISSING = (
     '<a href="{top}book/index.html">The front page</a> lists the chapters, '
     '<a href="{top}search.html">the search</a> finds words and code.</p>'
 )
+#: What the table of contents calls a chapter's second page.
+FURTHER = "Further measurements"
 #: What the menu of downloads calls its entries; what is not here is left out.
 FORMATS = {".ipynb": "Notebook", ".pdf": "Print"}
 COLAB = "https://colab.research.google.com"
@@ -63,14 +65,22 @@ def configure(app: Sphinx, config: Any) -> None:
 
 
 def navigation(context: dict[str, Any]) -> str:
-    """The book's table of contents with the open page's sections below its entry."""
+    """The book's table of contents with the open page's sections below its entry.
+
+    A chapter's further measurements stand below it while one of the two is open.
+    """
     tree = context["toctree"](
-        maxdepth=1, collapse=False, titles_only=True, includehidden=True
+        maxdepth=2, collapse=False, titles_only=True, includehidden=True
     )
     book = BeautifulSoup(tree, "html.parser")
     sections = BeautifulSoup(context.get("toc") or "", "html.parser").select_one(
         "ul > li > ul"
     )
+    for further in book.select("li.toctree-l1 > ul"):
+        if "current" in further.parent["class"]:
+            further.a.string = FURTHER
+        else:
+            further.decompose()
     here = book.select_one('a.current[href="#"]')
     if here is not None:
         here["aria-current"] = "page"
@@ -80,6 +90,18 @@ def navigation(context: dict[str, Any]) -> str:
     for caption in book.select("p.caption"):
         caption.name = "h2"
     return str(book)
+
+
+def neighbours(page: str) -> tuple[str, str]:
+    """The pages before and after one; "" for none.
+
+    From chapter to chapter, past further measurements, which lie between their own
+    chapter and the next.
+    """
+    order = ["", *(name for name in pages() if "/further/" not in name), ""]
+    home = page.replace("/further/", "/")
+    at = order.index(home)
+    return (order[at - 1] if page == home else home), order[at + 1]
 
 
 def image_sizes(app: Sphinx, body: str) -> str:
@@ -136,6 +158,13 @@ def prepare(
 ) -> None:
     """Set what our templates need, before the theme renders some of them."""
     body = context.get("body") or ""
+    if page in app.env.metadata and page in pages():
+        for key, name in zip(("prev", "next"), neighbours(page), strict=True):
+            title = app.env.titles.get(name)
+            context[key] = title and {
+                "link": context["pathto"](name),
+                "title": app.builder.render_partial(title)["title"],
+            }
     context["description"] = descriptions(PAGES).get(page, "").replace("`", "")
     base = str(app.config.html_baseurl or "").rstrip("/")
     context["preview"] = f"{base}/_static/preview.png"

@@ -112,6 +112,26 @@ def test_index_of_names_points_to_cells_that_use_them(site: Path) -> None:
     assert not {"net", "x", "nn", "parity"} & names
 
 
+def test_further_measurements_are_a_child_of_their_chapter(site: Path) -> None:
+    """In the table of contents; from chapter to chapter one goes past them."""
+    one, two, three = (path.stem for path in CHAPTERS[:3])
+    for name, entries, around in (
+        (two, [f"further/{two}"], [one, three]),
+        (f"further/{two}", [two], [two, three]),
+    ):
+        page = soup(site / f"chapters/{name}.html")
+        here = (site / f"chapters/{name}.html").parent
+        entry = page.select_one(".book-nav li.toctree-l1.current")
+        links = entry.select("a:not(.page-sections a)") if entry else []
+        assert links[-1].get_text() == "Further measurements"
+        names = [str(link["href"]) for link in links if link["href"] != "#"]
+        names += [str(a["href"]) for a in page.select(".prev-next-area a")]
+        there = [f"{other}.html" for other in (*entries, *around)]
+        assert [(here / n).resolve() for n in names] == [
+            (site / "chapters" / n).resolve() for n in there
+        ]
+
+
 # -- cells -----------------------------------------------------------------------------
 
 
