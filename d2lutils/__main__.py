@@ -9,6 +9,7 @@ import sys
 #: Command → the module whose `main(argv)` runs it, and its help text.
 COMMANDS = {
     "doctor": ("doctor", "say what works on this machine, and how to get the rest"),
+    "convert": ("porting.convert", "an exported Gluon net as PyTorch source"),
     "cuda11": ("_compat.cuda11", "MXNet's CUDA 11 build for NVIDIA cards it supports"),
     "colab": ("colab", "prepare a Colab runtime, changing nothing that is there"),
 }

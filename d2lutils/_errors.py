@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["reason", "without_places"]
+__all__ = ["ConversionError", "reason", "without_places"]
+
+
+class ConversionError(ValueError):
+    """What cannot be read or converted, and where it stands."""
+
 
 _NOISE_LINE = re.compile(r'Traceback \(most recent|File "|Stack trace|\[bt\]|[~^\s]*$')
 _CPP_PLACE = re.compile(

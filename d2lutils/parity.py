@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,7 +49,9 @@ _TINY = 1e-300
 # -- copying ---------------------------------------------------------------------------
 
 
-def copy_parameters(source: Any, target: Any) -> None:
+def copy_parameters(
+    source: Any, target: Any, names: Mapping[str, str] | None = None
+) -> None:
     """Copy all parameters and running statistics from one net into another.
 
     Layers are matched in the order in which they were registered, parameters by
@@ -70,20 +72,24 @@ def copy_parameters(source: Any, target: Any) -> None:
             by name, or the path of a file: of `save_parameters` or `export`, of
             `torch.save(net.state_dict(), path)`, or of `numpy.savez`.
         target: a Gluon Block or a PyTorch Module.
+        names: layers to match by name instead of in order, the source's to the
+            target's: {"features.0": "stem", "fc_weight": "head.weight"}.
 
     Raises:
         TypeError: one of them is none of these.
         FileNotFoundError: there is no such file.
         ValueError: the nets differ in structure or a shape (the first mismatch is
-            named with both sides), the source has no values yet, or the target
-            cannot hold them: a fixed scale or shift, a lazy layer, the meta device,
-            a weight that is computed from others.
+            named with both sides), `names` has an unknown layer, the source has no
+            values yet, or the target cannot hold them: a fixed scale or shift, a lazy
+            layer, the meta device, a weight that is computed from others.
     """
     owner = "copy_parameters"
+    if names is not None and not isinstance(names, Mapping):
+        raise TypeError(f"{owner}: names must map names to names, got {names!r}")
     one, two = source_of(owner, "source", source), adapter_of(owner, "target", target)
     copies: list[tuple[Any, np.ndarray | None]] = [
         _copied(one, a, two, b, role)
-        for a, b in match_layers(one, two, ("source", "target"))
+        for a, b in match_layers(one, two, ("source", "target"), names)
         for role in roles_of(a, b)
     ]
     copies += [(b, one.get(a)) for _, a, b in shared_constants(one, two)]

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from d2lutils._adapters import STATISTICS, Layer, Parameters, adapter_of, to_numpy
+from d2lutils._adapters import (
+    STATISTICS,
+    Layer,
+    Parameters,
+    adapter_of,
+    params,
+    to_numpy,
+)
+from d2lutils._errors import ConversionError
 
 # Gluon's and the symbols' names of what PyTorch calls weight, bias and so on.
 _ROLES = {
@@ -122,9 +130,10 @@ def _read(owner: str, path: Path) -> Arrays:
     with path.open("rb") as file:
         start = file.read(len(_MXNET_FILE))
     if start == _MXNET_FILE:
-        from d2lutils.compat import mx
-
-        arrays = mx.nd.load(str(path))
+        try:
+            arrays = params.read(path)
+        except ConversionError as error:
+            raise ValueError(f"{owner}: source {error}") from None
         # `export` writes net-symbol.json beside net-0000.params. Only that file says
         # which gammas are fixed.
         graph = path.with_name(re.sub(r"-\d+$", "", path.stem) + "-symbol.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,17 +51,58 @@ def _fit(one: Parameters, a: Layer, two: Parameters, b: Layer) -> bool:
     return True
 
 
+def _named(net: Parameters, label: str, name: str) -> Layer:
+    """The layer of this name, or with a tensor of this name."""
+    for layer in net.all_layers:
+        tensors = [*layer.roles, *layer.constants]
+        if name == layer.path or name in map(layer.name, tensors):
+            return layer
+    known = ", ".join(layer.path or "''" for layer in net.layers[:8])
+    more = ", ..." if len(net.layers) > 8 else ""
+    raise ValueError(
+        f"{net.owner}: names: {label} has no layer {name!r}; it has {known}{more}"
+    )
+
+
+def _paired_by_name(
+    one: Parameters, two: Parameters, labels: tuple[str, str], names: Mapping[str, str]
+) -> list[tuple[Layer, Layer]]:
+    """The pairs that `names` asks for; ValueError where shapes differ or one is used
+    twice."""
+    pairs: list[tuple[Layer, Layer]] = []
+    for ours, theirs in names.items():
+        a, b = _named(one, labels[0], ours), _named(two, labels[1], theirs)
+        if not _fit(one, a, two, b):
+            sides = f"{labels[0]} {_describe(one, a)}, {labels[1]} {_describe(two, b)}"
+            raise ValueError(f"{one.owner}: names: layers differ: {sides}")
+        if not any(a is c and b is d for c, d in pairs):
+            pairs.append((a, b))
+    for label, layers in zip(labels, zip(*pairs, strict=True), strict=False):
+        if len({id(layer) for layer in layers}) < len(layers):
+            raise ValueError(f"{one.owner}: names: a layer of {label} occurs twice")
+    return pairs
+
+
 def match_layers(
-    one: Parameters, two: Parameters, labels: tuple[str, str]
+    one: Parameters,
+    two: Parameters,
+    labels: tuple[str, str],
+    names: Mapping[str, str] | None = None,
 ) -> list[tuple[Layer, Layer]]:
     """Pairs of layers; ValueError at the first in which two nets are built differently.
 
-    A layer that stores nothing to be trained (only constants, or a norm without scale
-    and shift) is passed over if the other net has no partner for it.
+    Layers that `names` does not pair are matched in order. One that stores nothing to
+    be trained (only constants, or a norm without scale and shift) is passed over if the
+    other net has no partner for it.
     """
-    pairs: list[tuple[Layer, Layer]] = []
+    pairs = _paired_by_name(one, two, labels, names or {})
+    done = {id(layer) for pair in pairs for layer in pair}
     ours, theirs = (
-        [layer for layer in reversed(net.all_layers) if not layer.is_part]
+        [
+            layer
+            for layer in reversed(net.all_layers)
+            if not layer.is_part and id(layer) not in done
+        ]
         for net in (one, two)
     )
     while ours or theirs:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from d2lutils._adapters import params
 from d2lutils.compat import mx
 from d2lutils.gluon import condconv, nin, pyramidnet, residual, resnet, weightnet
 from d2lutils.porting import convert
-from d2lutils.porting.convert import graph, params
+from d2lutils.porting.convert import graph
 
 gluon, nd, S = mx.gluon, mx.nd, mx.sym
 nn, zoo = gluon.nn, gluon.model_zoo.vision

@@ -3,6 +3,7 @@ files and arrays by name, NumPy's arrays of MXNet."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -387,6 +388,46 @@ class TestSources:
             fresh = nn.GRU(3, 5, 2)
             parity.copy_parameters(source, fresh)
             assert torch.equal(fresh.weight_hh_l1, two.weight_hh_l1)
+
+    def test_matched_by_name(self, tmp_path: Path) -> None:
+        """Layers registered in another order; those without a name follow in order."""
+        one = gnn.HybridSequential()
+        one.add(gnn.Dense(3, in_units=3), gnn.Dense(3, in_units=3), gnn.BatchNorm())
+        one.initialize(mx.init.Normal(0.5))
+        one(mx.nd.ones((2, 3)))
+        names = ("head", "norm", "stem")
+        layers = (nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+        two = nn.Sequential(OrderedDict(zip(names, layers, strict=True)))
+        one.save_parameters(str(tmp_path / "one.params"))
+        for source in (one, tmp_path / "one.params"):
+            for chosen in ({"0": "stem"}, {"0.weight": "stem.bias", "1": "head"}):
+                randomize(two, 3)
+                parity.copy_parameters(source, two, chosen)
+                for ours, theirs in ((one[0], two.stem), (one[1], two.head)):
+                    weight = ours.weight.data().asnumpy()
+                    assert np.array_equal(weight, theirs.weight.detach().numpy())
+        before = two.stem.weight.clone()
+        for chosen, text in (
+            ({"3": "stem"}, "source has no layer '3'; it has 0, 1, 2"),
+            ({"0": "tail"}, "target has no layer 'tail'; it has head, norm, stem"),
+            ({"0": "norm"}, r"layers differ: source 0 \(Dense: .* target norm"),
+            ({"0": "stem", "1": "stem"}, "a layer of target occurs twice"),
+        ):
+            with pytest.raises(ValueError, match=f"^copy_parameters: names: {text}"):
+                parity.copy_parameters(one, two, chosen)
+        with pytest.raises(TypeError, match="names must map names to names"):
+            parity.copy_parameters(one, two, "stem")  # type: ignore[arg-type]
+        assert torch.equal(two.stem.weight, before)
+
+    def test_a_damaged_file(self, tmp_path: Path) -> None:
+        one, two = whole_nets()
+        path = tmp_path / "one.params"
+        one.save_parameters(str(path))
+        path.write_bytes(path.read_bytes()[:-30])
+        with pytest.raises(
+            ValueError, match=r"^copy_parameters: source one\.params is"
+        ):
+            parity.copy_parameters(path, two)
 
     def test_refused(self, tmp_path: Path) -> None:
         target = nn.Linear(3, 2)

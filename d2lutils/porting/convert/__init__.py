@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from d2lutils.porting.convert import files, graph, params, proof, source, steps
-from d2lutils.porting.convert.graph import ConversionError
+from d2lutils._adapters import params
+from d2lutils._errors import ConversionError
+from d2lutils.porting.convert import files, graph, proof, source, steps
 from d2lutils.porting.convert.rules import Call, Emission, Layer, rule
 
 __all__ = [

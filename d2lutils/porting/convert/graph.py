@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from d2lutils._errors import ConversionError
+
 #: Names that operators had in older files, or have in other interfaces.
 ALIASES = {
     **{"_Plus": "elemwise_add", "_plus": "elemwise_add", "_add": "elemwise_add"},
@@ -47,10 +49,6 @@ ALIASES = {
 }
 # States of layers that files from before version 0.9 do not list among the inputs.
 _HIDDEN = {"BatchNorm": ("moving_mean", "moving_var")}
-
-
-class ConversionError(ValueError):
-    """What cannot be read or converted, and where it stands."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2lutils.porting.convert.graph import ConversionError
+from d2lutils._errors import ConversionError
 
 _LIST = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
