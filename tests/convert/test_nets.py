@@ -318,6 +318,16 @@ def test_names_that_are_no_identifiers(tmp_path: Path) -> None:
     assert "os;" not in result.source
 
 
+def test_operators_of_one_name(tmp_path: Path) -> None:
+    """MXNet lets them share it; the second one follows the first."""
+    x = S.FullyConnected(S.var("data"), num_hidden=4, name="fc")
+    x = S.relu(S.sin(S.relu(x, name="same"), name="same_1"), name="same") + x
+    result = convert.to_pytorch(*small(tmp_path, x))
+    assert result.proof is not None
+    assert not result.proof.apart
+    assert {"same", "same_1", "same_2"} <= result.proof.differences.keys()
+
+
 def test_a_block_that_has_not_run() -> None:
     net = nn.HybridSequential()
     net.add(nn.Dense(2))

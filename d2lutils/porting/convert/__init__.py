@@ -92,7 +92,6 @@ def to_pytorch(
             raise TypeError("to_pytorch: params must be a file or arrays by name")
         path = Path(symbol)
         read = graph.read(path)
-        text = path.read_text(encoding="utf-8")
         if isinstance(parameters, (str, Path)):
             arrays = params.read(Path(parameters))
         else:
@@ -102,7 +101,6 @@ def to_pytorch(
         with tempfile.TemporaryDirectory() as folder:
             paths = _exported(symbol, Path(folder))
             read, arrays = graph.read(paths[0]), params.read(paths[1])
-            text = paths[0].read_text(encoding="utf-8")
         origin = type(symbol).__name__
     else:
         raise TypeError(
@@ -110,7 +108,7 @@ def to_pytorch(
             f"{type(symbol).__name__}"
         )
     wish = name or re.sub(r"-symbol$", "", Path(origin).stem)
-    return _convert(read, text, arrays, inputs, wish, origin, compare)
+    return _convert(read, arrays, inputs, wish, origin, compare)
 
 
 def _exported(block: Any, folder: Path) -> tuple[Path, Path]:
@@ -131,7 +129,6 @@ def _exported(block: Any, folder: Path) -> tuple[Path, Path]:
 
 def _convert(
     read: graph.Graph,
-    text: str,
     arrays: dict[str, np.ndarray],
     inputs: Mapping[str, Sequence[int]] | None,
     wish: str,
@@ -154,7 +151,7 @@ def _convert(
             found = proof.Proof(reason=f"not compared: {why}")
         else:
             plain = steps.plain_names(arrays)
-            found = proof.prove(program, text, plain, module)
+            found = proof.prove(program, read.text, plain, module)
             module.load_state_dict({**module.state_dict(), **state})
             module.to(torch.get_default_dtype())
     report = _report(program, read, written, origin, found)

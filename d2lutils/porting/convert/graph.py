@@ -7,6 +7,7 @@ The file is a stranger's: whatever it holds, reading it ends in a `Graph` or in 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,14 @@ class Node:
 
 @dataclass
 class Graph:
-    """The nodes, each after its inputs, and the outputs of the net among theirs."""
+    """The nodes, each after its inputs, and the outputs of the net among theirs.
+
+    `text` is the JSON with the same names, for MXNet.
+    """
 
     nodes: list[Node]
     heads: list[tuple[int, int]]
+    text: str = ""
 
     @property
     def operators(self) -> list[Node]:
@@ -113,6 +118,7 @@ def parse(data: Any, name: str = "the symbol") -> Graph:
         )
     nodes: list[Node] = []
     seen: set[str] = set()
+    _distinguish(data["nodes"])
     # Old files hide some states: these come as new nodes, and later numbers move.
     moved: list[int] = []
     for i, item in enumerate(data["nodes"]):
@@ -130,7 +136,23 @@ def parse(data: Any, name: str = "the symbol") -> Graph:
     heads = [(moved[j], k) for j, k in _entries(data, "heads", len(nodes), name)]
     if not heads:
         raise ConversionError(f"{name} names no outputs (heads)")
-    return Graph(nodes, heads)
+    return Graph(nodes, heads, json.dumps(data))
+
+
+def _distinguish(items: list[Any]) -> None:
+    """Give operators names of their own: MXNet lets two share one."""
+    named = [i for i in items if isinstance(i, dict) and isinstance(i.get("name"), str)]
+    taken = {item["name"] for item in named}
+    seen = {item["name"] for item in named if item.get("op") == "null"}
+    next_number: Counter[str] = Counter()
+    for item in (item for item in named if item.get("op") != "null"):
+        name = item["name"]
+        while item["name"] in seen:
+            next_number[name] += 1
+            wish = f"{name}_{next_number[name]}"
+            item["name"] = name if wish in taken else wish
+        seen.add(item["name"])
+        taken.add(item["name"])
 
 
 def _node(given: Any, place: str) -> Node:

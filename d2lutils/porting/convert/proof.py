@@ -17,7 +17,14 @@ from d2lutils.porting.convert.steps import Program, Step, namespace_of, run_step
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 OVERALL = 1e-5
 # Operators that take float64 and compute in float32, or with constants of that type.
-SINGLE = {"LeakyReLU", "radians", "degrees", "hard_sigmoid", "RNN"}
+SINGLE = {
+    "_contrib_BilinearResize2D",
+    "LeakyReLU",
+    "radians",
+    "degrees",
+    "hard_sigmoid",
+    "RNN",
+}
 
 
 @dataclass
