@@ -136,7 +136,8 @@ def parse(data: Any, name: str = "the symbol") -> Graph:
     heads = [(moved[j], k) for j, k in _entries(data, "heads", len(nodes), name)]
     if not heads:
         raise ConversionError(f"{name} names no outputs (heads)")
-    return Graph(nodes, heads, json.dumps(data))
+    # MXNet's reader knows no "\\u" escapes.
+    return Graph(nodes, heads, json.dumps(data, ensure_ascii=False))
 
 
 def _distinguish(items: list[Any]) -> None:
