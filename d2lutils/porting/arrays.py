@@ -20,6 +20,8 @@ from d2lutils.porting.rows import Rows
 __all__ = ["ROWS"]
 
 nd: Any = mx.nd
+gluon: Any = mx.gluon
+autograd: Any = mx.autograd
 
 ODD = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 0.7])
 INTEGERS = np.array([7, -7, 4], dtype="int32")
@@ -226,3 +228,49 @@ row("a GPU, where there is one", same_kind_of_device())(
     gluon=lambda: mx.gpu() if mx.context.num_gpus() else mx.cpu(),
     pytorch=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu"),
 )
+
+
+@row("move a net", values())
+def _() -> Any:
+    net = gluon.nn.Dense(3, in_units=4)
+    net.initialize()
+    net.collect_params().reset_ctx(mx.cpu())
+    return net.weight.list_ctx()[0].device_type
+
+
+@pytorch
+def _() -> Any:
+    net = torch.nn.Linear(4, 3)
+    net.to("cpu")
+    return net.weight.device.type
+
+
+row("a sparse matrix times a dense one", outputs(np.eye(3), (3, 4)))(
+    gluon=lambda x, y: nd.sparse.dot(x.tostype("csr"), y),
+    pytorch=lambda x, y: x.to_sparse() @ y,
+)
+
+
+@row("a gradient with few rows", values())
+def _() -> Any:
+    net = gluon.nn.Embedding(5, 3, sparse_grad=True)
+    net.initialize()
+    with autograd.record():
+        loss = net(nd.array([4, 1, 1])).sum()
+    loss.backward()
+    return [net.weight.grad().indices, net.weight.grad().data]
+
+
+@pytorch(differs="unlike there, a row that occurs twice is there twice")
+def _() -> Any:
+    net = torch.nn.Embedding(5, 3, sparse=True)
+    net(torch.tensor([4, 1, 1])).sum().backward()
+    return [net.weight.grad._indices()[0], net.weight.grad._values()]
+
+
+@cure
+def _() -> Any:
+    net = torch.nn.Embedding(5, 3, sparse=True)
+    net(torch.tensor([4, 1, 1])).sum().backward()
+    grad = net.weight.grad.coalesce()
+    return [grad.indices()[0], grad.values()]

@@ -408,6 +408,52 @@ def _(x: Any) -> Any:
     return Clipped.apply(x)
 
 
+@row("an operator of one's own", functions((3, 4)), chapter="zero_padded_shortcuts")
+def _(x: Any) -> Any:
+    class Clip(mx.operator.CustomOp):
+        def forward(self, req: Any, in_data: Any, out_data: Any, **_: Any) -> None:
+            self.assign(out_data[0], req[0], in_data[0].clip(-1, 1))
+
+        def backward(
+            self, req: Any, out_grad: Any, in_data: Any, in_grad: Any, **_: Any
+        ) -> None:
+            near = in_data[0].abs() < 2
+            self.assign(in_grad[0], req[0], out_grad[0] * near)
+
+    @mx.operator.register("clipped")
+    class ClipProp(mx.operator.CustomOpProp):
+        def create_operator(self, ctx: Any, shapes: Any, dtypes: Any) -> Any:
+            return Clip()
+
+    return nd.Custom(x, op_type="clipped")
+
+
+@pytorch
+def _(x: Any) -> Any:
+    @torch.library.custom_op("book::clipped", mutates_args=())
+    def clipped(x: torch.Tensor) -> torch.Tensor:
+        return x.clip(-1, 1)
+
+    def setup(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    def backward(ctx: Any, dy: Any) -> Any:
+        return dy * (ctx.saved_tensors[0].abs() < 2)
+
+    clipped.register_autograd(backward, setup_context=setup)
+    return clipped(x)
+
+
+@row("one branch of two", functions((3, 4)))
+def _(x: Any) -> Any:
+    return nd.contrib.cond(x.sum() > 0, lambda: x * 2, lambda: x - 1)
+
+
+@pytorch
+def _(x: Any) -> Any:
+    return x * 2 if x.sum() > 0 else x - 1
+
+
 @row(
     "writing into a slice while recording",
     refusal("already in a computational graph", functions((3, 4))),

@@ -10,13 +10,11 @@ from torch.nn import functional as F
 
 from d2lutils.compat import mx
 from d2lutils.porting.judges import (
+    copied,
     dropped,
-    embedded,
-    fresh,
     functions,
     nets,
     outputs,
-    recurrent,
     refusal,
     values,
 )
@@ -30,6 +28,7 @@ gnn: Any = mx.gluon.nn
 rnn: Any = mx.gluon.rnn
 contrib: Any = mx.gluon.contrib.nn
 autograd: Any = mx.autograd
+gluon: Any = mx.gluon
 
 WITH_NAN = np.array([[-1.0, np.nan, 2.0]], dtype="float32")
 
@@ -129,19 +128,19 @@ def _(x: Any) -> Any:
     return net.running_mean
 
 
-row("batch norm without scale and shift", fresh(3, 4, 5, 5))(
+row("batch norm without scale and shift", copied((3, 4, 5, 5)))(
     gluon=lambda: gnn.BatchNorm(scale=False, center=False, in_channels=4),
     pytorch=lambda: nn.BatchNorm2d(4, affine=False),
 )
-row("layer norm", fresh(5, 2, 6))(
+row("layer norm", copied((5, 2, 6)))(
     gluon=lambda: gnn.LayerNorm(in_channels=6),
     pytorch=lambda: nn.LayerNorm(6),
 )
-row("instance norm", fresh(3, 4, 5, 5, dtype="float32"), within=1e-5)(
+row("instance norm", copied((3, 4, 5, 5), dtype="float32"), within=1e-5)(
     gluon=lambda: gnn.InstanceNorm(in_channels=4),
     pytorch=lambda: nn.InstanceNorm2d(4, affine=True),
 )
-row("instance norm in float64", refusal("Unsupported data type", fresh(3, 4, 5, 5)))(
+row("instance norm in float64", refusal("Unsupported data type", copied((3, 4, 5, 5))))(
     gluon=lambda: gnn.InstanceNorm(in_channels=4),
     pytorch=lambda: nn.InstanceNorm2d(4, affine=True),
     differs="refused there",
@@ -183,7 +182,7 @@ def _(x: Any) -> Any:
 pytorch(lambda x: nn.Dropout(1.0)(x), differs="NaN there, zeros here")
 cure(lambda x: nn.Dropout(1.0)(x) / 0)
 
-row("embedding", embedded(np.array([[0, 4, 1], [2, 2, 3]])))(
+row("embedding", copied(np.array([[0, 4, 1], [2, 2, 3]])))(
     gluon=lambda: gnn.Embedding(5, 3),
     pytorch=lambda: nn.Embedding(5, 3),
 )
@@ -196,28 +195,131 @@ row(
     differs="the last row there, an error here",
     cure=lambda i, w: F.embedding(i.clamp(0, len(w) - 1), w),
 )
-row("LSTM, (T, N, C), gates in the order i f g o", recurrent(5, 2, 3))(
-    gluon=lambda: rnn.LSTM(4, num_layers=2, input_size=3),
-    pytorch=lambda: nn.LSTM(3, 4, num_layers=2),
-)
-row("LSTM, (N, T, C)", recurrent(2, 5, 3))(
-    gluon=lambda: rnn.LSTM(4, layout="NTC", input_size=3),
-    pytorch=lambda: nn.LSTM(3, 4, batch_first=True),
-)
-row("LSTM, both directions", recurrent(5, 2, 3))(
-    gluon=lambda: rnn.LSTM(4, bidirectional=True, input_size=3),
-    pytorch=lambda: nn.LSTM(3, 4, bidirectional=True),
-)
-row("GRU, gates in the order r z n", recurrent(5, 2, 3))(
-    gluon=lambda: rnn.GRU(4, input_size=3),
-    pytorch=lambda: nn.GRU(3, 4),
-)
-row("plain recurrent layer", recurrent(5, 2, 3), within=1e-6)(
-    gluon=lambda: rnn.RNN(4, input_size=3),
-    pytorch=lambda: nn.RNN(3, 4),
-    differs="ReLU there unless told, tanh here",
-    cure=lambda: nn.RNN(3, 4, nonlinearity="relu"),
-)
+
+
+@row("LSTM, gates in the order i f g o", copied((5, 2, 3)))
+def _() -> Any:
+    return rnn.LSTM(4, num_layers=2, input_size=3)
+
+
+@pytorch(differs="an array there; here a tuple of it and the states")
+def _() -> Any:
+    return nn.LSTM(3, 4, num_layers=2)
+
+
+@cure
+def _() -> Any:
+    net = nn.LSTM(3, 4, num_layers=2)
+    return net, lambda x: net(x)[0]
+
+
+@row("LSTM, both directions, (N, T, C)", copied((2, 5, 3)))
+def _() -> Any:
+    return rnn.LSTM(4, layout="NTC", bidirectional=True, input_size=3)
+
+
+@pytorch
+def _() -> Any:
+    net = nn.LSTM(3, 4, batch_first=True, bidirectional=True)
+    return net, lambda x: net(x)[0]
+
+
+@row("LSTM with states, each (layers, N, C)", copied((2, 5, 3), (1, 2, 4), (1, 2, 4)))
+def _() -> Any:
+    net = rnn.LSTM(4, layout="NTC", input_size=3)
+
+    def call(x: Any, h: Any, c: Any) -> Any:
+        out, (h, c) = net(x, [h, c])
+        return out, h, c
+
+    return net, call
+
+
+@pytorch
+def _() -> Any:
+    net = nn.LSTM(3, 4, batch_first=True)
+
+    def call(x: Any, h: Any, c: Any) -> Any:
+        out, (h, c) = net(x, (h, c))
+        return out, h, c
+
+    return net, call
+
+
+@row("GRU, gates in the order r z n", copied((5, 2, 3)))
+def _() -> Any:
+    return rnn.GRU(4, input_size=3)
+
+
+@pytorch
+def _() -> Any:
+    net = nn.GRU(3, 4)
+    return net, lambda x: net(x)[0]
+
+
+@row("plain recurrent layer", copied((5, 2, 3)), within=1e-6)
+def _() -> Any:
+    return rnn.RNN(4, input_size=3)
+
+
+@pytorch(differs="ReLU there unless told, tanh here")
+def _() -> Any:
+    net = nn.RNN(3, 4)
+    return net, lambda x: net(x)[0]
+
+
+@cure
+def _() -> Any:
+    net = nn.RNN(3, 4, nonlinearity="relu")
+    return net, lambda x: net(x)[0]
+
+
+@row("a cell, unrolled", copied((5, 2, 3), dtype="float32"), within=1e-6)
+def _() -> Any:
+    cell = rnn.LSTMCell(4, input_size=3)
+    return cell, lambda x: cell.unroll(5, x, layout="TNC", merge_outputs=True)[0]
+
+
+@pytorch
+def _() -> Any:
+    cell = nn.LSTMCell(3, 4)
+
+    def unroll(x: Any) -> Any:
+        state, outs = None, []
+        for step in x:
+            state = cell(step, state)
+            outs.append(state[0])
+        return torch.stack(outs)
+
+    return cell, unroll
+
+
+@row("cells on top of each other", copied((2, 3), (2, 4), (2, 6)))
+def _() -> Any:
+    stack = rnn.SequentialRNNCell()
+    stack.add(rnn.GRUCell(4, input_size=3))
+    stack.add(rnn.GRUCell(6, input_size=4))
+
+    def call(x: Any, h: Any, k: Any) -> Any:
+        return stack(x, [h, k])[1]
+
+    return stack, call
+
+
+@pytorch
+def _() -> Any:
+    stack = nn.ModuleList([nn.GRUCell(3, 4), nn.GRUCell(4, 6)])
+
+    def call(x: Any, *states: Any) -> Any:
+        after = []
+        for cell, state in zip(stack, states, strict=True):
+            x = cell(x, state)
+            after.append(x)
+        return after
+
+    return stack, call
+
+
 row("max pooling", nets(x=(2, 3, 8, 8)), chapter="last_pixels")(
     gluon=lambda: gnn.MaxPool2D(3, strides=2, padding=1),
     pytorch=lambda: nn.MaxPool2d(3, stride=2, padding=1),
@@ -261,7 +363,7 @@ row("leaky ReLU of float64", outputs((3, 4)))(
     differs="negative values are rounded to float32 there",
     cure=lambda x: torch.where(x > 0, x, (0.25 * x).float().double()),
 )
-row("PReLU", fresh(3, 4), within=1e-6)(
+row("PReLU", copied((3, 4)), within=1e-6)(
     gluon=lambda: gnn.PReLU(),
     pytorch=lambda: nn.PReLU(),
 )
@@ -423,3 +525,67 @@ def _() -> Any:
     for m in net.modules():
         m.float() if isinstance(m, nn.BatchNorm2d) else m.half()
     return str(net.weight.dtype).removeprefix("torch.")
+
+
+@row("a net as a graph", copied((5, 6)), chapter="graph")
+def _() -> Any:
+    net = gnn.Dense(3, in_units=6, activation="relu")
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+@pytorch
+def _() -> Any:
+    net = nn.Sequential(nn.Linear(6, 3), nn.ReLU())
+    net.compile(backend="aot_eager")
+    return net
+
+
+@row("a parameter of one's own", copied((2, 3)), chapter="blocks")
+def _() -> Any:
+    class Scale(gluon.HybridBlock):
+        def __init__(self) -> None:
+            super().__init__()
+            with self.name_scope():
+                self.scale = self.params.get("scale", shape=(3,))
+
+        def hybrid_forward(self, F: Any, x: Any, scale: Any) -> Any:
+            return F.broadcast_mul(x, scale)
+
+    return Scale()
+
+
+@pytorch
+def _() -> Any:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.rand(3))
+
+        def forward(self, x: Any) -> Any:
+            return x * self.scale
+
+    return Scale()
+
+
+@row("names of parameters, with a prefix", values(), chapter="blocks")
+def _() -> Any:
+    net = gnn.HybridSequential(prefix="net_")
+    with net.name_scope():
+        net.add(gnn.Dense(4, in_units=3), gnn.Dense(2, in_units=4))
+    return list(net.collect_params())
+
+
+@pytorch(differs="class and number there, the place here")
+def _() -> Any:
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    return [name for name, _ in net.named_parameters(prefix="net")]
+
+
+@cure
+def _() -> Any:
+    net = nn.Sequential()
+    net.add_module("dense0", nn.Linear(3, 4))
+    net.add_module("dense1", nn.Linear(4, 2))
+    names = [name for name, _ in net.named_parameters(prefix="net")]
+    return [name.replace(".", "_") for name in names]

@@ -204,6 +204,39 @@ def _(scores: Any, labels: Any) -> Any:
     return (places == labels[:, None]).any(1).double().mean()
 
 
+@row("F1 over batches", outputs(SCORES[:, :2], RIGHT % 2), within=1e-6)
+def _(scores: Any, labels: Any) -> Any:
+    f1 = metric.F1()
+    for part in (slice(0, 6), slice(6, 9)):
+        f1.update(labels[part], nd.softmax(scores[part]))
+    return f1.get()[1]
+
+
+@pytorch(differs="the mean of the batches' F1 there, unless `average` is micro")
+def _(scores: Any, labels: Any) -> Any:
+    found = scores.argmax(1)
+    return 2 * (found * labels).sum() / (found.sum() + labels.sum())
+
+
+@cure
+def _(scores: Any, labels: Any) -> Any:
+    def f1(found: Any, labels: Any) -> Any:
+        return 2 * (found * labels).sum() / (found.sum() + labels.sum())
+
+    found = scores.argmax(1)
+    return (f1(found[:6], labels[:6]) + f1(found[6:], labels[6:])) / 2
+
+
+@row("perplexity, one label ignored", outputs(SCORES, RIGHT), within=1e-6)
+def _(scores: Any, labels: Any) -> Any:
+    perplexity = metric.Perplexity(ignore_label=0)
+    perplexity.update([labels], [nd.softmax(scores)])
+    return perplexity.get()[1]
+
+
+pytorch(lambda scores, labels: F.cross_entropy(scores, labels, ignore_index=0).exp())
+
+
 @row("cross entropy as a metric", outputs(SCORES, RIGHT))
 def _(scores: Any, labels: Any) -> Any:
     entropy = metric.CrossEntropy()
