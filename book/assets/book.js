@@ -46,7 +46,8 @@
     const links = [...document.querySelectorAll(".page-sections > li > a")];
     const sections = links.map((link) => document.querySelector(link.hash));
     const mark = () => {
-      const at = sections.findLastIndex((s) => s && s.getBoundingClientRect().top < 120);
+      const at = sections.findLastIndex(
+        (s) => s?.checkVisibility() && s.getBoundingClientRect().top < 120);
       links.forEach((link, i) => link.classList.toggle("reading", i === at));
     };
     addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });

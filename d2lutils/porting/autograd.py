@@ -87,24 +87,6 @@ def _() -> Any:
     return x.grad
 
 
-@row("`backward` of two losses", values())
-def _() -> Any:
-    x = nd.array([2.0])
-    x.attach_grad()
-    with autograd.record():
-        y, z = x * x, 3 * x
-    autograd.backward([y, z])
-    return x.grad
-
-
-@pytorch
-def _() -> Any:
-    x = torch.tensor([2.0], requires_grad=True)
-    y, z = x * x, 3 * x
-    torch.autograd.backward([y, z])
-    return x.grad
-
-
 @row("what is recorded", values())
 def _() -> Any:
     x = nd.array([2.0])
@@ -238,26 +220,6 @@ def _() -> Any:
     return x.grad
 
 
-@row("a gradient of a gradient", values())
-def _() -> Any:
-    x = nd.array([2.0])
-    x.attach_grad()
-    with autograd.record():
-        y = nd.sin(x)
-        dx = autograd.grad(y, x, create_graph=True, retain_graph=True)[0]
-    dx.backward()
-    return x.grad
-
-
-@pytorch
-def _() -> Any:
-    x = torch.tensor([2.0], requires_grad=True)
-    y = torch.sin(x)
-    dx = torch.autograd.grad(y, x, create_graph=True)[0]
-    dx.backward()
-    return x.grad
-
-
 @row(
     "a gradient of the gradient of a product",
     refusal("is non-differentiable", values()),
@@ -279,26 +241,6 @@ def _() -> Any:
     dx = torch.autograd.grad(y, x, create_graph=True)[0]
     dx.backward()
     return x.grad
-
-
-@row("a place of one's own for the gradient", values())
-def _() -> Any:
-    x, dx = nd.array([2.0]), nd.zeros(1)
-    autograd.mark_variables([x], [dx])
-    with autograd.record():
-        y = x * x
-    y.backward()
-    return dx
-
-
-@pytorch
-def _() -> Any:
-    x, dx = torch.tensor([2.0]), torch.zeros(1)
-    x.requires_grad_()
-    x.grad = dx
-    y = x * x
-    y.backward()
-    return dx
 
 
 @row("the gradient of something inside", values())
@@ -364,16 +306,6 @@ def _() -> Any:
     return seen
 
 
-@cure
-def _() -> Any:
-    net = nn.Identity().eval()
-    seen = [net.training]
-    for mode in (True, False, True):
-        net.train(mode)
-        seen.append(net.training)
-    return seen
-
-
 @row(
     "a function with its own gradient",
     functions((3, 4)),
@@ -393,7 +325,7 @@ def _(x: Any) -> Any:
 
 
 @pytorch
-def _(x: Any) -> Any:
+def clipped(x: Any) -> Any:
     class Clipped(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
@@ -428,30 +360,13 @@ def _(x: Any) -> Any:
     return nd.Custom(x, op_type="clipped")
 
 
-@pytorch
-def _(x: Any) -> Any:
-    @torch.library.custom_op("book::clipped", mutates_args=())
-    def clipped(x: torch.Tensor) -> torch.Tensor:
-        return x.clip(-1, 1)
-
-    def setup(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.save_for_backward(*inputs)
-
-    def backward(ctx: Any, dy: Any) -> Any:
-        return dy * (ctx.saved_tensors[0].abs() < 2)
-
-    clipped.register_autograd(backward, setup_context=setup)
-    return clipped(x)
+pytorch(clipped)
 
 
-@row("one branch of two", functions((3, 4)))
-def _(x: Any) -> Any:
-    return nd.contrib.cond(x.sum() > 0, lambda: x * 2, lambda: x - 1)
-
-
-@pytorch
-def _(x: Any) -> Any:
-    return x * 2 if x.sum() > 0 else x - 1
+row("one branch of two", functions((3, 4)))(
+    gluon=lambda x: nd.contrib.cond(x.sum() > 0, lambda: x * 2, lambda: x - 1),
+    pytorch=lambda x: x * 2 if x.sum() > 0 else x - 1,
+)
 
 
 @row(

@@ -284,24 +284,6 @@ def _(image: Any) -> Any:
     return F.interpolate(batch, (8, 6), mode="bilinear")[0].permute(1, 2, 0)
 
 
-@row("a flip by chance, as a share", values())
-def _() -> Any:
-    mx.random.seed(0)
-    flip = transforms.RandomFlipLeftRight()
-    image = nd.array([[[0.0], [1.0]]])
-    share = np.mean([flip(image)[0, 0, 0].asscalar() for _ in range(1000)])
-    return abs(share - 0.5) < 0.1
-
-
-@pytorch
-def _() -> Any:
-    torch.manual_seed(0)
-    image = torch.tensor([[[0.0], [1.0]]])
-    flips = torch.rand(1000) < 0.5
-    share = np.mean([image.flip(1)[0, 0, 0] if f else image[0, 0, 0] for f in flips])
-    return abs(share - 0.5) < 0.1
-
-
 @row("folders of images, one for each class", filed())
 def _(path: str) -> Any:
     write_images(path)

@@ -36,7 +36,6 @@ __all__ = [
     "rebound",
     "refusal",
     "same_errors",
-    "same_kind_of_device",
     "same_value",
     "schedules",
     "scored",
@@ -341,16 +340,6 @@ def verdict(quantities: Iterable[Quantity]) -> str:
 
 
 @judge()
-def same_kind_of_device(gluon: Spelling, pytorch: Spelling) -> float:
-    """Each chooses a GPU if and only if its framework's build sees one."""
-    kinds = {"cpu": False, "gpu": True, "cuda": True}
-    return float(
-        kinds[gluon().device_type] != bool(mx.context.num_gpus())
-        or kinds[pytorch().type] != bool(torch.cuda.device_count())
-    )
-
-
-@judge()
 def dropped(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
     """Dropout of ones: how zeros depend on each other, and the value of the others."""
     mx.random.seed(0)
@@ -373,20 +362,20 @@ def copied(
 ) -> Found:
     """Outputs and gradients of both nets in training, with PyTorch's weights in both.
 
-    A spelling makes a net, or a net and the function to call in its place.
+    A spelling makes a net, or a net and a function of it and its inputs.
     """
     torch.manual_seed(0)
-    (ours, one), (theirs, two) = _with_call(gluon()), _with_call(pytorch())
+    nets, calls = [], []
+    for made in (gluon(), pytorch()):
+        net, call = made if isinstance(made, tuple) else (made, None)
+        nets.append(net)
+        calls.append(partial(call, net) if call else net)
+    ours, theirs = nets
     ours.initialize()
     ours.cast(dtype)
     theirs.to(getattr(torch, dtype))
     parity.copy_parameters(theirs, ours)
-    return functions(*_filled(inputs, dtype))(one, two)
-
-
-def _with_call(made: Any) -> tuple[Any, Any]:
-    """What a spelling makes, and the function that stands beside it."""
-    return made if isinstance(made, tuple) else (made, made)
+    return functions(*_filled(inputs, dtype))(*calls)
 
 
 def _weights(
