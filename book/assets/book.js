@@ -29,7 +29,8 @@
     box.dataset.more = `${left ? "left " : ""}${right ? "right" : ""}`;
   }
   const scrollable = new ResizeObserver((entries) => {
-    const wide = entries.map(({ target: box }) => box.scrollWidth > box.clientWidth);
+    const wide = entries.map(({ target: box }) => box.scrollWidth > box.clientWidth
+      && getComputedStyle(box).overflowX !== "visible");  // what sticks out is no scroller
     entries.forEach((entry, i) => {
       if (wide[i]) {
         entry.target.tabIndex = 0;

@@ -19,7 +19,8 @@ from d2lutils.porting.rows import Rows
 __all__ = ["ROWS"]
 
 nd: Any = mx.nd
-gluon: Any = mx.gluon
+gnn: Any = mx.gluon.nn
+nn: Any = torch.nn
 autograd: Any = mx.autograd
 
 ODD = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 0.7])
@@ -200,7 +201,7 @@ def _(x: Any) -> Any:
 
 @row("move a net", values())
 def _() -> Any:
-    net = gluon.nn.Dense(3, in_units=4)
+    net = gnn.Dense(3, in_units=4)
     net.initialize()
     net.collect_params().reset_ctx(mx.cpu())
     return net.weight.list_ctx()[0].device_type
@@ -208,7 +209,7 @@ def _() -> Any:
 
 @pytorch
 def _() -> Any:
-    net = torch.nn.Linear(4, 3)
+    net = nn.Linear(4, 3)
     net.to("cpu")
     return net.weight.device.type
 
@@ -221,7 +222,7 @@ row("a sparse matrix times a dense one", outputs(np.eye(3), (3, 4)))(
 
 @row("a gradient with few rows", values())
 def _() -> Any:
-    net = gluon.nn.Embedding(5, 3, sparse_grad=True)
+    net = gnn.Embedding(5, 3, sparse_grad=True)
     net.initialize()
     with autograd.record():
         loss = net(nd.array([4, 1, 1])).sum()
@@ -231,7 +232,7 @@ def _() -> Any:
 
 @pytorch
 def _() -> Any:
-    net = torch.nn.Embedding(5, 3, sparse=True)
+    net = nn.Embedding(5, 3, sparse=True)
     net(torch.tensor([4, 1, 1])).sum().backward()
     grad = net.weight.grad.coalesce()
     return [grad.indices()[0], grad.values()]

@@ -15,6 +15,7 @@ __all__ = ["ROWS"]
 
 nd: Any = mx.nd
 autograd: Any = mx.autograd
+operator: Any = mx.operator
 gluon: Any = mx.gluon
 
 ROWS = Rows()
@@ -342,7 +343,7 @@ def clipped(x: Any) -> Any:
 
 @row("an operator of one's own", functions((3, 4)), chapter="zero_padded_shortcuts")
 def _(x: Any) -> Any:
-    class Clip(mx.operator.CustomOp):
+    class Clip(operator.CustomOp):
         def forward(self, req: Any, in_data: Any, out_data: Any, **_: Any) -> None:
             self.assign(out_data[0], req[0], in_data[0].clip(-1, 1))
 
@@ -352,8 +353,8 @@ def _(x: Any) -> Any:
             near = in_data[0].abs() < 2
             self.assign(in_grad[0], req[0], out_grad[0] * near)
 
-    @mx.operator.register("clipped")
-    class ClipProp(mx.operator.CustomOpProp):
+    @operator.register("clipped")
+    class ClipProp(operator.CustomOpProp):
         def create_operator(self, ctx: Any, shapes: Any, dtypes: Any) -> Any:
             return Clip()
 

@@ -306,7 +306,7 @@ class TestCards:
         names = [
             line.split("chapters/")[1].strip()
             for line in contents.splitlines()
-            if "file: chapters/" in line
+            if "file: chapters/" in line and "/further/" not in line
         ]
         places = [text.index(f"({'../chapters/'}{name}.ipynb#where") for name in names]
         assert places == sorted(places)
