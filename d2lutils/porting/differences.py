@@ -49,8 +49,10 @@ def _in_order(folder: Path) -> list[Path]:
         for line in contents.read_text("utf-8").splitlines()
         if "file:" in line
     ]
-    names = [
-        entry.split("/", 1)[1] for entry in entries if entry.startswith("chapters/")
+    names = [  # a chapter's card is in its core, not in its further measurements
+        entry.removeprefix("chapters/")
+        for entry in entries
+        if entry.startswith("chapters/") and "/further/" not in entry
     ]
     return [folder / f"{name}.ipynb" for name in names]
 
