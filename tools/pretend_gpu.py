@@ -203,6 +203,7 @@ def install() -> PretendGPU:
         return made if isinstance(made, torch.nn.Module) else apart(made)
 
     torch.compile = compile_apart
+    torch.export.export = apart(torch.export.export)
     OptimizedModule.__call__ = apart(OptimizedModule.__call__)
 
     from d2lutils.compat import mx
