@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional
 
 
-
 def layer(x, matrix, offset, experts, mistake=""):
     """The function of the exercise with one mistake in it, or none."""
     means = x.mean(dim=(2, 3))
