@@ -100,7 +100,7 @@ class PretendGPU(TorchFunctionMode):
             return self._moved(func, name, args, kwargs)
         given = list(tensors([args, kwargs]))
         known = {self.is_there(t) for t in given} - {None}
-        if name in TO_HOST and True in known:
+        if name in TO_HOST and True in known and not kwargs.get("force"):
             raise TypeError(
                 f"can't convert {THERE} device type tensor to numpy. Use Tensor.cpu() "
                 "to copy the tensor to host memory first."
@@ -191,8 +191,18 @@ def install() -> PretendGPU:
     devices._candidates = lambda: ([THERE], "")
     torch.set_default_device = mode.set_default_device
     torch.cuda.synchronize = lambda device=None: None
+    torch.cuda.get_rng_state = lambda device=None: torch.get_rng_state()
+    torch.cuda.set_rng_state = lambda state, device=None: None
     from_numpy = torch.from_numpy  # which no mode sees
     torch.from_numpy = lambda array: mode.mark(from_numpy(array), False)
+
+    new = torch.nn.Parameter.__new__  # nor this: a parameter is where its data is
+
+    def parameter(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
+        there = None if data is None else mode.is_there(data)
+        return mode.mark(new(cls, data, requires_grad), there)
+
+    torch.nn.Parameter.__new__ = parameter
 
     from torch._dynamo.eval_frame import OptimizedModule
 
