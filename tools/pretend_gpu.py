@@ -214,6 +214,7 @@ def install() -> PretendGPU:
 
     torch.compile = compile_apart
     torch.export.export = apart(torch.export.export)
+    torch.export.load = apart(torch.export.load)
     OptimizedModule.__call__ = apart(OptimizedModule.__call__)
 
     from d2lutils.compat import mx
