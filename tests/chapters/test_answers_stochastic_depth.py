@@ -5,8 +5,6 @@ from statistics import NormalDist
 import answers
 import torch
 
-from d2lutils.exercises.stochastic_depth import stochastic_depth_last as last
-
 
 def rejects(limit, certain=True):
     """An answer that rejects beyond limit(alarm, blocks) standard errors."""
@@ -73,11 +71,6 @@ test_right, test_wrong = answers.tests(
         "stochastic_depth_paper": [rescaled(lambda branch: branch[-1].parameters())],
     },
     {
-        "stochastic_depth_last": [
-            (lambda n, e: 2 * e / n - 1, "expected 0.0181818, got 0"),
-            (lambda n, e: (4 * e + 1) / (3 * n), "expected"),
-            (lambda n, e: 1 - last(n, e), "expected 0.0181818, got 0.981818"),
-        ],
         "stochastic_depth_rejects": [
             (rejects(lambda *_: 4), "with 1 block and a false-alarm rate of 0.05"),
             (rejects(lambda *_: 2.5), "beyond the limit and were accepted"),
