@@ -311,6 +311,7 @@ class TestCards:
         places = [text.index(f"({'../chapters/'}{name}.ipynb#where") for name in names]
         assert places == sorted(places)
         assert text.count("|---") >= len(names)
+        assert "](further/" not in text  # links leave from book/
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"cards: no chapters in .*chapters"):
