@@ -103,8 +103,13 @@ def _(params: Any) -> Any:
 
 @pytorch(differs="the velocity gets the decay of the weight after the step there")
 def _(params: Any) -> Any:
-    settings: Any = {"momentum": 0.5, "weight_decay": 0.125}
-    return torch.optim.SGD(params, 0.25, nesterov=True, **settings)
+    return torch.optim.SGD(
+        params,
+        lr=0.25,
+        momentum=0.5,
+        weight_decay=0.125,
+        nesterov=True,
+    )
 
 
 @cure
