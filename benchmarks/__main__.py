@@ -15,7 +15,14 @@ from typing import Any
 
 import torch
 
-from benchmarks import batch_norm, condconv, graph, one_idea, shortcuts
+from benchmarks import (
+    batch_norm,
+    condconv,
+    graph,
+    one_idea,
+    shortcuts,
+    stochastic_depth,
+)
 from benchmarks.cases import Case
 from d2lutils import timing
 from d2lutils.pytorch.devices import try_gpu
@@ -31,6 +38,7 @@ SUITES: dict[str, Callable[[], Iterable[Case]]] = {
     "one_idea": one_idea.cases,
     "batch_norm": batch_norm.cases,
     "graph": graph.cases,
+    "stochastic_depth": stochastic_depth.cases,
 }
 
 

@@ -12,7 +12,8 @@ is counted once. `gluon.memory` and `pytorch.memory` measure the same bytes with
 these rules, and the tests compare the two.
 
 What each kind of layer computes and keeps stands in `_adapters.layer_facts`. `chain_of`
-reads the windows of a net's layers.
+reads the windows of a net's layers, `net_unread` says which rows and columns of its
+input no layer reads.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from d2lutils._adapters import (
     children_of,
     hooked,
 )
-from d2lutils._adapters.chains import chain_of
+from d2lutils._adapters.chains import chain_of, net_unread
 from d2lutils._adapters.layer_facts import (
     Facts,
     Keeps,
@@ -64,6 +65,7 @@ __all__ = [
     "Memory",
     "chain_of",
     "ledger",
+    "net_unread",
     "rule",
 ]
 

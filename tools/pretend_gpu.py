@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 from torch.utils.weak import WeakIdKeyDictionary
@@ -65,11 +65,11 @@ class PretendGPU(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self._there: WeakIdKeyDictionary = WeakIdKeyDictionary()
-        self._default: torch.device | None = None
+        self.default: torch.device | None = None
 
     def set_default_device(self, device: torch.device | None) -> None:
         """In place of PyTorch's own, which would look for a GPU."""
-        self._default = device
+        self.default = device
 
     def is_there(self, tensor: torch.Tensor) -> bool | None:
         """Whether a tensor is on the pretended GPU; None if nobody knows."""
@@ -100,16 +100,16 @@ class PretendGPU(TorchFunctionMode):
             return self._moved(func, name, args, kwargs)
         given = list(tensors([args, kwargs]))
         known = {self.is_there(t) for t in given} - {None}
-        if name in TO_HOST and True in known:
+        if name in TO_HOST and True in known and not kwargs.get("force"):
             raise TypeError(
                 f"can't convert {THERE} device type tensor to numpy. Use Tensor.cpu() "
                 "to copy the tensor to host memory first."
             )
         self._refuse_two_devices(name, args, given)
-        if self._default and func in _device_constructors():
+        if self.default and func in _device_constructors():
             kwargs.setdefault("device", None)
-        if self._default and kwargs.get("device", "") is None:
-            kwargs["device"] = self._default
+        if self.default and kwargs.get("device", "") is None:
+            kwargs["device"] = self.default
         wanted = device_of(kwargs.get("device"))
         if wanted == THERE or wanted == torch.device("cuda"):
             kwargs["device"] = "cpu"
@@ -190,9 +190,30 @@ def install() -> PretendGPU:
     mode.__enter__()
     devices._candidates = lambda: ([THERE], "")
     torch.set_default_device = mode.set_default_device
+    torch.backends.cudnn.allow_tf32 = False  # a CPU has none to switch off
     torch.cuda.synchronize = lambda device=None: None
+    torch.cuda.get_rng_state = lambda device=None: torch.get_rng_state()
+    torch.cuda.set_rng_state = lambda state, device=None: None
     from_numpy = torch.from_numpy  # which no mode sees
     torch.from_numpy = lambda array: mode.mark(from_numpy(array), False)
+
+    new = torch.nn.Parameter.__new__  # nor this: a parameter is where its data is
+
+    def parameter(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
+        there = None if data is None else mode.is_there(data)
+        return mode.mark(new(cls, data, requires_grad), there)
+
+    torch.nn.Parameter.__new__ = parameter
+    new_lazy = UninitializedParameter.__new__
+
+    def lazy(
+        cls: Any, requires_grad: bool = True, device: Any = None, dtype: Any = None
+    ) -> Any:
+        found = device_of(device) or mode.default
+        there = found is not None and found.type == "cuda"
+        return mode.mark(new_lazy(cls, requires_grad, "cpu", dtype), there)
+
+    UninitializedParameter.__new__ = lazy
 
     from torch._dynamo.eval_frame import OptimizedModule
 
@@ -203,6 +224,9 @@ def install() -> PretendGPU:
         return made if isinstance(made, torch.nn.Module) else apart(made)
 
     torch.compile = compile_apart
+    torch.export.export = apart(torch.export.export)
+    torch.export.save = apart(torch.export.save)
+    torch.export.load = apart(torch.export.load)
     OptimizedModule.__call__ = apart(OptimizedModule.__call__)
 
     from d2lutils.compat import mx

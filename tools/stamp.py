@@ -115,19 +115,19 @@ def with_repository(config: str, **settings: str) -> str:
 def in_a_hurry(root: Path = ROOT) -> dict[str, str]:
     """The folded answers at the head of each chapter, from ``book/questions.yml``.
 
-    A question stands in the chapter that answers it, in its core or further on, and in
-    those that it names in ``also``.
+    A question stands in the core that answers it and in those that it names in
+    ``also``, with the first sentence of its answer.
     """
     path = root / "book" / "questions.yml"
     groups = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else []
     lines: dict[str, list[str]] = {}
     for question in (question for group in groups for question in group["questions"]):
         notebook, cell = question["at"].split("#")
-        home = notebook.removeprefix("further/")
-        for chapter in [home, *question.get("also", [])]:
+        ask, answer = (" ".join(question[key].split()) for key in ("ask", "answer"))
+        short = re.split(r"(?<=[.!?])\s", answer)[0]
+        for chapter in [notebook, *question.get("also", [])]:
             file = "" if notebook == chapter else f"{notebook}.ipynb"
-            ask, answer = (" ".join(question[key].split()) for key in ("ask", "answer"))
-            line = f"- **{ask}** {answer} [Shown here.]({file}#cell-{cell})"
+            line = f"- **{ask}** {short} [Shown.]({file}#cell-{cell})"
             lines.setdefault(chapter, []).append(line)
     return {
         chapter: "\n".join([HURRY, "", *found, "", "</details>"])

@@ -29,7 +29,8 @@
     box.dataset.more = `${left ? "left " : ""}${right ? "right" : ""}`;
   }
   const scrollable = new ResizeObserver((entries) => {
-    const wide = entries.map(({ target: box }) => box.scrollWidth > box.clientWidth);
+    const wide = entries.map(({ target: box }) => box.scrollWidth > box.clientWidth
+      && getComputedStyle(box).overflowX !== "visible");  // what sticks out is no scroller
     entries.forEach((entry, i) => {
       if (wide[i]) {
         entry.target.tabIndex = 0;
@@ -46,7 +47,8 @@
     const links = [...document.querySelectorAll(".page-sections > li > a")];
     const sections = links.map((link) => document.querySelector(link.hash));
     const mark = () => {
-      const at = sections.findLastIndex((s) => s && s.getBoundingClientRect().top < 120);
+      const at = sections.findLastIndex(
+        (s) => s?.checkVisibility() && s.getBoundingClientRect().top < 120);
       links.forEach((link, i) => link.classList.toggle("reading", i === at));
     };
     addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });

@@ -36,6 +36,7 @@ SHEETS = (
 SCRIPTS = {
     *("documentation_options.js", "doctools.js", "sphinx_highlight.js"),
     *("clipboard.min.js", "copybutton.js", "frame.js", "search.js", "book.js"),
+    "porting.js",
 }
 PURGECSS = "7.0.2"
 PURGE = """

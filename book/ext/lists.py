@@ -52,7 +52,8 @@ def pages(root: Path = ROOT) -> list[str]:
     """The pages of the book as ``_toc.yml`` names them, in its order."""
     contents = load(root / "_toc.yml")
     found = [contents["root"]]
-    for entry in (entry for part in contents["parts"] for entry in part["chapters"]):
+    parts = contents.get("parts", [contents])  # a small book has none
+    for entry in (entry for part in parts for entry in part["chapters"]):
         below = (section["file"] for section in entry.get("sections", []))
         found += [entry["file"], *below]
     return found

@@ -173,6 +173,8 @@ def prepare(
     context["book_navigation"] = cache(lambda: navigation(context))
     if body:
         context["body"] = accessible(image_sizes(app, body))
+    if "tag_porting" in body:
+        app.add_js_file("porting.js")
 
 
 def name_downloads(

@@ -169,9 +169,9 @@ class Net(Parameters, Protocol):
         """The outputs of one pass without gradients."""
 
     def forward_backward(
-        self, inputs: Sequence[np.ndarray], head: Head
+        self, inputs: Sequence[np.ndarray], head: Head, training: bool = True
     ) -> dict[str, Any]:
-        """Outputs and gradients of one pass in training mode.
+        """Outputs and gradients of one pass, in training mode by default.
 
         Returns:
             "outputs" and "inputs": arrays, and gradients of the real inputs;

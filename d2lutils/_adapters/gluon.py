@@ -168,7 +168,7 @@ class GluonNet(Net):
             return [to_numpy(o) for o in self._call(self.to_arrays(inputs))]
 
     def forward_backward(
-        self, inputs: Sequence[np.ndarray], head: Head
+        self, inputs: Sequence[np.ndarray], head: Head, training: bool = True
     ) -> dict[str, Any]:
         for parameter in self._trained():
             if not mx.util.is_np_array():
@@ -180,7 +180,7 @@ class GluonNet(Net):
         real = [a for a in arrays if _is_real(a)]
         for array in real:
             array.attach_grad()
-        with autograd.record():
+        with autograd.record(train_mode=training):
             outputs = self._call(arrays)
         plain = [to_numpy(o) for o in outputs]
         graphs = [_graph(o) for o in outputs]
@@ -194,7 +194,9 @@ class GluonNet(Net):
                 known = heads.setdefault(id(o), [o, 0])
                 known[1] = known[1] + _array(h, o.dtype, o.ctx)
         if heads:
-            autograd.backward(*map(list, zip(*heads.values(), strict=True)))
+            pairs = map(list, zip(*heads.values(), strict=True))
+            # Unless told, backward takes batch statistics for those of training.
+            autograd.backward(*pairs, train_mode=training)
         return {
             "outputs": plain,
             "inputs": [a.grad.asnumpy() for a in real],

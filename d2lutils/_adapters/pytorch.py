@@ -106,9 +106,9 @@ class TorchNet(Net):
         return [*map(to_numpy, outputs)]
 
     def forward_backward(
-        self, inputs: Sequence[np.ndarray], head: Head
+        self, inputs: Sequence[np.ndarray], head: Head, training: bool = True
     ) -> dict[str, Any]:
-        self.net.train()
+        self.net.train(training)
         self.net.zero_grad()
         arrays = self.to_arrays(inputs, grad=True)
         names = {m: n for n, m in self.net.named_modules() if _has_statistics(m)}

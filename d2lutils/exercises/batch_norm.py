@@ -32,18 +32,6 @@ def batch_norm_entry(
     return one, two
 
 
-@by_reference((0.97,), (0.9,), (0.97, 4), (0.9, 2), (0.5, 3))
-def batch_norm_momentum(momentum: float, parts: int = 1) -> float:
-    keeps: float = momentum ** (1 / parts)
-    return 1 - keeps
-
-
-@by_reference((False, 1), (True, 1), (False, 0), (True, 0))
-def batch_norm_zero_gradient(relu: bool, padding: int) -> set[str]:
-    constant = not relu and padding == 0
-    return {"conv1.bias", "conv2.bias"} | ({"norm1.bias"} if constant else set())
-
-
 @by_property((1, 0.9), (3, 0.5), (4, 0.75))
 def batch_norm_renew(answer: Any, count: int, momentum: float) -> None:
     mx = framework("gluon")

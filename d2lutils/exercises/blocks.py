@@ -51,35 +51,6 @@ _WIDTHS = [([4, 3, 2], False), ([5, 5], True), ([3, 6, 6, 1], True), ([2, 7], Fa
 
 
 @by_property(*_WIDTHS)
-def blocks_repair(answer: Any, widths: list[int], repeat: bool) -> None:
-    torch = framework("pytorch")
-    nn = torch.nn
-    layers = [nn.Linear(widths[0], widths[0])]
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    # A repeat: the same layer again, with the same weights.
-    layers += [nn.Linear(widths[-1], widths[-1])] * (2 if repeat else 1)
-    layers.append(nn.Linear(widths[-1], 2))
-    x = torch.linspace(-1, 1, 3 * widths[0]).reshape(3, -1)
-    expected = x
-    for layer in layers:
-        expected = layer(expected)
-    net = answer(list(layers))
-    require_kind(net, nn.Module, "a Module")
-    right = torch.equal(net(x), expected)
-    require(right, "the output is not that of the layers in order")
-    wanted = {id(p) for layer in layers for p in layer.parameters()}
-    found = {id(p) for p in net.parameters()}
-    counts = f"parameters() finds {len(found)} of {len(wanted)} tensors"
-    require(found == wanted, counts)
-    body = [net.body[i] for i in range(len(net.body))]
-    lengths = f"self.body has length {len(body)} instead of {len(layers) - 1}"
-    require(len(body) == len(layers) - 1, lengths)
-    held = all(a is b for a, b in zip([*body, net.head], layers, strict=True))
-    require(held, "self.body and self.head do not hold the layers that were given")
-
-
-@by_property(*_WIDTHS)
 def blocks_chain(answer: Any, widths: list[int], repeat: bool) -> None:
     mx = framework("gluon")
     nn = mx.gluon.nn

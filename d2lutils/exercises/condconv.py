@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from d2lutils.exercises import (
     by_property,
-    by_reference,
     framework,
     require_kind,
     require_same,
@@ -37,7 +34,7 @@ def condconv_repair(
     from d2lutils.pytorch.condconv import looped
 
     def waves(*shape: int) -> Any:
-        return torch.from_numpy(wave(*shape))
+        return torch.as_tensor(wave(*shape))
 
     outputs, inputs, k = sizes
     # Images of different brightness get different routing.
@@ -56,33 +53,6 @@ def condconv_repair(
     for i, (a, b) in enumerate(zip(expected, got, strict=True)):
         wrong = f"image {i} differs from what a loop over the images gives"
         require_same(a, b, wrong, rtol=1e-5)
-
-
-_HALF8 = np.full(8, 0.5)
-
-
-@by_reference(
-    ((8, 64, 64, 3, 3), _HALF8),
-    ((8, 64, 64, 3, 3), _HALF8, True),
-    ((4, 16, 8, 3, 3), np.array([1.0, 0.0, 0.0, 0.0])),
-    ((3, 32, 16, 5, 5), np.array([0.9, 0.25, 0.5]), False),
-    ((2, 24, 6, 1, 3), np.array([0.75, 0.125]), True),
-)
-def condconv_deviation(
-    shape: tuple[int, ...], weights: np.ndarray, whole_tensor: bool = False
-) -> float:
-    _, outputs, inputs, height, width = shape
-    fan_in = inputs * height * width * (outputs if whole_tensor else 1)
-    return float(np.sqrt(2 / fan_in * np.square(weights).sum()))
-
-
-@by_reference(
-    (2_500_000,), (1_076_834,), (1_076_833,), (2_148_458,), (300_000,), (200_000,)
-)
-def condconv_experts(limit: int) -> int:
-    # Stem, projections, batch norms, classifier; then the parameters of an expert.
-    without = 272_474 - 267_264
-    return max(1, (limit - without) // (267_264 + 642) + 1)
 
 
 @by_property(

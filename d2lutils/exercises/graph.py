@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
 from d2lutils.exercises import (
-    brief,
     by_property,
-    by_reference,
     framework,
     require,
     require_kind,
@@ -75,27 +72,6 @@ def graph_flag(answer: Any, first: bool, size: int) -> None:
         require_same(np.full(x.shape, factor), x.grad, wrong)
 
 
-LINES = {
-    'print("hi")': "gone",
-    "self.calls += 1": "gone",
-    "x = x * self.scale": "frozen",
-    "x = x + random.random()": "frozen",
-    "x = x + F.random.normal_like(x)": "alive",
-    "x = F.Dropout(x, p=0.5)": "alive",
-    "if autograd.is_training(): x = 2 * x": "gone",
-    "for _ in range(self.depth): x = F.relu(x)": "frozen",
-    "x = F.where(x > 0, x, -x)": "alive",
-}
-
-
-@by_property(*((line,) for line in LINES))
-def graph_survives(answer: Any, line: str) -> None:
-    got = answer(line)
-    known = "one of 'gone', 'frozen' and 'alive' is expected"
-    require(got in ("gone", "frozen", "alive"), f"{known}, got {brief(got)}")
-    require(got == LINES[line], f"{got!r} is not what happens")
-
-
 @by_property(
     ([4, 4, 4],),
     ([4, 5, 6, 7],),
@@ -118,23 +94,3 @@ def graph_retraces(answer: Any, sizes: list[int]) -> None:
     for size in sizes:
         compiled(torch.ones(size, 3))
     require_same(len(graphs), got)
-
-
-def _graphs() -> list[tuple[Any, ...]]:
-    mx = framework("gluon")
-    x, w = mx.sym.var("x"), mx.sym.var("w")
-    chain = mx.sym.relu(mx.sym.tanh(mx.sym.relu(x)))
-    skip = x + mx.sym.sigmoid(mx.sym.relu(x * w))
-    side = mx.sym.Group([mx.sym.relu(x), mx.sym.tanh(mx.sym.sigmoid(chain))])
-    late = mx.sym.dot(chain, mx.sym.relu(w))
-    return [(symbol.tojson(),) for symbol in (chain, skip, side, late, x)]
-
-
-@by_reference(_graphs)
-def graph_depth(text: str) -> int:
-    graph = json.loads(text)
-    depths: list[int] = []
-    for node in graph["nodes"]:
-        before = [depths[i] for i, *_ in node["inputs"]]
-        depths.append(max(before, default=0) + (node["op"] != "null"))
-    return depths[graph["heads"][0][0]]

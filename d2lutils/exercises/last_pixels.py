@@ -24,18 +24,14 @@ _NIN_WINDOWS = ((11, 4, 0), (3, 2, 0), (5, 1, 2), (3, 2, 0), (3, 1, 1), (3, 2, 0
     (227, [(11, 4, 0), (3, 2, 0)]),
     (30, [(3, 2, 1), (3, 2, 1), (5, 3, 0)]),
     (100, [(7, 5, 1)]),
+    # Sizes at which a window does not fit, though the arithmetic has an answer.
+    (1, [*_NIN_WINDOWS, (3, 1, 1)]),
+    (50, [*_NIN_WINDOWS, (3, 1, 1)]),
+    (1, [(3, 2, 0), (3, 2, 0)]),
+    (2, [(5, 2, 1), (4, 3, 0)]),
 )
 def last_pixels_next_size(n: int, layers: list[tuple[int, int, int]]) -> int | None:
     return shapes.lossless_sizes([shapes.Window(*layer) for layer in layers]).above(n)
-
-
-@by_reference(
-    (224, 11, 4), (225, 11, 4), (100, 9, 8), (224, 7, 5), (64, 3, 2), (50, 12, 12)
-)
-def last_pixels_worse_padding(n: int, kernel_size: int, stride: int) -> list[int]:
-    paddings = range(kernel_size // 2 + 1)
-    lost = [len(shapes.unread(n, kernel_size, stride, p)) for p in paddings]
-    return [p for p in paddings if lost[p] > lost[0]]
 
 
 @by_property(

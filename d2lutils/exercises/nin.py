@@ -60,25 +60,3 @@ def nin_bag_of_pixels(answer: Any, x: np.ndarray) -> None:
             )
         wrong = "a net of 1x1 convolutions tells the two apart"
         require_same(two.mean((2, 3)), one.mean((2, 3)), wrong)
-
-
-@by_reference(
-    *(
-        (wave(n, c, h, w) - 4, wave(n, c, step=0.7), pool)  # all negative
-        for n, c, h, w, pool in (
-            (2, 3, 5, 5, "avg"),
-            (2, 3, 5, 5, "max"),
-            (1, 2, 3, 4, "avg"),
-            (3, 1, 2, 4, "max"),
-        )
-    )
-)
-def nin_head_gradient(maps: np.ndarray, above: np.ndarray, pool: str) -> np.ndarray:
-    result = np.zeros_like(maps)
-    for i, c in np.ndindex(above.shape):
-        if pool == "avg":
-            result[i, c] = above[i, c] / maps[i, c].size
-        else:
-            at = np.unravel_index(np.argmax(maps[i, c]), maps[i, c].shape)
-            result[i, c][at] = above[i, c]
-    return result

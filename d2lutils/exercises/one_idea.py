@@ -8,7 +8,6 @@ import numpy as np
 
 from d2lutils.exercises import (
     by_property,
-    by_reference,
     framework,
     plain,
     require_kind,
@@ -48,12 +47,6 @@ def one_idea_weightnet(answer: Any, side: str, out: int, inputs: int, k: int) ->
     require_same(expected, y, wrong, 1e-4, 1e-5)
 
 
-@by_reference((20, 16), (20, 8), (56, 16), (20, 3), (110, 4))
-def one_idea_reduction(depth: int, reduction: int) -> int:
-    hidden = [(c, c // reduction) for c in (16, 32, 64)]
-    return (depth - 2) // 6 * sum(2 * c * h + h + c for c, h in hidden)
-
-
 def _fold_inputs() -> list[tuple[Any, ...]]:
     cases = []
     for n, out, inputs, k, eps in (
@@ -80,14 +73,3 @@ def one_idea_fold(answer: Any, *arguments: Any) -> None:
     require_same(wanted, kernels, wrong)
     wrong = "the kernels are right, the biases are not"
     require_same(gate * (beta - scale * mean), biases, wrong)
-
-
-@by_reference(
-    (wave(2, 4, step=0.7), wave(4, 3, 3, 3)),
-    (wave(1, 3, step=1.1), wave(3, 3, 1, 1)),
-    (wave(4, 4, step=1.3), wave(4, 4, 3, 3)),
-    (wave(3, 2, step=1.9), wave(2, 5, 5, 5)),
-)
-def one_idea_input_mean(weight: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    result: np.ndarray = weight @ kernel.sum(axis=(2, 3))
-    return result

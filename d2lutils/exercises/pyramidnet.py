@@ -37,10 +37,3 @@ def pyramid_smallest_alpha(depth: int, at_least: int) -> int:
         for alpha in count(1)
         if _parameters(pyramid_widths(depth, alpha)) >= at_least
     )
-
-
-@by_reference((110, 64), (20, 64), (110, 100), (38, 48), (8, 20))
-def pyramid_same_end(depth: int, end: int) -> tuple[int, int]:
-    line = pyramid_widths(depth, end - 16)
-    curve = pyramid_widths(depth, end / 16, widening="multiplicative")
-    return _parameters(line), _parameters(curve)

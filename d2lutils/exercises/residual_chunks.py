@@ -6,7 +6,6 @@ from typing import Any
 
 from d2lutils import shapes
 from d2lutils.exercises import (
-    Wrong,
     by_property,
     by_reference,
     framework,
@@ -26,50 +25,6 @@ def residual_ladder(
     length: int, kernel_size: int, stride: int, padding: int, chain_length: int
 ) -> list[int]:
     return shapes.residual_sizes(length, kernel_size, stride, padding, chain_length)[0]
-
-
-@by_property((64,), (63,), (34,), (10,), (9,))
-def residual_fewest_edits(answer: Any, length: int) -> None:
-    first: dict[str, Any] = {
-        "in_channels": 10,
-        "channels": 10,
-        "kernel_size": 3,
-        "stride": 2,
-        "chain_length": 3,
-        "padding": 0,
-        "shortcut": "identity",
-    }
-    edits = answer(length)
-    require_kind(edits, dict, "a dictionary of changed arguments")
-    always = answer(length + 1) == edits
-    require(always, "the edits must be the same for every length")
-    unknown = sorted(set(edits) - set(first))
-    if unknown:
-        raise Wrong(
-            f"there is no argument {unknown[0]!r}; there are {', '.join(first)}"
-        )
-    for name in ("in_channels", "channels", "stride", "chain_length"):
-        stays = edits.get(name, first[name]) == first[name]
-        require(stays, f"{name} is part of the question and must stay {first[name]}")
-    call = {**first, **edits}
-    changed = [name for name in first if call[name] != first[name]]
-    shown = ", ".join(f"{name}={call[name]!r}" for name in changed) or "no change"
-    shortcuts = ("identity", "projection", "zeros")
-    known = call["shortcut"] in shortcuts
-    require(known, f"{shown}: shortcut must be one of {', '.join(shortcuts)}")
-    try:
-        padding = shapes.resolve_padding(
-            "padding", call["padding"], call["kernel_size"]
-        )
-        sizes, skip = shapes.residual_sizes(
-            length, call["kernel_size"], call["stride"], padding, call["chain_length"]
-        )
-    except (TypeError, ValueError) as error:
-        raise Wrong(f"{shown}: {error}") from None
-    # The identity has no stride, even if the branch has one.
-    skip = length if call["shortcut"] == "identity" else skip
-    require(sizes[-1] == skip, f"{shown} leaves {sizes[-1]} + {skip}")
-    require(len(changed) == 2, f"{shown} adds, but fewer edits do, too")
 
 
 @by_property((2, 3, 8), (1, 4, 16), (5, 2, 9))

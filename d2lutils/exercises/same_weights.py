@@ -8,7 +8,6 @@ import numpy as np
 
 from d2lutils.exercises import (
     by_property,
-    by_reference,
     framework,
     require,
     require_same,
@@ -94,60 +93,3 @@ def same_weights_flatten(
     net.initialize()
     got = answer(net, mx.nd.ones(shape))
     require_same(sorted(expected), got)
-
-
-def _steps() -> list[tuple[Any, ...]]:
-    """Parameters after each step of two runs, and the allowed difference."""
-    ones = np.ones((2, 3))
-    zeros, big = np.zeros(4), np.array([1000.0, 1e-3])
-    same = {"w": ones, "b": zeros}
-    slightly = {"w": ones * (1 + 2**-12), "b": zeros}
-    broken = {"w": ones * np.nan, "b": zeros}
-    one_element = {"w": big * np.array([1.0, 3.0]), "b": zeros}
-    moved = {"w": ones, "b": zeros + 1e-30}
-    return [
-        ([same, same, slightly, same], [same] * 4, 1e-4),
-        ([same, slightly, slightly], [same] * 3, 1e-3),
-        ([same, broken], [same] * 2, 1e-4),
-        ([one_element] * 2, [{"w": big, "b": zeros}] * 2, 1e-4),
-        ([same, same, moved], [same] * 3, 1e-4),
-        ([slightly], [same], 1e-4),
-    ]
-
-
-@by_reference(_steps)
-def same_weights_leaves(
-    one: list[dict[str, np.ndarray]], two: list[dict[str, np.ndarray]], bound: float
-) -> int | None:
-    for step, (ours, theirs) in enumerate(zip(one, two, strict=True), 1):
-        for name, b in theirs.items():
-            if not np.abs(ours[name] - b).max() <= bound * np.abs(b).max():
-                return step
-    return None
-
-
-def _summands() -> list[tuple[Any, ...]]:
-    harmonic = (1 / np.arange(1, 1001)).astype("float32")
-    waves = np.sin(np.arange(777) ** 2).astype("float32")
-    return [
-        (harmonic, 1),
-        (harmonic, 2),
-        (harmonic[::-1].copy(), 3),
-        (waves, 4),
-        (waves * np.float32(1e4), 7),
-    ]
-
-
-@by_property(_summands)
-def same_weights_threads(answer: Any, x: np.ndarray, threads: int) -> None:
-    def add_up(values: Any) -> Any:
-        total = np.float32(0)
-        for value in values:
-            total = np.float32(total + value)
-        return total
-
-    expected = add_up([add_up(piece) for piece in np.array_split(x, threads)])
-    got = np.asarray(answer(x, threads))
-    require(got.dtype == np.float32, f"a float32 is expected, got {got.dtype}")
-    right = got.shape == () and got == expected
-    require(right, f"expected {float(expected)!r}, got {got.tolist()!r}")

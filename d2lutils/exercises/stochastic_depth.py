@@ -9,7 +9,6 @@ from typing import Any
 from d2lutils.exercises import (
     brief,
     by_property,
-    by_reference,
     framework,
     require,
     require_kind,
@@ -17,55 +16,35 @@ from d2lutils.exercises import (
 from d2lutils.shapes import drop_probs
 
 
-@by_reference((54, 27), (54, 40.25), (54, 54), (9, 5), (18, 12.6), (1, 0.25))
-def stochastic_depth_last(num_blocks: int, expected: float) -> float:
-    return 1 - 2 * (num_blocks - expected) / (num_blocks + 1)
-
-
 def _counts() -> list[tuple[Any, ...]]:
-    """Counts, steps, claimed probabilities, and whether the claim is wrong.
+    """Counts, steps, claimed probabilities, the false-alarm rate, and the verdict.
 
-    The counts are not random: they deviate from their expectations by the quantiles of
-    the normal distribution, as those of a fair sample would. A wrong claim is at least
-    eight standard errors away in some block.
+    The counts are not random. One block strays 2 % less, or 2 % more, than the limit
+    that belongs to the rate and the number of blocks; the others stray less.
     """
-
-    def sample(probabilities: list[float], steps: int) -> list[int]:
-        blocks = len(probabilities)
-        counts = []
-        for i, p in enumerate(probabilities):
-            # Steps of 5 give each quantile once, unless 5 divides blocks.
-            share = (i * 5 % blocks + 0.5) / blocks
-            away = NormalDist().inv_cdf(share) * (steps * p * (1 - p)) ** 0.5
-            counts.append(min(steps, max(0, round(steps * p + away))))
-        return counts
-
-    paper, zero, ends, same = (
-        drop_probs(54, 0.5, rule)
-        for rule in ("paper", "from zero", "end to end", "constant")
-    )
-    large = 1_000_000
-    cases = [
-        (paper, paper, large),
-        (zero, zero, large),
-        (ends, ends, large),
-        (same, same, 400),
-        (paper, paper, 2_000),
-        (paper, zero, large),
-        (zero, paper, large),
-        (ends, zero, large),
-        (paper, paper[::-1], large),  # the same total
-        (same, paper, 2_000),
-    ]
+    steps = 100_000_000
+    cases: list[tuple[Any, ...]] = []
+    for blocks, alarm in ((1, 0.05), (6, 0.05), (54, 0.05), (54, 0.001), (54, 1e-6)):
+        claimed = drop_probs(blocks, 0.5)
+        limit = NormalDist().inv_cdf(1 - alarm / blocks / 2)
+        for share, sign in ((0.98, 1), (1.02, 1), (0.98, -1), (1.02, -1)):
+            counts = []
+            for i, p in enumerate(claimed):
+                # In the middle, or as far as an ordinary block.
+                away = share * limit if i == blocks // 2 else min(1, limit / 2)
+                error = (steps * p * (1 - p)) ** 0.5
+                counts.append(round(steps * p + sign * away * error))
+            cases.append((counts, steps, claimed, alarm, share > 1))
+    paper, zero = drop_probs(54, 0.5), drop_probs(54, 0.5, "from zero")
+    for made in (zero, paper[::-1]):  # the latter has the same total
+        counts = [round(steps * p) for p in made]
+        cases.append((counts, steps, paper, 0.001, True))
     certain = [0.0, 0.5, 1.0]
     return [
-        *(
-            (sample(made, steps), steps, claimed, made != claimed)
-            for claimed, made, steps in cases
-        ),
-        ([0, 505, 1000], 1000, certain, False),
-        ([1, 505, 1000], 1000, certain, True),
-        ([0, 505, 999], 1000, certain, True),
+        *cases,
+        ([0, 505, 1000], 1000, certain, 0.01, False),
+        ([1, 505, 1000], 1000, certain, 0.01, True),
+        ([0, 505, 999], 1000, certain, 1e-9, True),
     ]
 
 
@@ -75,16 +54,19 @@ def stochastic_depth_rejects(
     dropped: list[int],
     steps: int,
     probabilities: list[float],
+    alarm: float,
     wrong: bool,
 ) -> None:
-    got = answer(list(dropped), steps, list(probabilities))
+    got = answer(list(dropped), steps, list(probabilities), alarm)
     require(got in (True, False), f"True or False is expected, got {brief(got)}")
+    blocks = len(probabilities)
     verdict = (
-        "cannot come from these probabilities, and were accepted"
+        "lie beyond the limit and were accepted"
         if wrong
-        else "are a fair sample of these probabilities, and were rejected"
+        else "lie within the limit and were rejected"
     )
-    require(bool(got) == wrong, f"the counts {verdict}")
+    where = f"{blocks} block{'s' * (blocks > 1)} and a false-alarm rate of {alarm:g}"
+    require(bool(got) == wrong, f"with {where}, counts {verdict}")
 
 
 @by_property(("conv", 0.5), ("norm", 0.5), ("norm", 0.75), ("pyramid", 0.9375))
@@ -121,18 +103,3 @@ def stochastic_depth_paper(answer: Any, kind: str, survival: float) -> None:
         changed.train()
         equal = torch.allclose(x + changed(x), x + original(x) / survival)
         require(equal, "in a training pass that keeps the branch the two differ")
-
-
-@by_reference(
-    ([16, 20, 24, 28], [0.0, 0.25, 0.5]),
-    ([16, 32], [0.5]),
-    ([16, 16, 21, 40], [0.5, 1.0, 1.0]),
-    ([16, 22, 24, 24, 30], [0.5, 0.25, 0.75, 0.125]),
-    ([8, 16, 24], [0.0, 0.0]),
-)
-def stochastic_depth_dark(widths: list[int], drops: list[float]) -> float:
-    expected, never_kept = 0.0, 1.0
-    for k in reversed(range(len(drops))):
-        never_kept *= drops[k]
-        expected += never_kept * (widths[k + 1] - widths[k])
-    return expected

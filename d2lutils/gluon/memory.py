@@ -18,7 +18,7 @@ from d2lutils import _arguments, _errors
 from d2lutils._adapters import arrays_in, with_zeros
 from d2lutils._adapters.gluon import GluonNet
 from d2lutils._lifetimes import Lifetimes, Operation
-from d2lutils._training import some_parameters
+from d2lutils._training import some_parameters, some_trained
 from d2lutils.compat import mx
 
 __all__ = [
@@ -119,21 +119,47 @@ def _lifetimes(
     return _operations(adapter, graph, shapes, x)
 
 
-def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
-    """The bytes of tensors that exist at the same time in inference.
+def peak_bytes(
+    net: Any, input_shape: Sequence[int], training: bool = False
+) -> int:
+    """The bytes of tensors that exist at the same time, the input
+    included.
 
-    Measured with MXNet's profiler, which counts every allocation; the
-    input included.
+    Measured with MXNet's profiler, which counts every allocation: in
+    inference, or in forward and backward of a classifier with softmax
+    cross-entropy. Parameters and their gradients are left out.
 
-    Args, Raises: as `kept_bytes`.
+    Args:
+        net, input_shape: as in `kept_bytes`.
+        training: whether to measure a training step.
+
+    Raises:
+        TypeError, ValueError: as `kept_bytes`; all is frozen.
     """
     owner = "peak_bytes"
     adapter, x = with_zeros(owner, net, input_shape, "gluon")
-    with adapter.undisturbed(), autograd.predict_mode():
+    array = mx.np if mx.util.is_np_array() else mx.nd
+    labels = array.zeros(len(x), ctx=x.context)
+    loss_of = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+
+    def step() -> Any:
+        if not training:
+            return _run(owner, net, x)
+        with autograd.record():
+            loss = loss_of(arrays_in(_run(owner, net, x))[0], labels)
+        loss.backward()
+        return loss
+
+    if training:
+        some_trained(owner, net.collect_params().values())
+    with (
+        adapter.undisturbed(dropout=training),
+        autograd.predict_mode(),
+    ):
         _allocate_freely(adapter)
         for _ in range(_WARM_UP):
-            _run(owner, net, x)
-        return max(_allocated(lambda: _run(owner, net, x))) + _size(x)
+            step()
+        return max(_allocated(step)) + _size(x)
 
 
 def planned_bytes(

@@ -12,7 +12,6 @@ from d2lutils.porting.judges import (
     functions,
     outputs,
     refusal,
-    same_kind_of_device,
     values,
 )
 from d2lutils.porting.rows import Rows
@@ -20,6 +19,9 @@ from d2lutils.porting.rows import Rows
 __all__ = ["ROWS"]
 
 nd: Any = mx.nd
+gnn: Any = mx.gluon.nn
+nn: Any = torch.nn
+autograd: Any = mx.autograd
 
 ODD = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 0.7])
 INTEGERS = np.array([7, -7, 4], dtype="int32")
@@ -49,10 +51,6 @@ row("counting", values(dtype=True))(
     pytorch=lambda: torch.arange(3),
     differs="float32 there, int64 here",
     cure=lambda: torch.arange(3.0),
-)
-row("like another array", outputs((2, 3), dtype=True))(
-    gluon=lambda x: [nd.zeros_like(x), nd.ones_like(x)],
-    pytorch=lambda x: [torch.zeros_like(x), torch.ones_like(x)],
 )
 row("shape, axes, number of elements", outputs((2, 3)))(
     gluon=lambda x: [x.shape, x.ndim, x.size],
@@ -177,27 +175,6 @@ def _() -> Any:
     return x
 
 
-@row("writing into the transpose", values())
-def _() -> Any:
-    x = nd.ones((4, 3))
-    x.T[:] = 0
-    return x
-
-
-@pytorch(differs="a copy there, a view here")
-def _() -> Any:
-    x = torch.ones(4, 3)
-    x.T[:] = 0
-    return x
-
-
-@cure
-def _() -> Any:
-    x = torch.ones(4, 3)
-    x.T.clone()[:] = 0
-    return x
-
-
 @row("random numbers from a seed", values(), chapter="stochastic_depth")
 def _() -> Any:
     mx.random.seed(0)
@@ -222,7 +199,40 @@ def _(x: Any) -> Any:
     return x.device.type
 
 
-row("a GPU, where there is one", same_kind_of_device())(
-    gluon=lambda: mx.gpu() if mx.context.num_gpus() else mx.cpu(),
-    pytorch=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+@row("move a net", values())
+def _() -> Any:
+    net = gnn.Dense(3, in_units=4)
+    net.initialize()
+    net.collect_params().reset_ctx(mx.cpu())
+    return net.weight.list_ctx()[0].device_type
+
+
+@pytorch
+def _() -> Any:
+    net = nn.Linear(4, 3)
+    net.to("cpu")
+    return net.weight.device.type
+
+
+row("a sparse matrix times a dense one", outputs(np.eye(3), (3, 4)))(
+    gluon=lambda x, y: nd.sparse.dot(x.tostype("csr"), y),
+    pytorch=lambda x, y: x.to_sparse() @ y,
 )
+
+
+@row("a gradient with few rows", values())
+def _() -> Any:
+    net = gnn.Embedding(5, 3, sparse_grad=True)
+    net.initialize()
+    with autograd.record():
+        loss = net(nd.array([4, 1, 1])).sum()
+    loss.backward()
+    return [net.weight.grad().indices, net.weight.grad().data]
+
+
+@pytorch
+def _() -> Any:
+    net = nn.Embedding(5, 3, sparse=True)
+    net(torch.tensor([4, 1, 1])).sum().backward()
+    grad = net.weight.grad.coalesce()
+    return [grad.indices()[0], grad.values()]

@@ -15,6 +15,7 @@ __all__ = ["ROWS"]
 
 nd: Any = mx.nd
 autograd: Any = mx.autograd
+operator: Any = mx.operator
 gluon: Any = mx.gluon
 
 ROWS = Rows()
@@ -84,24 +85,6 @@ def _() -> Any:
     x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     y = x * x
     y.backward(torch.tensor([1.0, 0.0, 2.0]))
-    return x.grad
-
-
-@row("`backward` of two losses", values())
-def _() -> Any:
-    x = nd.array([2.0])
-    x.attach_grad()
-    with autograd.record():
-        y, z = x * x, 3 * x
-    autograd.backward([y, z])
-    return x.grad
-
-
-@pytorch
-def _() -> Any:
-    x = torch.tensor([2.0], requires_grad=True)
-    y, z = x * x, 3 * x
-    torch.autograd.backward([y, z])
     return x.grad
 
 
@@ -238,26 +221,6 @@ def _() -> Any:
     return x.grad
 
 
-@row("a gradient of a gradient", values())
-def _() -> Any:
-    x = nd.array([2.0])
-    x.attach_grad()
-    with autograd.record():
-        y = nd.sin(x)
-        dx = autograd.grad(y, x, create_graph=True, retain_graph=True)[0]
-    dx.backward()
-    return x.grad
-
-
-@pytorch
-def _() -> Any:
-    x = torch.tensor([2.0], requires_grad=True)
-    y = torch.sin(x)
-    dx = torch.autograd.grad(y, x, create_graph=True)[0]
-    dx.backward()
-    return x.grad
-
-
 @row(
     "a gradient of the gradient of a product",
     refusal("is non-differentiable", values()),
@@ -279,26 +242,6 @@ def _() -> Any:
     dx = torch.autograd.grad(y, x, create_graph=True)[0]
     dx.backward()
     return x.grad
-
-
-@row("a place of one's own for the gradient", values())
-def _() -> Any:
-    x, dx = nd.array([2.0]), nd.zeros(1)
-    autograd.mark_variables([x], [dx])
-    with autograd.record():
-        y = x * x
-    y.backward()
-    return dx
-
-
-@pytorch
-def _() -> Any:
-    x, dx = torch.tensor([2.0]), torch.zeros(1)
-    x.requires_grad_()
-    x.grad = dx
-    y = x * x
-    y.backward()
-    return dx
 
 
 @row("the gradient of something inside", values())
@@ -364,16 +307,6 @@ def _() -> Any:
     return seen
 
 
-@cure
-def _() -> Any:
-    net = nn.Identity().eval()
-    seen = [net.training]
-    for mode in (True, False, True):
-        net.train(mode)
-        seen.append(net.training)
-    return seen
-
-
 @row(
     "a function with its own gradient",
     functions((3, 4)),
@@ -393,7 +326,7 @@ def _(x: Any) -> Any:
 
 
 @pytorch
-def _(x: Any) -> Any:
+def clipped(x: Any) -> Any:
     class Clipped(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
@@ -406,6 +339,35 @@ def _(x: Any) -> Any:
             return dy * (x.abs() < 2)
 
     return Clipped.apply(x)
+
+
+@row("an operator of one's own", functions((3, 4)), chapter="zero_padded_shortcuts")
+def _(x: Any) -> Any:
+    class Clip(operator.CustomOp):
+        def forward(self, req: Any, in_data: Any, out_data: Any, **_: Any) -> None:
+            self.assign(out_data[0], req[0], in_data[0].clip(-1, 1))
+
+        def backward(
+            self, req: Any, out_grad: Any, in_data: Any, in_grad: Any, **_: Any
+        ) -> None:
+            near = in_data[0].abs() < 2
+            self.assign(in_grad[0], req[0], out_grad[0] * near)
+
+    @operator.register("clipped")
+    class ClipProp(operator.CustomOpProp):
+        def create_operator(self, ctx: Any, shapes: Any, dtypes: Any) -> Any:
+            return Clip()
+
+    return nd.Custom(x, op_type="clipped")
+
+
+pytorch(clipped)
+
+
+row("one branch of two", functions((3, 4)))(
+    gluon=lambda x: nd.contrib.cond(x.sum() > 0, lambda: x * 2, lambda: x - 1),
+    pytorch=lambda x: x * 2 if x.sum() > 0 else x - 1,
+)
 
 
 @row(

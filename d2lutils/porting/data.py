@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from torch.nn import functional as F
 
 from d2lutils.compat import mx
-from d2lutils.porting.judges import functions, outputs, values
+from d2lutils.porting.judges import filed, functions, outputs, refusal, values
 from d2lutils.porting.rows import Rows
 
 __all__ = ["ROWS"]
@@ -22,6 +27,21 @@ transforms: Any = mx.gluon.data.vision.transforms
 X = np.arange(20.0, dtype="float32").reshape(10, 2)
 Y = np.arange(10, dtype="float32")
 IMAGE = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (4, 5, 3), "uint8")
+
+
+def write_images(path: str) -> None:
+    for i, name in enumerate(["cat", "cat", "dog"]):
+        os.makedirs(f"{path}/{name}", exist_ok=True)
+        Image.fromarray(IMAGE + i).save(f"{path}/{name}/{i}.png")
+
+
+def write_records(path: str) -> None:
+    records = mx.recordio.MXIndexedRecordIO(f"{path}.idx", f"{path}.rec", "w")
+    for i, content in enumerate([b"one", b"two"]):
+        header = mx.recordio.IRHeader(0, float(i), i, 0)
+        records.write_idx(i, mx.recordio.pack(header, content))
+    records.close()
+
 
 ROWS = Rows()
 row, pytorch, cure = ROWS.row, ROWS.pytorch, ROWS.cure
@@ -84,6 +104,20 @@ def _(x: Any, y: Any) -> Any:
 @pytorch
 def _(x: Any, y: Any) -> Any:
     loader = tdata.DataLoader(tdata.TensorDataset(x, y), batch_size=4)
+    return [part for batch in loader for part in batch]
+
+
+@row("batches by worker processes", outputs(X, Y))
+def _(x: Any, y: Any) -> Any:
+    dataset = gdata.ArrayDataset(x, y)
+    loader = gdata.DataLoader(dataset, 4, num_workers=2)
+    return [part for batch in loader for part in batch]
+
+
+@pytorch
+def _(x: Any, y: Any) -> Any:
+    dataset = tdata.TensorDataset(x, y)
+    loader = tdata.DataLoader(dataset, 4, num_workers=2)
     return [part for batch in loader for part in batch]
 
 
@@ -220,7 +254,101 @@ def _(image: Any) -> Any:
 
 pytorch(lambda image: (image.permute(2, 0, 1) / 255 - 0.5) / 0.25)
 
+
+row("crop the centre of an image", outputs(IMAGE))(
+    gluon=lambda image: transforms.CenterCrop((3, 2))(image),
+    pytorch=lambda image: image[0:3, 1:3],
+    differs="(width, height) there, rows and columns here",
+    cure=lambda image: image[1:3, 1:4],
+)
+row("flip an image of even width", outputs(IMAGE[:, :4]))(
+    gluon=lambda image: nd.image.flip_left_right(image),
+    pytorch=lambda image: image.flip(1),
+)
+
+
+@row("resize an image", outputs(IMAGE.astype("float32")), within=1e-5)
+def _(image: Any) -> Any:
+    return transforms.Resize((6, 8))(image)
+
+
+@pytorch(differs="(width, height) there, (height, width) here")
+def _(image: Any) -> Any:
+    batch = image.permute(2, 0, 1)[None]
+    return F.interpolate(batch, (6, 8), mode="bilinear")[0].permute(1, 2, 0)
+
+
+@cure
+def _(image: Any) -> Any:
+    batch = image.permute(2, 0, 1)[None]
+    return F.interpolate(batch, (8, 6), mode="bilinear")[0].permute(1, 2, 0)
+
+
+@row("folders of images, one for each class", filed())
+def _(path: str) -> Any:
+    write_images(path)
+    dataset = gdata.vision.ImageFolderDataset(path)
+    return [dataset.synsets, *dataset[2]]
+
+
+@pytorch
+def _(path: str) -> Any:
+    class ImageFolder(tdata.Dataset):
+        def __init__(self, path: str) -> None:
+            self.classes = sorted(os.listdir(path))
+            self.files = sorted(Path(path).glob("*/*"))
+
+        def __getitem__(self, i: int) -> Any:
+            image = torch.tensor(np.asarray(Image.open(self.files[i])))
+            return image, self.classes.index(self.files[i].parent.name)
+
+    write_images(path)
+    dataset = ImageFolder(path)
+    return [dataset.classes, *dataset[2]]
+
+
+@row("records, read without MXNet", filed())
+def _(path: str) -> Any:
+    write_records(path)
+    records = mx.recordio.MXIndexedRecordIO(f"{path}.idx", f"{path}.rec", "r")
+    header, content = mx.recordio.unpack(records.read_idx(1))
+    return [header.label, content.decode()]
+
+
+@pytorch
+def _(path: str) -> Any:
+    class Records(tdata.Dataset):
+        def __init__(self, path: str) -> None:
+            with open(f"{path}.idx") as lines:
+                self.places = [int(line.split()[1]) for line in lines]
+            self.path = f"{path}.rec"
+
+        def __getitem__(self, i: int) -> Any:
+            with open(self.path, "rb") as file:
+                file.seek(self.places[i])
+                _, size = struct.unpack("<II", file.read(8))
+                record = file.read(size)
+            _, label, *_ = struct.unpack("<IfQQ", record[:24])
+            return label, record[24:].decode()
+
+    write_records(path)
+    return list(Records(path)[1])
+
+
 row("a batch for several devices", outputs(X))(
     gluon=lambda x: gluon.utils.split_and_load(x, [mx.cpu(0), mx.cpu(1)]),
     pytorch=lambda x: [part.to("cpu") for part in x.chunk(2)],
+)
+row(
+    "nine examples for four devices", refusal("cannot be evenly split", outputs(X[:9]))
+)(
+    gluon=lambda x: gluon.utils.split_and_load(x, [mx.cpu(i) for i in range(4)]),
+    pytorch=lambda x: x.tensor_split(4),
+    differs="refused there",
+)
+row("nine examples for four devices, unevenly", outputs(X[:9]))(
+    gluon=lambda x: gluon.utils.split_data(x, 4, even_split=False),
+    pytorch=lambda x: x.chunk(4),
+    differs="3, 2, 2 and 2 there; 3, 3 and 3 here, and a device without work",
+    cure=lambda x: x.tensor_split(4),
 )

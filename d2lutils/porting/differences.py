@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ def cards(folder: Path | None = None) -> Any:
         title, card = _card(path)
         if card:
             link = f"../chapters/{path.name}#where-they-differ"
+            # Links leave from the chapters' folder there, and from the book's here.
+            card = re.sub(r"\]\((?=[\w/]+\.ipynb)", "](../chapters/", card)
             parts.append(f"**[{title}]({link})**\n\n{card}")
     return show.markdown("\n\n".join(parts))
 
@@ -49,8 +52,10 @@ def _in_order(folder: Path) -> list[Path]:
         for line in contents.read_text("utf-8").splitlines()
         if "file:" in line
     ]
-    names = [
-        entry.split("/", 1)[1] for entry in entries if entry.startswith("chapters/")
+    names = [  # a chapter's card is in its core, not in its further measurements
+        entry.removeprefix("chapters/")
+        for entry in entries
+        if entry.startswith("chapters/") and "/further/" not in entry
     ]
     return [folder / f"{name}.ipynb" for name in names]
 

@@ -89,6 +89,26 @@ def _(path: str) -> Any:
     return [other[0].weight, other[1].weight]
 
 
+@row("more in the file than in the net, onto a device", filed())
+def _(path: str) -> Any:
+    net = gnn.Dense(4, in_units=3)
+    saved = {"weight": nd.ones((4, 3)), "bias": nd.zeros(4), "old": nd.zeros(1)}
+    nd.save(path, saved)
+    net.load_parameters(path, ctx=mx.cpu(), ignore_extra=True)
+    return net.weight.data()
+
+
+@pytorch
+def _(path: str) -> Any:
+    net = nn.Linear(3, 4)
+    saved = {"weight": torch.ones(4, 3), "bias": torch.zeros(4), "old": torch.zeros(1)}
+    torch.save(saved, path)
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    found = net.load_state_dict(saved, strict=False)
+    assert not found.missing_keys  # which Gluon would refuse
+    return net.weight
+
+
 @row("named arrays", filed())
 def _(path: str) -> Any:
     nd.save(path, {"x": nd.ones(3), "y": nd.zeros((2, 2))})

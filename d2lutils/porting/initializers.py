@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from d2lutils.compat import mx
-from d2lutils.porting.judges import distributions, lengths, values
+from d2lutils.porting.judges import distributions, lengths, refusal, values
 from d2lutils.porting.rows import Rows
 
 __all__ = ["ROWS"]
@@ -18,6 +18,7 @@ nn: Any = torch.nn
 init: Any = mx.init
 gnn: Any = mx.gluon.nn
 gluon: Any = mx.gluon
+rnn: Any = mx.gluon.rnn
 
 ROWS = Rows()
 row, pytorch, cure = ROWS.row, ROWS.pytorch, ROWS.cure
@@ -29,6 +30,12 @@ row(
     gluon=lambda: init.Uniform(),
     pytorch=lambda w: nn.init.kaiming_uniform_(w, a=5**0.5),
     differs="±0.07 there, ±1/√fan_in here",
+    cure=lambda w: nn.init.uniform_(w, -0.07, 0.07),
+)
+row("default weights of an embedding", distributions(600, 400))(
+    gluon=lambda: init.Uniform(),
+    pytorch=lambda w: nn.init.normal_(w),
+    differs="±0.07 there, a standard deviation of 1 here",
     cure=lambda w: nn.init.uniform_(w, -0.07, 0.07),
 )
 row("Xavier, uniform", distributions(200, 150, 3, 3))(
@@ -114,6 +121,51 @@ def _() -> Any:
         if name.endswith("weight"):
             nn.init.ones_(p)
     return [p for n, p in net.named_parameters() if n.endswith("weight")]
+
+
+@row("an initialiser for each kind of parameter", values())
+def _() -> Any:
+    net = gnn.Dense(3, in_units=4)
+    net.initialize(init.Constant(0.5))
+    for p in net.collect_params(".*bias").values():
+        p.initialize(init.One(), force_reinit=True)
+    return [net.weight.data(), net.bias.data()]
+
+
+@pytorch
+def per_kind() -> Any:
+    net = nn.Linear(4, 3)
+    for name, p in net.named_parameters():
+        nn.init.constant_(p, 0.5 if name.endswith("weight") else 1.0)
+    return [net.weight, net.bias]
+
+
+@row("`Mixed`", refusal("must be of string type", values()))
+def _() -> Any:
+    net = gnn.Dense(3, in_units=4)
+    kinds = [init.Constant(0.5), init.One()]
+    net.initialize(init.Mixed([".*weight", ".*"], kinds))
+    return [net.weight.data(), net.bias.data()]
+
+
+pytorch(per_kind, differs="refused there: it is for `mx.mod`")
+
+
+@row("an LSTM that does not forget at first", values())
+def _() -> Any:
+    bias = init.LSTMBias(forget_bias=1.0)
+    net = rnn.LSTM(2, input_size=3, i2h_bias_initializer=bias)
+    net.initialize()
+    return net.l0_i2h_bias.data() + net.l0_h2h_bias.data()
+
+
+@pytorch
+def _() -> Any:
+    net = nn.LSTM(3, 2)
+    nn.init.zeros_(net.bias_ih_l0)
+    nn.init.zeros_(net.bias_hh_l0)
+    nn.init.ones_(net.bias_ih_l0[2:4])
+    return net.bias_ih_l0 + net.bias_hh_l0
 
 
 @row("sizes found at the first call", values(), chapter="same_weights")

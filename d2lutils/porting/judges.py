@@ -24,21 +24,18 @@ from d2lutils.parity import TRAINING
 from d2lutils.porting.rows import BOUND, Found, Judge, Quantity, Spelling, judge
 
 __all__ = [
+    "copied",
     "distributions",
     "dropped",
-    "embedded",
     "filed",
-    "fresh",
     "functions",
     "lengths",
     "nets",
     "outputs",
     "randomize",
     "rebound",
-    "recurrent",
     "refusal",
     "same_errors",
-    "same_kind_of_device",
     "same_value",
     "schedules",
     "scored",
@@ -75,15 +72,25 @@ def _filled(inputs: Iterable[Input], dtype: str = "float64") -> list[np.ndarray]
     ]
 
 
+def _flat(result: Any) -> list[Any]:
+    """What is in a result, and in the lists and tuples in it."""
+    if isinstance(result, (list, tuple)):
+        return [each for part in result for each in _flat(part)]
+    return [result]
+
+
+def _array(result: Any) -> np.ndarray:
+    """A result of either framework as a NumPy array."""
+    if hasattr(result, "asnumpy"):
+        return np.asarray(result.asnumpy())
+    if hasattr(result, "detach"):
+        return np.asarray(result.detach().cpu().numpy())
+    return np.asarray(result)
+
+
 def _arrays(result: Any) -> list[np.ndarray]:
     """Any result of either framework as a list of NumPy arrays."""
-    if isinstance(result, (list, tuple)):
-        return [array for part in result for array in _arrays(part)]
-    if hasattr(result, "asnumpy"):
-        return [result.asnumpy()]
-    if hasattr(result, "detach"):
-        return [result.detach().cpu().numpy()]
-    return [np.asarray(result)]
+    return [_array(each) for each in _flat(result)]
 
 
 def _distance(one: Sequence[Any], two: Sequence[Any]) -> float:
@@ -181,8 +188,7 @@ def _pytorch_pass(
     out = function(*given)
     found = _arrays(out)
     if free:
-        outs = list(out) if isinstance(out, (list, tuple)) else [out]
-        torch.autograd.backward(outs, [torch.tensor(h) for h in _heads(found)])
+        torch.autograd.backward(_flat(out), [torch.tensor(h) for h in _heads(found)])
     # Autograd leaves no gradient if the output does not depend on an input.
     slopes = (given[i].grad for i in free)
     return found, [np.zeros(0) if s is None else s.numpy() for s in slopes]
@@ -202,9 +208,8 @@ def _gluon_pass(
         out = function(*given)
     found = _arrays(out)
     if free:
-        outs = list(out) if isinstance(out, (list, tuple)) else [out]
         heads = [nd.array(h, dtype=h.dtype) for h in _heads(found)]
-        autograd.backward(outs, heads)
+        autograd.backward(_flat(out), heads)
     return found, [given[i].grad.asnumpy() for i in free]
 
 
@@ -335,16 +340,6 @@ def verdict(quantities: Iterable[Quantity]) -> str:
 
 
 @judge()
-def same_kind_of_device(gluon: Spelling, pytorch: Spelling) -> float:
-    """Each chooses a GPU if and only if its framework's build sees one."""
-    kinds = {"cpu": False, "gpu": True, "cuda": True}
-    return float(
-        kinds[gluon().device_type] != bool(mx.context.num_gpus())
-        or kinds[pytorch().type] != bool(torch.cuda.device_count())
-    )
-
-
-@judge()
 def dropped(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
     """Dropout of ones: how zeros depend on each other, and the value of the others."""
     mx.random.seed(0)
@@ -362,40 +357,25 @@ def dropped(gluon: Spelling, pytorch: Spelling, *shape: int) -> float:
 
 
 @judge()
-def fresh(
-    gluon: Spelling, pytorch: Spelling, *shape: int, dtype: str = "float64"
+def copied(
+    gluon: Spelling, pytorch: Spelling, *inputs: Input, dtype: str = "float64"
 ) -> Found:
-    """Both new layers, in training, have the same output and gradient."""
-    x = _noise(0, shape).astype(dtype)
-    ours = gluon()
+    """Outputs and gradients of both nets in training, with PyTorch's weights in both.
+
+    A spelling makes a net, or a net and a function of it and its inputs.
+    """
+    torch.manual_seed(0)
+    nets, calls = [], []
+    for made in (gluon(), pytorch()):
+        net, call = made if isinstance(made, tuple) else (made, None)
+        nets.append(net)
+        calls.append(partial(call, net) if call else net)
+    ours, theirs = nets
     ours.initialize()
     ours.cast(dtype)
-    return functions(x)(ours, pytorch().to(getattr(torch, dtype)))
-
-
-@judge()
-def recurrent(gluon: Spelling, pytorch: Spelling, *shape: int) -> Found:
-    """Output and gradient of recurrent layers, with weights copied by name."""
-    torch.manual_seed(0)
-    ours, theirs = gluon(), pytorch().double()
-    ours.initialize()
-    ours.cast("float64")
-    for name, parameter in ours._reg_params.items():
-        layer, source, kind = name.split("_")  # such as l0_i2h_weight
-        source = {"i2h": "ih", "h2h": "hh"}[source]
-        end = f"l{layer[1:]}" + ("_reverse" if layer[0] == "r" else "")
-        values = theirs.state_dict()[f"{kind}_{source}_{end}"].numpy()
-        parameter.set_data(nd.array(values, dtype="float64"))
-    return functions(shape)(ours, lambda x: theirs(x)[0])
-
-
-@judge()
-def embedded(gluon: Spelling, pytorch: Spelling, i: np.ndarray) -> Found:
-    """The outputs of embeddings with the same weights, for the indices `i`."""
-    ours, theirs = gluon(), pytorch()
-    ours.initialize()
+    theirs.to(getattr(torch, dtype))
     parity.copy_parameters(theirs, ours)
-    return functions(i)(ours, theirs)
+    return functions(*_filled(inputs, dtype))(*calls)
 
 
 def _weights(
@@ -444,6 +424,8 @@ def steps(
 ) -> float:
     """A parameter after each of some updates by the frameworks' optimisers.
 
+    PyTorch's spelling makes an optimiser, or one and a function of the loss.
+
     Args:
         number: the number of steps.
         scale: factor of the gradients, which are fixed and the same for both.
@@ -457,7 +439,8 @@ def steps(
     ours = mx.gluon.Parameter("weight", shape=(5,), dtype=dtype)
     ours.initialize(init=mx.init.Zero())
     ours.set_data(nd.array(start, dtype=dtype))
-    trainer, optimizer = gluon([ours]), pytorch([theirs])
+    trainer, made = gluon([ours]), pytorch([theirs])
+    optimizer, scaled = made if isinstance(made, tuple) else (made, lambda loss: loss)
     worst = 0.0
     for i, gradient in enumerate(gradients):
         if rate is not None:
@@ -467,7 +450,8 @@ def steps(
         with autograd.record():
             loss = (ours.data() * nd.array(gradient, dtype=dtype)).sum()
         loss.backward()
-        theirs.grad = torch.tensor(gradient)
+        optimizer.zero_grad()
+        scaled((theirs * torch.tensor(gradient)).sum()).backward()
         trainer.step(batch)
         optimizer.step()
         one, two = ours.data().asnumpy(), theirs.detach().numpy()

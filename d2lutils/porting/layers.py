@@ -10,13 +10,11 @@ from torch.nn import functional as F
 
 from d2lutils.compat import mx
 from d2lutils.porting.judges import (
+    copied,
     dropped,
-    embedded,
-    fresh,
     functions,
     nets,
     outputs,
-    recurrent,
     refusal,
     values,
 )
@@ -30,6 +28,7 @@ gnn: Any = mx.gluon.nn
 rnn: Any = mx.gluon.rnn
 contrib: Any = mx.gluon.contrib.nn
 autograd: Any = mx.autograd
+gluon: Any = mx.gluon
 
 WITH_NAN = np.array([[-1.0, np.nan, 2.0]], dtype="float32")
 
@@ -129,19 +128,19 @@ def _(x: Any) -> Any:
     return net.running_mean
 
 
-row("batch norm without scale and shift", fresh(3, 4, 5, 5))(
+row("batch norm without scale and shift", copied((3, 4, 5, 5)))(
     gluon=lambda: gnn.BatchNorm(scale=False, center=False, in_channels=4),
     pytorch=lambda: nn.BatchNorm2d(4, affine=False),
 )
-row("layer norm", fresh(5, 2, 6))(
+row("layer norm", copied((5, 2, 6)))(
     gluon=lambda: gnn.LayerNorm(in_channels=6),
     pytorch=lambda: nn.LayerNorm(6),
 )
-row("instance norm", fresh(3, 4, 5, 5, dtype="float32"), within=1e-5)(
+row("instance norm", copied((3, 4, 5, 5), dtype="float32"), within=1e-5)(
     gluon=lambda: gnn.InstanceNorm(in_channels=4),
     pytorch=lambda: nn.InstanceNorm2d(4, affine=True),
 )
-row("instance norm in float64", refusal("Unsupported data type", fresh(3, 4, 5, 5)))(
+row("instance norm in float64", refusal("Unsupported data type", copied((3, 4, 5, 5))))(
     gluon=lambda: gnn.InstanceNorm(in_channels=4),
     pytorch=lambda: nn.InstanceNorm2d(4, affine=True),
     differs="refused there",
@@ -173,17 +172,7 @@ row("dropout in evaluation", outputs((3, 4)), chapter="stochastic_depth")(
 )
 
 
-@row("dropout of everything", outputs((3, 4)))
-def _(x: Any) -> Any:
-    with autograd.train_mode():
-        y = gnn.Dropout(1.0)(x)
-    return y
-
-
-pytorch(lambda x: nn.Dropout(1.0)(x), differs="NaN there, zeros here")
-cure(lambda x: nn.Dropout(1.0)(x) / 0)
-
-row("embedding", embedded(np.array([[0, 4, 1], [2, 2, 3]])))(
+row("embedding", copied(np.array([[0, 4, 1], [2, 2, 3]])))(
     gluon=lambda: gnn.Embedding(5, 3),
     pytorch=lambda: nn.Embedding(5, 3),
 )
@@ -196,28 +185,61 @@ row(
     differs="the last row there, an error here",
     cure=lambda i, w: F.embedding(i.clamp(0, len(w) - 1), w),
 )
-row("LSTM, (T, N, C), gates in the order i f g o", recurrent(5, 2, 3))(
+
+
+row("LSTM, gates in the order i f g o", copied((5, 2, 3)))(
     gluon=lambda: rnn.LSTM(4, num_layers=2, input_size=3),
     pytorch=lambda: nn.LSTM(3, 4, num_layers=2),
+    differs="an array there, a tuple of it and the states here",
+    cure=lambda: (nn.LSTM(3, 4, num_layers=2), lambda net, x: net(x)[0]),
 )
-row("LSTM, (N, T, C)", recurrent(2, 5, 3))(
-    gluon=lambda: rnn.LSTM(4, layout="NTC", input_size=3),
-    pytorch=lambda: nn.LSTM(3, 4, batch_first=True),
+row("LSTM, both directions, (N, T, C)", copied((2, 5, 3)))(
+    gluon=lambda: rnn.LSTM(4, layout="NTC", bidirectional=True, input_size=3),
+    pytorch=lambda: (
+        nn.LSTM(3, 4, batch_first=True, bidirectional=True),
+        lambda net, x: net(x)[0],
+    ),
 )
-row("LSTM, both directions", recurrent(5, 2, 3))(
-    gluon=lambda: rnn.LSTM(4, bidirectional=True, input_size=3),
-    pytorch=lambda: nn.LSTM(3, 4, bidirectional=True),
+row("LSTM with states, each (layers, N, C)", copied((2, 5, 3), (1, 2, 4), (1, 2, 4)))(
+    gluon=lambda: (
+        rnn.LSTM(4, layout="NTC", input_size=3),
+        lambda net, x, h, c: net(x, [h, c]),
+    ),
+    pytorch=lambda: (
+        nn.LSTM(3, 4, batch_first=True),
+        lambda net, x, h, c: net(x, (h, c)),
+    ),
 )
-row("GRU, gates in the order r z n", recurrent(5, 2, 3))(
+row("GRU, gates in the order r z n", copied((5, 2, 3)))(
     gluon=lambda: rnn.GRU(4, input_size=3),
-    pytorch=lambda: nn.GRU(3, 4),
+    pytorch=lambda: (nn.GRU(3, 4), lambda net, x: net(x)[0]),
 )
-row("plain recurrent layer", recurrent(5, 2, 3), within=1e-6)(
+row("plain recurrent layer", copied((5, 2, 3)), within=1e-6)(
     gluon=lambda: rnn.RNN(4, input_size=3),
-    pytorch=lambda: nn.RNN(3, 4),
+    pytorch=lambda: (nn.RNN(3, 4), lambda net, x: net(x)[0]),
     differs="ReLU there unless told, tanh here",
-    cure=lambda: nn.RNN(3, 4, nonlinearity="relu"),
+    cure=lambda: (nn.RNN(3, 4, nonlinearity="relu"), lambda net, x: net(x)[0]),
 )
+
+
+@row("a cell, unrolled", copied((5, 2, 3), dtype="float32"), within=1e-6)
+def _() -> Any:
+    cell = rnn.LSTMCell(4, input_size=3)
+    return cell, lambda cell, x: cell.unroll(5, x, layout="TNC", merge_outputs=True)[0]
+
+
+@pytorch
+def _() -> Any:
+    def unroll(cell: Any, x: Any) -> Any:
+        state, outs = None, []
+        for step in x:
+            state = cell(step, state)
+            outs.append(state[0])
+        return torch.stack(outs)
+
+    return nn.LSTMCell(3, 4), unroll
+
+
 row("max pooling", nets(x=(2, 3, 8, 8)), chapter="last_pixels")(
     gluon=lambda: gnn.MaxPool2D(3, strides=2, padding=1),
     pytorch=lambda: nn.MaxPool2d(3, stride=2, padding=1),
@@ -261,7 +283,7 @@ row("leaky ReLU of float64", outputs((3, 4)))(
     differs="negative values are rounded to float32 there",
     cure=lambda x: torch.where(x > 0, x, (0.25 * x).float().double()),
 )
-row("PReLU", fresh(3, 4), within=1e-6)(
+row("PReLU", copied((3, 4)), within=1e-6)(
     gluon=lambda: gnn.PReLU(),
     pytorch=lambda: nn.PReLU(),
 )
@@ -278,24 +300,6 @@ row("SELU, the gradient", functions((3, 4)), within=1e-6)(
     pytorch=lambda x: nn.SELU()(x),
     differs="wrong there for negative values: 1.0507 times the output is in it",
 )
-
-
-@cure
-def _(x: Any) -> Any:
-    class Selu(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            ctx.save_for_backward(x, y := F.selu(x))
-            return y
-
-        @staticmethod
-        def backward(ctx: Any, dy: Any) -> Any:
-            x, y = ctx.saved_tensors
-            return dy * torch.where(x > 0, 1.0507010, 1.0507010 * (1.6732632 + y))
-
-    return Selu.apply(x)
-
-
 row("GELU", nets(x=(3, 4)), within=1e-6)(
     gluon=lambda: gnn.GELU(),
     pytorch=lambda: nn.GELU(),
@@ -329,19 +333,6 @@ def _() -> Any:
 
 
 pytorch(lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)))
-
-
-@row("layers of a container", values(), chapter="blocks")
-def _() -> Any:
-    net = gnn.HybridSequential()
-    net.add(gnn.Dense(2), gnn.Dense(3))
-    return [len(net), net[1]._units, len(net[:1])]
-
-
-@pytorch
-def _() -> Any:
-    net = nn.Sequential(nn.LazyLinear(2), nn.LazyLinear(3))
-    return [len(net), net[1].out_features, len(net[:1])]
 
 
 @row("layers beside each other, joined", nets(x=(2, 3, 4, 4)))
@@ -423,3 +414,58 @@ def _() -> Any:
     for m in net.modules():
         m.float() if isinstance(m, nn.BatchNorm2d) else m.half()
     return str(net.weight.dtype).removeprefix("torch.")
+
+
+@row("a net as a graph", copied((5, 6)), chapter="graph")
+def _() -> Any:
+    net = gnn.Dense(3, in_units=6, activation="relu")
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+@pytorch
+def _() -> Any:
+    net = nn.Sequential(nn.Linear(6, 3), nn.ReLU())
+    net.compile(backend="aot_eager")
+    return net
+
+
+@row("a parameter of one's own", copied((2, 3)), chapter="blocks")
+def _() -> Any:
+    class Scale(gluon.HybridBlock):
+        def __init__(self) -> None:
+            super().__init__()
+            with self.name_scope():
+                self.scale = self.params.get("scale", shape=(3,))
+
+        def hybrid_forward(self, F: Any, x: Any, scale: Any) -> Any:
+            return F.broadcast_mul(x, scale)
+
+    return Scale()
+
+
+@pytorch
+def _() -> Any:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.rand(3))
+
+        def forward(self, x: Any) -> Any:
+            return x * self.scale
+
+    return Scale()
+
+
+@row("names of parameters, with a prefix", values(), chapter="blocks")
+def _() -> Any:
+    net = gnn.HybridSequential(prefix="net_")
+    with net.name_scope():
+        net.add(gnn.Dense(4, in_units=3), gnn.Dense(2, in_units=4))
+    return list(net.collect_params())
+
+
+@pytorch(differs="class and number there, the place here")
+def _() -> Any:
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    return [name for name, _ in net.named_parameters(prefix="net")]

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from d2lutils.compat import mx
-from d2lutils.porting.judges import functions, outputs, refusal
+from d2lutils.porting.judges import functions, outputs
 from d2lutils.porting.rows import Rows
 
 __all__ = ["ROWS"]
@@ -20,7 +20,6 @@ metric: Any = mx.metric
 
 CLASSES = np.array([2, 0, 4])
 SIGNS = np.array([1.0, -1.0, 1.0])
-FLAGS = np.array([1, -1, 1])
 ZEROS_ONES = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
 SHARES = np.array([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125]])
 LABELS = np.array([[0, 2], [1, 1]])
@@ -124,14 +123,6 @@ row(
     gluon=lambda x, y, s: loss.CosineEmbeddingLoss()(x, y, s).reshape(-1),
     pytorch=lambda x, y, s: F.cosine_embedding_loss(x, y, s, reduction="none"),
 )
-row(
-    "cosine embedding in float64",
-    refusal("Incompatible attr", functions((3, 4), np.eye(3, 4), FLAGS)),
-)(
-    gluon=lambda x, y, s: loss.CosineEmbeddingLoss()(x, y, s),
-    pytorch=lambda x, y, s: F.cosine_embedding_loss(x, y, s),
-    differs="refused there",
-)
 row("triplet", functions((3, 4), np.ones((3, 4)), np.zeros((3, 4))))(
     gluon=lambda a, p, n: loss.TripletLoss()(a, p, n),
     pytorch=lambda a, p, n: F.triplet_margin_loss(a, p, n, reduction="none"),
@@ -202,6 +193,30 @@ def _(scores: Any, labels: Any) -> Any:
 def _(scores: Any, labels: Any) -> Any:
     places = scores.topk(3).indices
     return (places == labels[:, None]).any(1).double().mean()
+
+
+@row("F1 over batches", outputs(SCORES[:, :2], RIGHT % 2), within=1e-6)
+def _(scores: Any, labels: Any) -> Any:
+    f1 = metric.F1()
+    for part in (slice(0, 6), slice(6, 9)):
+        f1.update(labels[part], nd.softmax(scores[part]))
+    return f1.get()[1]
+
+
+@pytorch(differs="the mean of the batches' F1 there, unless `average` is micro")
+def _(scores: Any, labels: Any) -> Any:
+    found = scores.argmax(1)
+    return 2 * (found * labels).sum() / (found.sum() + labels.sum())
+
+
+@row("perplexity, one label ignored", outputs(SCORES, RIGHT), within=1e-6)
+def _(scores: Any, labels: Any) -> Any:
+    perplexity = metric.Perplexity(ignore_label=0)
+    perplexity.update([labels], [nd.softmax(scores)])
+    return perplexity.get()[1]
+
+
+pytorch(lambda scores, labels: F.cross_entropy(scores, labels, ignore_index=0).exp())
 
 
 @row("cross entropy as a metric", outputs(SCORES, RIGHT))

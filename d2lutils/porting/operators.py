@@ -101,12 +101,8 @@ row("slice one axis", functions((4, 6)))(
     gluon=lambda x: nd.slice_axis(x, axis=1, begin=1, end=-1),
     pytorch=lambda x: x.narrow(1, 1, x.shape[1] - 2),
 )
-row("replace a slice", outputs((5, 4), (2, 4)))(
-    gluon=lambda x, y: nd._internal._slice_assign(x, y, begin=(1, 0), end=(3, 4)),
-    pytorch=lambda x, y: torch.slice_scatter(x, y, 0, 1, 3),
-)
 row(
-    "replace a slice, with the gradient",
+    "replace a slice",
     refusal("is non-differentiable", functions((5, 4), (2, 4))),
     chapter="zero_padded_shortcuts",
 )(

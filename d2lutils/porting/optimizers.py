@@ -16,6 +16,8 @@ __all__ = ["ROWS"]
 
 nd: Any = mx.nd
 gluon: Any = mx.gluon
+init: Any = mx.init
+autograd: Any = mx.autograd
 lr: Any = mx.lr_scheduler
 
 ROWS = Rows()
@@ -27,10 +29,24 @@ row("gradient descent", steps())(
     pytorch=lambda ps: torch.optim.SGD(ps, lr=0.25),
 )
 row("`step`", steps(batch=4))(
-    gluon=lambda ps: gluon.Trainer(ps, "sgd", {"learning_rate": 0.25}),
-    pytorch=lambda ps: torch.optim.SGD(ps, lr=0.25),
-    differs="`trainer.step(4)` divides the gradient by 4, `optimizer.step()` not",
-    cure=lambda ps: torch.optim.SGD(ps, lr=0.25 / 4),
+    gluon=lambda ps: gluon.Trainer(ps, "sgd", {"learning_rate": 0.25, "wd": 0.125}),
+    pytorch=lambda ps: torch.optim.SGD(ps, lr=0.25, weight_decay=0.125),
+    differs="`trainer.step(4)` divides the gradient by 4. Divide the loss, as its mean "
+    "over the batch does; dividing the rate would divide the decay, too",
+    cure=lambda ps: (
+        torch.optim.SGD(ps, lr=0.25, weight_decay=0.125),
+        lambda loss: loss / 4,
+    ),
+)
+row("`step`, Adam", steps(batch=4), within=1e-5)(
+    gluon=lambda ps: gluon.Trainer(ps, "adam", {"learning_rate": 0.25, "wd": 0.125}),
+    pytorch=lambda ps: torch.optim.Adam(ps, lr=0.25 / 4, weight_decay=0.125),
+    differs="Adam hardly feels the size of a gradient, so that another rate is "
+    "another program",
+    cure=lambda ps: (
+        torch.optim.Adam(ps, lr=0.25, weight_decay=0.125),
+        lambda loss: loss / 4,
+    ),
 )
 row("weight decay", steps())(
     gluon=lambda ps: gluon.Trainer(ps, "sgd", {"learning_rate": 0.25, "wd": 0.125}),
@@ -40,57 +56,97 @@ row("momentum", steps())(
     gluon=lambda ps: gluon.Trainer(ps, "sgd", {"learning_rate": 0.25, "momentum": 0.5}),
     pytorch=lambda ps: torch.optim.SGD(ps, lr=0.25, momentum=0.5),
 )
-row(
+
+
+@row(
     "momentum, once the learning rate changes",
     steps(rate=lambda i: 0.25 / 2 ** (i // 3)),
-)(
-    gluon=lambda ps: gluon.Trainer(ps, "sgd", {"learning_rate": 0.25, "momentum": 0.5}),
-    pytorch=lambda ps: torch.optim.SGD(ps, lr=0.25, momentum=0.5),
+)
+def _(params: Any) -> Any:
+    options = {"learning_rate": 0.25, "momentum": 0.5, "wd": 0.125}
+    return gluon.Trainer(params, "sgd", options)
+
+
+@pytorch(
     differs="the velocity holds the rates of its time there, only gradients here",
 )
+def _(params: Any) -> Any:
+    return torch.optim.SGD(params, lr=0.25, momentum=0.5, weight_decay=0.125)
 
 
 @cure
 def _(params: Any) -> Any:
-    class SGD(torch.optim.Optimizer):
-        def step(self) -> None:  # type: ignore[override]
-            rate = self.param_groups[0]["lr"]
-            for p in params:
-                v = 0.5 * self.state[p].get("v", 0) - rate * p.grad
-                p.data += v
-                self.state[p]["v"] = v
+    sgd = torch.optim.SGD(params, lr=0.25, momentum=0.5, weight_decay=0.125)
+    rate = 0.25
 
-    return SGD(params, {"lr": 0.25})
+    def rescale(*_: Any) -> None:
+        nonlocal rate
+        for state in sgd.state.values():
+            state["momentum_buffer"] *= rate / sgd.param_groups[0]["lr"]
+        rate = sgd.param_groups[0]["lr"]
+
+    sgd.register_step_pre_hook(rescale)
+    return sgd
 
 
 row("Nesterov's momentum", steps())(
     gluon=lambda ps: gluon.Trainer(ps, "nag", {"learning_rate": 0.25, "momentum": 0.5}),
     pytorch=lambda ps: torch.optim.SGD(ps, lr=0.25, momentum=0.5, nesterov=True),
 )
+
+
+@row("Nesterov's momentum with weight decay", steps())
+def _(params: Any) -> Any:
+    options = {"learning_rate": 0.25, "momentum": 0.5, "wd": 0.125}
+    return gluon.Trainer(params, "nag", options)
+
+
+@pytorch(differs="the velocity gets the decay of the weight after the step there")
+def _(params: Any) -> Any:
+    return torch.optim.SGD(
+        params,
+        lr=0.25,
+        momentum=0.5,
+        weight_decay=0.125,
+        nesterov=True,
+    )
+
+
+@cure
+def _(params: Any) -> Any:
+    class NAG(torch.optim.Optimizer):
+        def step(self) -> None:  # type: ignore[override]
+            for p in params:
+                v = 0.5 * self.state[p].get("v", 0)
+                p.data += 0.5 * v - 1.5 * 0.25 * (p.grad + 0.125 * p.data)
+                self.state[p]["v"] = v - 0.25 * (p.grad + 0.125 * p.data)
+
+    return NAG(params, {})
+
+
 row("Adam", steps(), within=1e-5)(
     gluon=lambda ps: gluon.Trainer(ps, "adam", {"learning_rate": 0.25}),
     pytorch=lambda ps: torch.optim.Adam(ps, lr=0.25),
 )
 row("Adam, gradients as small as `epsilon`", steps(scale=1e-7), within=1e-5)(
-    gluon=lambda ps: gluon.Trainer(ps, "adam", {"learning_rate": 0.25}),
-    pytorch=lambda ps: torch.optim.Adam(ps, lr=0.25),
+    gluon=lambda ps: gluon.Trainer(ps, "adam", {"learning_rate": 0.25, "wd": 1e-7}),
+    pytorch=lambda ps: torch.optim.Adam(ps, lr=0.25, weight_decay=1e-7),
     differs="`epsilon` is added to the root before the bias is corrected there",
 )
 
 
 @cure
 def _(params: Any) -> Any:
-    class Adam(torch.optim.Optimizer):
-        def step(self) -> None:  # type: ignore[override]
-            for p in params:
-                s = self.state[p]
-                s["t"] = s.get("t", 0) + 1
-                s["m"] = 0.9 * s.get("m", 0) + 0.1 * p.grad
-                s["v"] = 0.999 * s.get("v", 0) + 0.001 * p.grad**2
-                rate = 0.25 * (1 - 0.999 ** s["t"]) ** 0.5 / (1 - 0.9 ** s["t"])
-                p.data -= rate * s["m"] / (s["v"].sqrt() + 1e-8)
+    adam = torch.optim.Adam(params, lr=0.25, weight_decay=1e-7)
+    updates = 0
 
-    return Adam(params, {})
+    def correct(*_: Any) -> None:
+        nonlocal updates
+        updates += 1
+        adam.param_groups[0]["eps"] = 1e-8 / (1 - 0.999**updates) ** 0.5
+
+    adam.register_step_pre_hook(correct)
+    return adam
 
 
 row("Adam with weight decay", steps(), within=1e-5)(
@@ -98,18 +154,18 @@ row("Adam with weight decay", steps(), within=1e-5)(
     pytorch=lambda ps: torch.optim.Adam(ps, lr=0.25, weight_decay=0.5),
 )
 row("Adamax", steps(), within=1e-6)(
-    gluon=lambda ps: gluon.Trainer(ps, "adamax", {"learning_rate": 0.25}),
-    pytorch=lambda ps: torch.optim.Adamax(ps, lr=0.25),
+    gluon=lambda ps: gluon.Trainer(ps, "adamax", {"learning_rate": 0.25, "wd": 0.125}),
+    pytorch=lambda ps: torch.optim.Adamax(ps, lr=0.25, weight_decay=0.125),
 )
 row("RMSProp, float32, its defaults", steps(dtype="float32"), within=1e-6)(
-    gluon=lambda ps: gluon.Trainer(ps, "rmsprop", {"learning_rate": 0.25}),
-    pytorch=lambda ps: torch.optim.RMSprop(ps, lr=0.25),
+    gluon=lambda ps: gluon.Trainer(ps, "rmsprop", {"wd": 0.125}),
+    pytorch=lambda ps: torch.optim.RMSprop(ps, lr=0.001, weight_decay=0.125),
     differs="0.9 of the old mean square is kept there, 0.99 here",
-    cure=lambda ps: torch.optim.RMSprop(ps, lr=0.25, alpha=0.9),
+    cure=lambda ps: torch.optim.RMSprop(ps, lr=0.001, alpha=0.9, weight_decay=0.125),
 )
 row("RMSProp, float32, `epsilon`", steps(dtype="float32"), within=1e-6)(
-    gluon=lambda ps: gluon.Trainer(ps, "rmsprop", {"epsilon": 0.01}),
-    pytorch=lambda ps: torch.optim.RMSprop(ps, lr=0.001, alpha=0.9, eps=0.01),
+    gluon=lambda ps: gluon.Trainer(ps, "rmsprop", {"epsilon": 0.01, "wd": 0.125}),
+    pytorch=lambda ps: torch.optim.RMSprop(ps, 0.001, 0.9, 0.01, 0.125),
     differs="under the root there, beside it here",
 )
 
@@ -119,8 +175,9 @@ def _(params: Any) -> Any:
     class RMSProp(torch.optim.Optimizer):
         def step(self) -> None:  # type: ignore[override]
             for p in params:
-                n = 0.9 * self.state[p].get("n", 0) + 0.1 * p.grad**2
-                p.data -= 0.001 * p.grad / (n + 0.01).sqrt()
+                g = p.grad + 0.125 * p.data
+                n = 0.9 * self.state[p].get("n", 0) + 0.1 * g**2
+                p.data -= 0.001 * g / (n + 0.01).sqrt()
                 self.state[p]["n"] = n
 
     return RMSProp(params, {})
@@ -150,11 +207,24 @@ def _(params: Any) -> Any:
 
 
 row("AdaDelta, float32", steps(dtype="float32"), within=1e-6)(
-    gluon=lambda ps: gluon.Trainer(ps, "adadelta", {"learning_rate": 0.25}),
-    pytorch=lambda ps: torch.optim.Adadelta(ps, lr=0.25, eps=1e-5),
-    differs="the learning rate is ignored there",
-    cure=lambda ps: torch.optim.Adadelta(ps, lr=1.0, eps=1e-5),
+    gluon=lambda ps: gluon.Trainer(ps, "adadelta", {"wd": 0.125}),
+    pytorch=lambda ps: torch.optim.Adadelta(ps, 0.01, eps=1e-5, weight_decay=0.125),
+    differs="the learning rate is ignored there, and the decay shrinks the weight",
 )
+
+
+@cure
+def _(params: Any) -> Any:
+    adadelta = torch.optim.Adadelta(params, lr=1.0, eps=1e-5)
+
+    def decay(*_: Any) -> None:
+        for p in params:
+            p.data *= 1 - 0.125
+
+    adadelta.register_step_pre_hook(decay)
+    return adadelta
+
+
 row("AdaGrad in float64", refusal("expected float32, got float64", steps()))(
     gluon=lambda ps: gluon.Trainer(ps, "adagrad", {"learning_rate": 0.25}),
     pytorch=lambda ps: torch.optim.Adagrad(ps, lr=0.25),
@@ -164,16 +234,42 @@ row("AdaGrad in float64", refusal("expected float32, got float64", steps()))(
 
 @row("clip each element of the gradient", steps())
 def _(params: Any) -> Any:
-    options = {"learning_rate": 0.25, "clip_gradient": 0.5}
+    options = {"learning_rate": 0.25, "clip_gradient": 0.5, "wd": 0.125}
     return gluon.Trainer(params, "sgd", options)
 
 
 @pytorch
 def _(params: Any) -> Any:
-    sgd = torch.optim.SGD(params, lr=0.25)
+    sgd = torch.optim.SGD(params, lr=0.25, weight_decay=0.125)
     clip = torch.nn.utils.clip_grad_value_
     sgd.register_step_pre_hook(lambda *_: clip(params, 0.5))
     return sgd
+
+
+@row("clip each element, Adam with weight decay", steps(), within=1e-5)
+def _(params: Any) -> Any:
+    options = {"learning_rate": 0.25, "clip_gradient": 0.5, "wd": 0.5}
+    return gluon.Trainer(params, "adam", options)
+
+
+@pytorch(differs="the decay is clipped with the gradient there")
+def _(params: Any) -> Any:
+    adam = torch.optim.Adam(params, lr=0.25, weight_decay=0.5)
+    clip = torch.nn.utils.clip_grad_value_
+    adam.register_step_pre_hook(lambda *_: clip(params, 0.5))
+    return adam
+
+
+@cure
+def _(params: Any) -> Any:
+    adam = torch.optim.Adam(params, lr=0.25)
+
+    def decay_and_clip(*_: Any) -> None:
+        for p in params:
+            p.grad = (p.grad + 0.5 * p.data).clip(-0.5, 0.5)
+
+    adam.register_step_pre_hook(decay_and_clip)
+    return adam
 
 
 @row("clip the norm of all gradients", values(), within=1e-6)
@@ -205,6 +301,76 @@ def _(params: Any) -> Any:
 def _(params: Any) -> Any:
     group = {"params": params, "lr": 0.25 * 0.5, "weight_decay": 0.0}
     return torch.optim.SGD([group], lr=0.25, weight_decay=0.125)
+
+
+@row("`multi_precision`: float16, updated in float32", steps(dtype="float16"))
+def _(params: Any) -> Any:
+    options = {"learning_rate": 2**-10, "wd": 0.125, "multi_precision": True}
+    return gluon.Trainer(params, "sgd", options)
+
+
+@pytorch(differs="PyTorch's optimisers round each step to the weight's type")
+def _(params: Any) -> Any:
+    return torch.optim.SGD(params, lr=2**-10, weight_decay=0.125)
+
+
+@cure
+def _(params: Any) -> Any:
+    exact = [p.detach().float() for p in params]
+    sgd = torch.optim.SGD(exact, lr=2**-10, weight_decay=0.125)
+
+    def before(*_: Any) -> None:
+        for p, master in zip(params, exact, strict=True):
+            master.grad, p.grad = p.grad.float(), None
+
+    def after(*_: Any) -> None:
+        for p, master in zip(params, exact, strict=True):
+            p.data.copy_(master)
+
+    sgd.register_step_pre_hook(before)
+    sgd.register_step_post_hook(after)
+    return sgd
+
+
+@row("gradients of two devices, without an update", values())
+def _() -> Any:
+    devices = [mx.cpu(0), mx.cpu(1)]
+    w = gluon.Parameter("w", shape=(2,))
+    w.initialize(init.One(), ctx=devices)
+    options = {"kvstore": "device", "update_on_kvstore": False}
+    trainer = gluon.Trainer([w], "sgd", **options)
+    with autograd.record():
+        losses = [
+            (w.data(d) * nd.array([i, 2], ctx=d)).sum() for i, d in enumerate(devices)
+        ]
+    autograd.backward(losses)
+    trainer.allreduce_grads()
+    return w.grad(devices[0])
+
+
+@pytorch
+def _() -> Any:
+    w = torch.nn.Parameter(torch.ones(2))
+    for i in range(2):
+        loss = (w * torch.tensor([i, 2.0])).sum()
+        loss.backward()
+    return w.grad
+
+
+@row("push to a store of parameters, and pull", values())
+def _() -> Any:
+    store = mx.kv.create("local")
+    store.init("w", nd.zeros(2))
+    store.push("w", [nd.ones(2), 2 * nd.ones(2)])
+    pulled = nd.zeros(2)
+    store.pull("w", out=pulled)
+    return pulled
+
+
+@pytorch
+def _() -> Any:
+    parts = [torch.ones(2), 2 * torch.ones(2)]
+    return torch.stack(parts).sum(0)
 
 
 @row("set the learning rate", steps())

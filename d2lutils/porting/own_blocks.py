@@ -99,7 +99,7 @@ _WAYS = "zero_padded_shortcuts"
 TOPICS: dict[str, list[Row]] = {
     "Chunks and residual blocks": [
         own(nets(x=(3, 2, 9)), "batch_norm")(lambda: ConvChunk(2, 8, 3)),
-        own(nets(x=(3, 2, 7, 6)), "graph")(
+        own(nets(x=(3, 2, 7, 6)), "batch_norm")(
             lambda: ConvChunk(2, 8, 4, stride=3, padding=2, bias=True, rank=2)
         ),
         own(nets(x=(3, 4, 9)), "residual_chunks")(lambda: ResidualChunks(4, 4, 3)),
@@ -121,9 +121,7 @@ TOPICS: dict[str, list[Row]] = {
     "Zero-padded shortcuts": [
         own(traceable(x=(3, 5, 7, 6)), _WAYS)(lambda x: zero_pad_channels(x, 8)),
         own(traceable(**_SUM), _WAYS)(lambda x, identity: add_zero_padded(x, identity)),
-        own(traceable(x=(3, 2, 7, 6)), "residual_chunks")(
-            lambda: SubsampleZeroPad(2, 6, stride=2)
-        ),
+        own(traceable(x=(3, 2, 7, 6)))(lambda: SubsampleZeroPad(2, 6, stride=2)),
         own(traceable(x=(3, 2, 7, 6)), _WAYS)(lambda: ZeroPadShortcut(2, 6, stride=2)),
     ],
     "Other ways to write the sum": [
@@ -267,7 +265,7 @@ TOPICS: dict[str, list[Row]] = {
             beside="closer than this: MXNet takes Adam's 0.999 in float32",
         ),
         own(scored(), "blocks")(lambda net, test: accuracy(net, test)),
-        own(same_errors(lambda: try_gpu(0.5)), "nin")(  # type: ignore[arg-type]
+        own(same_errors(lambda: try_gpu(0.5)), "same_weights")(  # type: ignore[arg-type]
             lambda: try_gpu(-1),
             beside="which GPU is found: that is the machine's and the framework's",
         ),
@@ -322,7 +320,6 @@ TOPICS: dict[str, list[Row]] = {
                 lambda x, identity: check_pair("add", x, 0.5, None),
                 **_SUM,
             ),
-            _WAYS,
         )(
             lambda x, identity: check_pair("add", identity, x, None),
         ),

@@ -89,16 +89,28 @@ def _lifetimes(
     return found
 
 
-def peak_bytes(net: Any, input_shape: Sequence[int]) -> int:
-    """The bytes of tensors that exist at the same time in inference.
+def peak_bytes(
+    net: Any, input_shape: Sequence[int], training: bool = False
+) -> int:
+    """The bytes of tensors that exist at the same time, the input
+    included.
 
-    Measured after each operation of one pass, the input included.
-    Python frees a tensor once nothing refers to it; a frame that still
-    has it in a variable keeps it, so this can be more than
-    `live_bytes`. Work space inside an operation is not seen.
+    Measured after each operation: in inference, or in forward and
+    backward of a classifier with softmax cross-entropy. Parameters and
+    their gradients are left out. Python frees a tensor once nothing
+    refers to it; a frame that still has it in a variable keeps it, so
+    this can be more than `live_bytes`. Work space inside an operation
+    is not seen.
 
-    Args, Raises: as `kept_bytes`.
+    Args:
+        net, input_shape: as in `kept_bytes`.
+        training: whether to measure a training step.
+
+    Raises:
+        TypeError, ValueError: as `kept_bytes`, or as `step_trace`.
     """
+    if training:
+        return step_trace(net, input_shape).peak
     owner = "peak_bytes"
     adapter, x = with_zeros(owner, net, input_shape, "pytorch")
     with (

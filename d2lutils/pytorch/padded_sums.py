@@ -283,7 +283,7 @@ def _agrees(
 
 def _close(found: Any, expected: np.ndarray) -> None:
     np.testing.assert_allclose(
-        found.detach().numpy(), expected, rtol=1e-4, atol=1e-5
+        found.numpy(force=True), expected, rtol=1e-4, atol=1e-5
     )
 
 

@@ -325,6 +325,16 @@ class TestGather:
         for one, two in zip(*statistics, strict=True):
             close(half.value(one), half.value(two), 1e-5)
 
+    @pytest.mark.parametrize("keep", KEEPS, ids=str)
+    def test_without_batch_norm_it_is_row_mode(self, half: Any, keep: Any) -> None:
+        """Output and all gradients, also where all or none of the examples are kept."""
+        branch, found = made(half, lambda h: h.conv(2, 5, 3, 1)), []
+        for mode in ("row", "gather"):
+            net, mask = depth(half, branch, 0.5, mode, 3), decision(half, mode, keep)
+            found.append(half.gradients(net, noise(5, 2, 4, 3), None, mask))
+        for one, two in zip(*found, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5)
+
     def test_the_branch_gets_the_kept_examples(self, half: Any) -> None:
         """What is saved: the branch is called with three of five, or not at all."""
         net, sizes = depth(half, twice(half), 0.5, "gather"), []

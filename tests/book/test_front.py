@@ -84,7 +84,7 @@ def test_every_page_has_its_line_in_the_head_and_every_chapter_in_the_readme(
 def test_links_to_questions_lead_to_the_question_itself(site: Path) -> None:
     """Whether a link leads anywhere at all is asked in `test_pages`."""
     links = soup(site / "book/questions.html").select(".list-asked ul ul a")
-    assert len(links) > 50
+    assert len(links) > 10
     for link in links:
         page, anchor = urldefrag(str(link["href"]))
         target = soup((site / "book" / page).resolve()).find(id=anchor)

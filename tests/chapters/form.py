@@ -22,9 +22,9 @@ from tools import stamp
 MAX_LINES = 15
 MAX_WIDTH = 72
 MAX_SOURCE = 30
-#: Code cells and words of prose by folder; what is folded or an exercise is no cell.
-CELLS = {"chapters": 25, "further": 45}
-WORDS = {"chapters": (400, 1400), "further": (200, 2300)}
+#: Code cells in view, and words in all text cells, by folder.
+CELLS = {"chapters": 25, "further": 40}
+WORDS = {"chapters": (400, 1400), "further": (200, 1200)}
 #: A prediction is resolved after so many code cells.
 RESOLVED = 10
 MIN_ALT = 20
@@ -258,7 +258,7 @@ def devices(nb: Notebook) -> Iterator[str]:
 @chapter_rule
 def number_of_cells(nb: Notebook) -> Iterator[str]:
     """A core has at most 25 code cells, without folded ones, stubs and solutions."""
-    count = sum(not tags(cell) & LONG_TAGS for _, cell in nb.steps())
+    count = sum(not tags(cell) & LONG_TAGS for _, cell in nb.code())
     if count > CELLS[nb.folder]:
         yield f"{count} code cells, at most {CELLS[nb.folder]} are allowed"
 
@@ -392,10 +392,11 @@ def line_width(nb: Notebook) -> Iterator[str]:
 
 @chapter_rule
 def words(nb: Notebook) -> Iterator[str]:
-    """A core has 400 to 1,400 words of prose."""
-    count, (least, most) = prose.words(nb.cells), WORDS[nb.folder]
+    """A core has 400 to 1,400 words, with its answers, references and exercises."""
+    texts = (cell["source"] for cell in nb.cells if cell["cell_type"] == "markdown")
+    count, (least, most) = sum(len(text.split()) for text in texts), WORDS[nb.folder]
     if not least <= count <= most:
-        yield f"{count} words of prose, {least} to {most} are allowed"
+        yield f"{count} words, {least} to {most} are allowed"
 
 
 @page_rule

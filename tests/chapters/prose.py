@@ -177,21 +177,6 @@ def sentences(text: str) -> Iterator[str]:
         yield from (part for part in parts if part.strip())
 
 
-def words(cells: Sequence[Mapping[str, Any]]) -> int:
-    """Count a notebook's words of prose: no code, markup, references, or hurry."""
-    count = 0
-    for section in sections(cells):
-        if section.title.lower() == "references":
-            continue
-        for cell, text in section.texts:
-            if cells[cell]["source"].startswith(HURRY):
-                continue
-            text = re.sub(r"<[^>]*>|\]\([^)]*\)", " ", FENCE.sub("", text))
-            text = SPAN.sub(" x ", text)
-            count += len(re.findall(r"\b[^\W_][\w'’-]*", text))
-    return count
-
-
 def _shield_fences(text: str) -> str:
     """Indent fenced code: a comment there is no heading. Its numbers count."""
     return FENCE.sub(lambda match: match[0].replace("\n#", "\n #"), text)

@@ -14,54 +14,6 @@ Module = torch.nn.Module
 nn = mx.gluon.nn
 
 
-class Listed(Module):
-    """The class as the chapter finds it: a plain list."""
-
-    def __init__(self, layers: list[Any]) -> None:
-        super().__init__()
-        self.body = self.container(layers)
-        self.head = layers[-1]
-
-    def container(self, layers: list[Any]) -> Any:
-        return layers[:-1]
-
-    def forward(self, x: Any) -> Any:
-        for layer in self.body:
-            x = layer(x)
-        return self.head(x)
-
-
-class InSequential(Listed):
-    def container(self, layers: list[Any]) -> Any:
-        return torch.nn.Sequential(*layers[:-1])
-
-
-class ListedAndAdded(Listed):
-    def __init__(self, layers: list[Any]) -> None:
-        super().__init__(layers)
-        for i, layer in enumerate(self.body):
-            self.add_module(f"layer{i}", layer)
-
-
-class SkipsRepeats(InSequential):
-    def forward(self, x: Any) -> Any:
-        for layer in self.body.children():
-            x = layer(x)
-        return self.head(x)
-
-
-class HeadTwice(Listed):
-    """`layers[:-1]` became `layers`: the head runs in the body, too."""
-
-    def container(self, layers: list[Any]) -> Any:
-        return torch.nn.ModuleList(layers)
-
-
-class ForgetsLast(Listed):
-    def container(self, layers: list[Any]) -> Any:
-        return torch.nn.ModuleList(layers[:-2])
-
-
 class Silent(nn.HybridBlock):  # type: ignore[misc]
     """The chapter's chain, built from a list: `print` shows nothing."""
 
@@ -154,7 +106,6 @@ CONTAINERS = (list, tuple, dict)
 test_right, test_wrong = answers.tests(
     {
         "blocks_trace": [lambda functions, x: tuple(trace(functions, x))],
-        "blocks_repair": [InSequential, ListedAndAdded],
         "blocks_chain": [Printed, library(nn.HybridSequential)],
         "blocks_hidden": [hides(CONTAINERS, at_any_depth)],
     },
@@ -169,16 +120,6 @@ test_right, test_wrong = answers.tests(
             (lambda fs, x: trace(fs[::-1], x), "expected [3, 6, 7], got [3, 4, 8]"),
             (lambda fs: fs, "TypeError was raised"),
             ([1, 2], "A function or class is asked for, got [1, 2]"),
-        ],
-        "blocks_repair": [
-            (Listed, "parameters() finds 2 of "),
-            (SkipsRepeats, "([5, 5], True) the output is not that of the layers"),
-            (HeadTwice, "([4, 3, 2], False) the output is not that"),
-            (ForgetsLast, "the output is not that of the layers in order"),
-            # Right numbers and parameters, but no `body` and no `head`.
-            (lambda layers: torch.nn.Sequential(*layers), "has no attribute 'body'"),
-            (lambda layers: 3, "a Module is expected, got 3"),
-            (3, "A function or class is asked for"),
         ],
         "blocks_chain": [
             (Silent, "print(net) does not show '(0): Dense"),

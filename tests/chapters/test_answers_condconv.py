@@ -3,12 +3,8 @@
 from functools import partial
 
 import answers
-import numpy as np
 import torch
 from torch.nn import functional
-
-from d2lutils.exercises.condconv import condconv_deviation as deviation
-from d2lutils.exercises.condconv import condconv_experts as experts
 
 
 def layer(x, matrix, offset, experts, mistake=""):
@@ -40,11 +36,6 @@ def by_loop(x, matrix, offset, experts):
     kernels = torch.einsum("nk,koihw->noihw", routing, experts)
     both = zip(x, kernels, strict=True)
     return torch.stack([functional.conv2d(a[None], k, padding=1)[0] for a, k in both])
-
-
-def root(shape, whole_tensor):
-    fan_in = np.prod(shape[2:]) * (shape[1] if whole_tensor else 1)
-    return np.sqrt(2 / fan_in)
 
 
 def pointwise(F, x, routing, experts, shape, reshape=True):
@@ -90,16 +81,6 @@ test_right, test_wrong = answers.tests(
             (lambda x, *_: x, "the shape must be"),
             (lambda *_: 3, "a tensor is expected"),
         ],
-        "condconv_deviation": [
-            (lambda s, w, whole=False: root(s, whole) * s[0] ** 0.5 / 2, "expected"),
-            (lambda s, w, whole=False: root(s, whole) * np.sum(w), "got 0.235702"),
-            (lambda s, w, whole=False: deviation(s, w), "expected"),
-        ],
-        "condconv_experts": [
-            (lambda limit: experts(limit - 1), "expected 5, got 4"),
-            (lambda limit: max(1, (limit - 272_474) // 267_264 + 2), "expected"),
-            (lambda limit: experts(limit) - 1, "expected 10, got 9"),
-        ],
         "condconv_pointwise": [
             (partial(pointwise, reshape=False), "the shape must be"),
             (one_kernel, "it differs from a loop"),
@@ -108,11 +89,3 @@ test_right, test_wrong = answers.tests(
         ],
     },
 )
-
-
-def test_the_number_of_experts_is_that_of_the_counted_parameters():
-    for limit in (200_000, 1_076_833, 1_076_834, 2_500_000):
-        count = experts(limit)
-        totals = [272_474 + (n - 1) * 267_264 + n * 642 for n in (count - 1, count)]
-        assert totals[1] > limit
-        assert count == 1 or totals[0] <= limit

@@ -45,19 +45,10 @@ def each_channel_alone(x):
     return result
 
 
-def gradient(maps, above, pool, share=True, axes=(2, 3)):
-    above = above[:, :, None, None]
-    if pool == "avg":
-        size = maps.shape[2] * maps.shape[3] if share else 1
-        return np.ones_like(maps) * above / size
-    return (maps == maps.max(axes, keepdims=True)) * above
-
-
 test_right, test_wrong = answers.tests(
     {
         "nin_pointwise": [pixels_first],
         "nin_bag_of_pixels": [rolled],
-        "nin_head_gradient": [gradient],
     },
     {
         "nin_pointwise": [
@@ -79,12 +70,6 @@ test_right, test_wrong = answers.tests(
             (lambda x: np.roll(x, 1, axis=3), "an image came back as it was"),
             (lambda x: x + 1e-3, "tells the two apart"),
             (only_the_first, "an image came back as it was"),
-        ],
-        "nin_head_gradient": [
-            (lambda m, a, p: gradient(m, a, p, share=False), "expected"),
-            (lambda m, a, p: gradient(m, a, "avg"), "expected"),
-            (lambda m, a, p: gradient(np.maximum(m, 0), a, p), "expected"),
-            (lambda m, a, p: gradient(m, a, p, axes=(0, 2, 3)), "expected"),
         ],
     },
 )

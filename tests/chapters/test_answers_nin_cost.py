@@ -3,13 +3,25 @@
 from functools import partial
 
 import answers
-import torch
-from torch.utils.checkpoint import checkpoint
+import numpy as np
+import pytest
+from torch import nn
+
+from d2lutils.exercises.nin_cost import nin_cost_kept as right
+from d2lutils.pytorch.memory import kept_bytes
 
 
-def by_division(one, two, parameters, per):
-    example = two - one
-    return max(1, (per * parameters - one + example) // example + 1)
+def kept(given, chain, twice=False, through=(), places=8, masks=True):
+    """Going backwards; `through` are kinds that read too much."""
+    sizes, read, more = [given, *(size for _, size in chain)], [], 0
+    for i, (kind, size) in reversed(list(enumerate(chain))):
+        read += [i] * (kind in ("conv", "max", *through)) + [i + 1] * (kind == "relu")
+        more += size * (places // 4 if kind == "max" else masks * (kind == "dropout"))
+    return more + sum(sizes[i] for i in (read if twice else set(read)))
+
+
+def every_output(given, chain):
+    return given + sum(size for _, size in chain)
 
 
 def live(operations, sizes, held, caller=True, waits=True):
@@ -35,60 +47,17 @@ def two_consecutive(operations, sizes, held):
     )
 
 
-class Parts(torch.nn.Module):
-    """The net's features as parts up to each end, computed again when needed."""
-
-    def __init__(self, net, ends, detached=False):
-        super().__init__()
-        self.net, self.ends, self.detached = net, ends, detached
-
-    def forward(self, x):
-        start = 0
-        for end in self.ends:
-            part = self.net.features[start:end]
-            if self.detached:
-                with torch.no_grad():
-                    x = part(x)
-            else:
-                x = checkpoint(part, x, use_reentrant=False)
-            start = end
-        return self.net.head(self.net.features[start:](x))
-
-
-def after_pools(net):
-    layers = enumerate(net.features)
-    return Parts(net, [i + 1 for i, layer in layers if "Pool" in str(layer)])
-
-
-def in_place(net):
-    for layer in net.modules():
-        if isinstance(layer, torch.nn.ReLU):
-            layer.inplace = True
-    return net
-
-
-def without_dropout(net):
-    for layer in net.modules():
-        if isinstance(layer, torch.nn.Dropout):
-            layer.p = 0.0
-    return after_pools(net)
-
-
 test_right, test_wrong = answers.tests(
+    {"nin_cost_kept": [kept], "nin_cost_live_set": [live]},
     {
-        "nin_cost_crossover": [by_division],
-        "nin_cost_live_set": [live],
-        "nin_cost_checkpoint": [
-            after_pools,
-            lambda net: Parts(net, range(1, len(net.features) + 1)),
-        ],
-    },
-    {
-        "nin_cost_crossover": [
-            (lambda a, b, n, per: per * n // a + 1, "(900, 1300, 200, 12) expected"),
-            (lambda a, b, n, per: -(-per * n // a), "(1000, 2000, 250, 16) expected"),
-            (lambda a, b, n, per: per * n // a, "expected 5"),
-            (lambda a, b, n, per: (per * n - 2 * a + b) // (b - a), "expected 5"),
+        "nin_cost_kept": [
+            (every_output, "expected 4079104"),
+            (lambda given, chain: 2 * every_output(given, chain), "expected 4079104"),
+            (partial(kept, twice=True), "expected 4079104"),
+            (partial(kept, through=("relu",)), "expected 4079104"),
+            (partial(kept, through=("dropout",)), "expected"),
+            (partial(kept, places=4), "expected 4079104"),
+            (partial(kept, masks=False), "expected"),
         ],
         "nin_cost_live_set": [
             (two_consecutive, "expected 10240"),
@@ -96,14 +65,23 @@ test_right, test_wrong = answers.tests(
             (partial(live, waits=False), "expected 87"),
             (partial(live, caller=False), "expected 10240"),
         ],
-        "nin_cost_checkpoint": [
-            (lambda net: net, "bytes are kept, more than half of"),
-            (in_place, "bytes are kept, more than half of"),
-            (lambda net: Parts(net, [2]), "bytes are kept, more than half of"),
-            (lambda net: Parts(net, [len(net.features)]), "the worst moment has"),
-            (lambda net: Parts(net, [4]), "the worst moment has"),
-            (lambda net: Parts(net, [2, 4], detached=True), "the gradients differ"),
-            (without_dropout, "the outputs differ"),
-        ],
     },
 )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_kept_is_what_pytorch_keeps(seed):
+    draw = np.random.default_rng(seed)
+    kinds = ["conv", *draw.choice(["conv", "relu", "max", "dropout"], 6)]
+    layers = {
+        "conv": lambda: nn.Conv2d(3, 3, 3),
+        "relu": nn.ReLU,
+        "max": lambda: nn.MaxPool2d(2, 1),
+        "dropout": nn.Dropout,
+    }
+    net, n, chain = nn.Sequential(), 24, []
+    for kind in kinds:
+        net.append(layers[kind]())
+        n -= {"conv": 2, "max": 1}.get(kind, 0)
+        chain.append((str(kind), 4 * 3 * n**2))
+    assert right(4 * 3 * 24**2, chain) == kept_bytes(net, (1, 3, 24, 24))

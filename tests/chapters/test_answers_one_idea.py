@@ -3,7 +3,6 @@
 import answers
 import numpy as np
 
-from d2lutils.exercises.one_idea import one_idea_reduction
 from d2lutils.pytorch.weightnet import WeightNet2d
 
 
@@ -36,18 +35,6 @@ def weightnet(
     return answer
 
 
-def gates(
-    parameters=lambda c, h: 2 * c * h + h + c,
-    hidden=lambda c, r: c // r,
-    blocks=lambda depth: (depth - 2) // 6,
-):
-    def answer(depth, reduction):
-        widths = [(c, hidden(c, reduction)) for c in (16, 32, 64)]
-        return blocks(depth) * sum(parameters(c, h) for c, h in widths)
-
-    return answer
-
-
 def folded(eps_used=True, shift_gated=True, mean_used=True, kernels_gated=True):
     def answer(weight, gamma, beta, mean, var, eps, gate):
         c = gamma / np.sqrt(var + (eps if eps_used else 0))
@@ -64,9 +51,7 @@ test_right, test_wrong = answers.tests(
     {
         # The second has a number for each pair of channels on both sides.
         "one_idea_weightnet": [weightnet(), weightnet(all_pairs, lambda i, side: i)],
-        "one_idea_reduction": [gates()],
         "one_idea_fold": [folded()],
-        "one_idea_input_mean": [lambda w, k: np.einsum("ho,oiuv->hi", w, k)],
     },
     {
         "one_idea_weightnet": [
@@ -76,13 +61,6 @@ test_right, test_wrong = answers.tests(
             (weightnet(padding=0), "the shape must be"),
             (lambda kernel, gate, side: (kernel, gate), "a WeightNet2d is expected"),
         ],
-        "one_idea_reduction": [
-            (gates(lambda c, h: 2 * c * h), "expected 2373, got"),
-            (gates(blocks=lambda depth: depth - 2), "expected 2373, got"),
-            (gates(hidden=lambda c, r: c / r), "expected"),
-            (gates(lambda c, h: 2 * c * h + 2 * c), "expected"),
-            (lambda depth, reduction: one_idea_reduction(depth, 16), "expected"),
-        ],
         "one_idea_fold": [
             (folded(shift_gated=False), "the biases are not"),
             (folded(mean_used=False), "the biases are not"),
@@ -90,11 +68,6 @@ test_right, test_wrong = answers.tests(
             (folded(kernels_gated=False), "the kernels are not those"),
             (lambda w, *_: (w, w[:, 0, 0, 0]), "kernels: the shape must be"),
             (lambda *_: 3, "was raised"),
-        ],
-        "one_idea_input_mean": [
-            (lambda weight, kernel: weight @ kernel.mean(axis=(2, 3)), "expected"),
-            (lambda weight, kernel: weight @ kernel[:, :, 0, 0], "expected"),
-            (lambda weight, kernel: weight.sum(1, keepdims=True), "expected"),
         ],
     },
 )

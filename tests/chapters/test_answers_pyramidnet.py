@@ -41,16 +41,10 @@ def smallest(count=parameters, more=0):
     return alpha
 
 
-def same_end(depth, end, factor=None, count=parameters):
-    curve = pyramid_widths(depth, factor or end / 16, widening="multiplicative")
-    return count(pyramid_widths(depth, end - 16)), count(curve)
-
-
 test_right, test_wrong = answers.tests(
     {
         "pyramid_running_floor": [running(math.floor)],
         "pyramid_smallest_alpha": [smallest()],
-        "pyramid_same_end": [same_end, lambda d, e: list(same_end(d, e))],
     },
     {
         "pyramid_running_floor": [
@@ -65,12 +59,6 @@ test_right, test_wrong = answers.tests(
             (smallest(more=1), "(20, 310845) expected 48, got 49"),
             (lambda depth, at_least: 107, "expected"),
             (lambda depth, at_least: smallest()(depth, at_least) - 1, "expected 107"),
-        ],
-        "pyramid_same_end": [
-            (lambda d, e: same_end(d, e)[::-1], "expected"),
-            (lambda d, e: same_end(d, e, factor=4), "expected"),
-            (lambda d, e: same_end(d, e, count=without_norms), "expected"),
-            (lambda d, e: same_end(d, e)[0], "expected"),
         ],
     },
 )

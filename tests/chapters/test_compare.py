@@ -157,7 +157,7 @@ def test_a_notebook_must_have_run_once_from_top_to_bottom() -> None:
 # -- without MXNet ---------------------------------------------------------------------
 
 WHY = "Skipped, since this cell needs MXNet. MXNet is not installed on Linux x86_64.\n"
-UNJUDGED = "graph_depth: cannot be judged here. MXNet is not installed on Linux.\n"
+UNJUDGED = "graph_flag: cannot be judged here. MXNet is not installed on Linux.\n"
 
 
 def test_a_skipped_cell_says_why_in_one_line_and_nothing_else() -> None:
@@ -186,7 +186,7 @@ def test_a_skipped_cell_says_why_in_one_line_and_nothing_else() -> None:
         ("2\n", {"compare": {"atol": 0.5}}, False),  # without a reason
         (UNJUDGED, {"tags": ["solution", "hide-cell"]}, True),
         (UNJUDGED, {}, False),
-        ("graph_depth: not yet.\n", {"tags": ["solution"]}, False),
+        ("graph_flag: not yet.\n", {"tags": ["solution"]}, False),
     ],
 )
 def test_without_mxnet_what_is_exact_is_compared(

@@ -132,12 +132,3 @@ def test_sections_have_their_own_evidence_and_the_first_has_the_opening() -> Non
     assert str(found).startswith("cell 3: 81 is in no code or output")
     assert found.sentence == "It was 81."
     assert planted("arXiv 1512.03385, pages 770 to 778, 2016", "## References") == []
-
-
-def test_words_are_those_of_prose() -> None:
-    cells: list[Any] = [
-        new_markdown_cell("# A title\n\nTwo words `and code`.\n\n```\nnot these\n```"),
-        new_code_cell("not_these = 1"),
-        new_markdown_cell("## Here\n\n## References\n\nnor these"),
-    ]
-    assert prose.words(cells) == 6

@@ -361,6 +361,29 @@ OWN = {"gluon": "planned_bytes", "pytorch": "step_trace"}
 OTHER = {"gluon": ["pytorch"], "pytorch": ["gluon"]}
 
 
+class TestPeakInTraining:
+    SHAPE = (4, 1, 20, 20)
+
+    def test_pytorch_frees_as_it_goes_and_gluon_in_bulks(self) -> None:
+        peaks = {}
+        for half in ("gluon", "pytorch"):
+            net = made(half, "nin", "nin_small")
+            kept = MEMORY[half].kept_bytes(net, self.SHAPE)
+            peaks[half] = MEMORY[half].peak_bytes(net, self.SHAPE, training=True)
+            assert kept < peaks[half] < 3 * kept
+        trace = MEMORY["pytorch"].step_trace(net, self.SHAPE)
+        assert peaks["pytorch"] == trace.peak < peaks["gluon"]
+
+    def test_frozen(self, half: str) -> None:
+        net = made(half, "nin", "nin_small")
+        if half == "gluon":
+            net.collect_params().setattr("grad_req", "null")
+        else:
+            net.requires_grad_(False)
+        with pytest.raises(ValueError, match="net has no parameter that gets a"):
+            MEMORY[half].peak_bytes(net, self.SHAPE, training=True)
+
+
 class TestFailures:
     def test_refused(self, half: str) -> None:
         """What each function checks first: its net, the shape, the forward pass."""

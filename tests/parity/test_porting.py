@@ -28,7 +28,10 @@ pytestmark = pytest.mark.needs_mxnet
 
 
 # What the page explains in words above the table of a topic.
-OWN_NAMES = {"files": {"gluon_net", "pytorch_net", "X"}}
+OWN_NAMES = {
+    "files": {"gluon_net", "pytorch_net", "X"},
+    "data": {"write_images", "write_records"},
+}
 
 
 @functools.cache
@@ -202,19 +205,29 @@ WRONG = {
         lambda: nn.Dropout1d(0.25),
     ),
     "layouts exchanged": (
-        judges.recurrent(5, 5, 3),
+        judges.copied((5, 5, 3)),
         lambda: mx.gluon.rnn.GRU(4, layout="NTC", input_size=3),
+        lambda: (nn.GRU(3, 4), lambda net, x: net(x)[0]),
+    ),
+    "a tuple for an array": (
+        judges.copied((5, 5, 3)),
+        lambda: mx.gluon.rnn.GRU(4, input_size=3),
         lambda: nn.GRU(3, 4),
     ),
     "other epsilon": (
-        judges.fresh(5, 6),
+        judges.copied((5, 6)),
         lambda: gnn.LayerNorm(in_channels=6),
         lambda: nn.LayerNorm(6, eps=1e-6),
     ),
     "two rows exchanged": (
-        judges.embedded(np.array([0, 1])),
+        judges.copied(np.array([0, 1])),
         lambda: gnn.Embedding(4, 3),
         lambda: nn.Sequential(nn.Embedding(4, 3), own_module(lambda net, x: x.flip(0))),
+    ),
+    "the rate divided in place of the loss": (
+        judges.steps(batch=4),
+        trainer("sgd", learning_rate=0.25, wd=0.125),
+        sgd(lr=0.25 / 4, weight_decay=0.125),
     ),
     "another value in the file": (
         judges.filed(),
@@ -293,11 +306,12 @@ class TestCards:
         names = [
             line.split("chapters/")[1].strip()
             for line in contents.splitlines()
-            if "file: chapters/" in line
+            if "file: chapters/" in line and "/further/" not in line
         ]
         places = [text.index(f"({'../chapters/'}{name}.ipynb#where") for name in names]
         assert places == sorted(places)
         assert text.count("|---") >= len(names)
+        assert "](further/" not in text  # links leave from book/
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"cards: no chapters in .*chapters"):

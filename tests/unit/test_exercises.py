@@ -26,6 +26,14 @@ class ClassStub:
         raise NotImplementedError
 
 
+def test_every_exercise_is_in_its_chapter() -> None:
+    folder = Path(__file__).parents[2] / "chapters"
+    for name in exercises.names():
+        chapter = exercises.CHECKS[name][1].__module__.rpartition(".")[2]
+        text = (folder / f"{chapter}.ipynb").read_text("utf-8")
+        assert f'exercises.check(\\"{name}\\"' in text, name
+
+
 def test_every_exercise_has_two_wrong_answers() -> None:
     folder = Path(__file__).parents[1] / "chapters"
     chapters = {
