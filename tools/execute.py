@@ -44,7 +44,7 @@ from tools import ROOT
 from tools import notebook as notebooks
 
 #: By folder: a core is short, further measurements and pages may take longer.
-BUDGET_SECONDS = {"chapters": 20, "further": 40, "book": 40}
+BUDGET_SECONDS = {"chapters": 20, "further": 90, "book": 60}
 CELL_TIMEOUT_SECONDS = 120
 PACKAGE = "d2lutils"
 LAZY = re.compile(rf"{PACKAGE}(\.\w+)+")

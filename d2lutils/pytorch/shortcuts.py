@@ -120,8 +120,8 @@ def add_zero_padded(
     if extra == 0:
         return x + identity
     if traced(x) or torch._C._are_functorch_transforms_active():
-        # A compiler fuses this into one kernel, and torch.func, which
-        # does not know _AddToFirst, can differentiate it.
+        # A compiler cannot trace out= into a slice, and torch.func does
+        # not know _AddToFirst.
         sums = (x[:, :-extra] + identity, x[:, -extra:])
         return torch.cat(sums, 1)
     sum_: torch.Tensor = _AddToFirst.apply(x, identity)
