@@ -454,6 +454,8 @@ class _Forward:
         at, entry = self.visible.index(n) + 1, (n, 0)
         if at >= len(self.visible) or entry in self.heads or n in self.modules:
             return False
+        if len(self.program.steps[n].shapes) > 1:
+            return False
         reader = self.visible[at]
         layer = self.program.steps[reader].layer
         # A layer with weights begins a line.
