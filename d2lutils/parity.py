@@ -347,9 +347,9 @@ class _Slot:
         a, b = self.fixed
         a = gluon[self.gluon] if a is None else a
         b = torch[self.torch] if b is None else b
-        if a.size < b.size:
+        if a.size < b.size or a.ndim < b.ndim:  # a fixed number has no dimensions
             return resized(a, b.shape), b
-        return a, resized(b, a.shape) if b.size < a.size else b
+        return a, resized(b, a.shape) if b.size < a.size or b.ndim < a.ndim else b
 
 
 def _slot(one: Net, a: Layer, two: Net, b: Layer, role: str) -> _Slot:

@@ -287,6 +287,7 @@ _CHAPTERS = (
     "stochastic_depth",
     "condconv",
     "one_idea",
+    "take_along",
 )
 for _chapter in _CHAPTERS:
     importlib.import_module(f"{__name__}.{_chapter}")

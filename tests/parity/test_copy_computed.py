@@ -304,6 +304,15 @@ class TestConstants:
         assert parity.compare(one, two, noise(5, 3), steps=0).ok
 
 
+def test_a_fixed_gamma_of_one_channel_compares() -> None:
+    one = sequence(gnn.BatchNorm(in_channels=1, scale=False))
+    one.initialize()
+    two = nn.Sequential(nn.BatchNorm2d(1))
+    two[0].weight.requires_grad_(False)
+    parity.copy_parameters(one, two)
+    assert parity.compare(one, two, noise(4, 1, 5, 5)).ok
+
+
 def whole_nets() -> tuple[Any, Any]:
     """With a batch norm whose gamma is fixed."""
     one = sequence(
