@@ -152,8 +152,6 @@ def _convert(
         else:
             plain = steps.plain_names(arrays)
             found = proof.prove(program, read.text, plain, module)
-            module.load_state_dict({**module.state_dict(), **state})
-            module.to(torch.get_default_dtype())
     report = _report(program, read, written, origin, found)
     return Converted(module.eval(), written.text, report, written.variables, found)
 
