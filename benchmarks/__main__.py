@@ -18,6 +18,7 @@ import torch
 from benchmarks import (
     batch_norm,
     condconv,
+    convert,
     graph,
     one_idea,
     shortcuts,
@@ -39,6 +40,7 @@ SUITES: dict[str, Callable[[], Iterable[Case]]] = {
     "batch_norm": batch_norm.cases,
     "graph": graph.cases,
     "stochastic_depth": stochastic_depth.cases,
+    "convert": convert.cases,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,17 @@ class Half:
     run: Callable[..., Callable[[], Any]]
     step: Callable[[Any], Callable[[], Any]]
     predict: Callable[[Any], Callable[[], Any]]
+
+
+def public_net(package: str, name: str) -> Any:
+    """A net of a public model zoo, or None where the zoo is not installed."""
+    if str(ZOO) not in sys.path:
+        sys.path.append(str(ZOO))
+    try:
+        zoo = importlib.import_module(f"{package}.model_provider")
+    except ImportError:
+        return None
+    return zoo.get_model(name, pretrained=False)
 
 
 # -- PyTorch, on the GPU if there is one -----------------------------------------------

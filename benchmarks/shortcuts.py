@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
 
-from benchmarks.cases import GLUON, STEP, TORCH, ZOO, Case, Half, static
+from benchmarks.cases import GLUON, STEP, TORCH, Case, Half, public_net, static
 from d2lutils.compat import mx
 from d2lutils.gluon import padded_sums as gluon_sums
 from d2lutils.gluon import pyramidnet as gluon_net
@@ -101,7 +99,7 @@ def whole_nets() -> Iterator[Case]:
         nets[NO_SUM] = ours(110, 48, add=no_sum)
         if half is GLUON:
             nets = {name: static(net) for name, net in nets.items()}
-        if public := public_net(zoo):
+        if public := public_net(zoo, "pyramidnet110_a48_cifar10"):
             # Hybridized, its training fails: "could not construct a sub-memory".
             imperative = " (imperative)" if half is GLUON else ""
             nets[f"{zoo}'s own net{imperative}"] = public
@@ -109,17 +107,6 @@ def whole_nets() -> Iterator[Case]:
                 nets[f"{OURS} (imperative)"] = ours(110, 48)
         steps = {name: half.step(net) for name, net in nets.items()}
         yield Case(f"{half.name}: {what}", OURS, steps, repeat=20)
-
-
-def public_net(package: str) -> Any:
-    """PyramidNet-110/a48 of a public model zoo, or None where it is not installed."""
-    if str(ZOO) not in sys.path:
-        sys.path.append(str(ZOO))
-    try:
-        zoo = importlib.import_module(f"{package}.models.pyramidnet_cifar")
-    except ImportError:
-        return None
-    return zoo.pyramidnet110_a48_cifar10()
 
 
 def cases() -> Iterator[Case]:

@@ -89,7 +89,7 @@ def to_pytorch(
     """
     if isinstance(symbol, (str, Path)):
         if parameters is None:
-            raise TypeError("to_pytorch: params must be a file or arrays by name")
+            raise TypeError("to_pytorch: parameters must be a file or arrays by name")
         path = Path(symbol)
         read = graph.read(path)
         if isinstance(parameters, (str, Path)):
@@ -98,6 +98,8 @@ def to_pytorch(
             arrays = {str(k): files.plain(v) for k, v in dict(parameters).items()}
         origin = path.name
     elif hasattr(symbol, "export") and hasattr(symbol, "collect_params"):
+        if parameters is not None:
+            raise TypeError("to_pytorch: a block has its own parameters; give inputs=")
         with tempfile.TemporaryDirectory() as folder:
             paths = _exported(symbol, Path(folder))
             read, arrays = graph.read(paths[0]), params.read(paths[1])

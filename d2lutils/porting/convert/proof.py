@@ -132,7 +132,8 @@ def prove(
             if not proof.apart and not difference <= bound:
                 proof.apart = name
     with torch.no_grad():
-        outputs = _as_mxnet(copy.deepcopy(module).double().eval())(*map(torch.tensor, arrays))
+        own = _as_mxnet(copy.deepcopy(module).double().eval())
+        outputs = own(*map(torch.tensor, arrays))
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     heads = [theirs.values[program.steps[i].node][k] for i, k in program.heads]
     pairs = zip(outputs, heads, strict=True)
