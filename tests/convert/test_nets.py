@@ -271,6 +271,22 @@ def test_a_rule_can_be_added(tmp_path: Path) -> None:
     assert not result.proof.apart
 
 
+def test_settings_that_a_rule_overlooks_are_told(tmp_path: Path) -> None:
+    from d2lutils.porting.convert.rules import RULES
+
+    net = S.FullyConnected(S.var("data"), num_hidden=3, name="fc")
+    net = S.sort(net, is_ascend=0, name="sorted")
+    files = small(tmp_path, net)
+    try:
+        convert.rule("sort")(lambda call: convert.Emission("{0}.sort(-1)[0]"))
+        found = convert.to_pytorch(*files)
+    finally:
+        RULES.pop("sort", None)
+    assert "`sorted`: its rule does not look at is_ascend=0" in found.report
+    assert found.proof is not None
+    assert found.proof.apart == "sorted"
+
+
 def test_missing_parameters_are_all_named(tmp_path: Path) -> None:
     symbol, _ = small(tmp_path)
     with pytest.raises(convert.ConversionError, match="fc_weight, fc_bias"):
@@ -364,6 +380,7 @@ def test_parameter_files_are_read_as_mxnet_reads_them(tmp_path: Path) -> None:
     }
     dense = nd.array(rng.normal(size=(4, 3)) * (rng.random((4, 1)) > 0.5))
     arrays |= {"rows": dense.tostype("row_sparse"), "csr": dense.tostype("csr")}
+    nd.waitall()  # MXNet's save may write a sparse array before it is there
     nd.save(path, arrays)
     found = params.read(Path(path))
     assert list(found) == list(arrays)

@@ -57,14 +57,16 @@ class Program:
     heads: list[tuple[int, int]] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     guessed: bool = False
+    ignored: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
         """What the report says about single operators."""
-        return [
+        found = [
             f"{step.op} `{step.node}` {step.emission.note}"
             for step in self.steps
             if step.emission.note
         ]
+        return [*found, *self.ignored]
 
 
 def plain_names(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -294,6 +296,9 @@ class _Builder:
                 f"{node.op} {node.name!r} with {node.attrs} does not fit its inputs "
                 f"{given}: {error}"
             ) from None
+        if call.unread:
+            said = f"{node.op} `{node.name}`: its rule does not look at {call.unread}"
+            self.program.ignored.append(said)
         chosen = range(len(node.inputs)) if emission.inputs is None else emission.inputs
         inputs = [node.inputs[c] for c in chosen]
         if emission.flatten:

@@ -11,8 +11,8 @@ A rule is a function of a `Call` that returns an `Emission`. `rule` registers it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,28 @@ import numpy as np
 from d2lutils.porting.convert.graph import ConversionError, Node
 
 RULES: dict[str, Callable[[Call], Emission]] = {}
+
+
+#: Attributes that change nothing, or that the shapes tell.
+_TOLD = {"num_args", "num_filter", "num_hidden", "input_dim", "output_dim"}
+_IDLE = {"cudnn_off", "cudnn_tune", "infer_range", "sparse_grad", "workspace"}
+_IDLE |= {"lstm_state_clip_max", "lstm_state_clip_min", "lstm_state_clip_nan"}
+
+
+class _Attributes(dict[str, str]):
+    """An operator's attributes, which remember what a rule has looked at."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        super().__init__(given)
+        self.seen: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.seen.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.seen.add(name)
+        return super().get(name, default)
 
 
 class Text(str):
@@ -84,7 +106,9 @@ class Call:
         values: Sequence[np.ndarray | None],
         producers: Sequence[str] = (),
     ) -> None:
-        self.node, self.shapes = node, list(shapes)
+        self.attributes = _Attributes(node.attrs)
+        self.node = replace(node, attrs=self.attributes)
+        self.shapes = list(shapes)
         self.variables, self.values = list(variables), list(values)
         #: The operators that the inputs come from; "null" for a variable.
         self.producers = list(producers)
@@ -95,6 +119,20 @@ class Call:
     def fail(self, why: str) -> ConversionError:
         """The error to raise where an operator's settings have no counterpart."""
         return ConversionError(f"{self.node.op} {self.node.name!r}: {why}")
+
+    def ignore(self, *names: str) -> None:
+        """Attributes that change nothing here."""
+        self.attributes.seen.update(names)
+
+    @property
+    def unread(self) -> str:
+        """The attributes that the rule has not looked at."""
+        known = self.attributes.seen | _TOLD | _IDLE
+        return ", ".join(
+            f"{name}={value}"
+            for name, value in sorted(self.attributes.items())
+            if value != "None" and name not in known and not name.startswith("__")
+        )
 
     def has(self, name: str) -> bool:
         """Whether an attribute is given, and is not None."""

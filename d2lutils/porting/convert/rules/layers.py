@@ -300,6 +300,8 @@ def pooling(call: Call) -> Emission:
         raise call.fail(f"an input of shape {call.shapes[0]}")
     last = _channels_last(call, rank)
     if call.flag("global_pool"):
+        call.ignore("kernel", "pad", "stride", "pooling_convention")
+        call.ignore("count_include_pad")
         return _global_pooling(call, kind, rank, last)
     kernel, stride, pad, _ = _window(call)
     _same_sizes(call, len(kernel))
@@ -469,6 +471,7 @@ def bilinear_resize(call: Call) -> Emission:
 @rule("Embedding")
 def embedding(call: Call) -> Emission:
     tensors, variables = call.tensors(weight=1)
+    call.ignore("dtype")  # of the weights, which have their own
     count, width = tensors["weight"].shape
     arguments = {"num_embeddings": count, "embedding_dim": width}
     layer = Layer("nn.Embedding", arguments, tensors, variables)

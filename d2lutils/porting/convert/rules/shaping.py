@@ -208,9 +208,9 @@ def pad(call: Call) -> Emission:
     while pairs and pairs[0] == (0, 0):
         pairs.pop(0)
     edges = tuple(n for pair in reversed(pairs) for n in pair)
+    value = call.number("constant_value", 0)
     if mode != "constant":
         return Emission(f'F.pad({{0}}, {edges!r}, "{mode}")')
-    value = call.number("constant_value", 0)
     extra = f", value={value!r}" if value else ""
     return Emission(f"F.pad({{0}}, {edges!r}{extra})")
 
