@@ -119,7 +119,10 @@ class _Reader:
         dtype = np.dtype(f"<{_TYPES[flag]}" if _TYPES[flag] != "?" else "?")
         count = math.prod(shape)
         place = self.take(count * dtype.itemsize, what)
-        values = np.frombuffer(self.data, dtype, count, place).reshape(shape)
+        try:
+            values = np.frombuffer(self.data, dtype, count, place).reshape(shape)
+        except ValueError:  # no numbers, and an axis that NumPy cannot have
+            raise self.fail(f"{what} has shape {shape}") from None
         if flag == _BFLOAT16:
             values = (values.astype("u4") << 16).view("f4")
         return values
@@ -158,13 +161,18 @@ class _Reader:
         indices = [self.items(s, k, f"the index of {what}") for k, s in kinds]
         if math.prod(shape) * values.itemsize > 2 * len(self.data):
             raise self.fail(f"{what} of shape {shape} would be larger than the file")
-        dense = np.zeros(shape, values.dtype)
         try:
+            dense = np.zeros(shape, values.dtype)
             if storage == 1:
                 dense[indices[0].astype("i8")] = values
             else:
                 ends, columns = (index.astype("i8") for index in indices)
-                rows = np.repeat(np.arange(shape[0]), np.diff(ends))
+                counts = np.diff(ends)
+                if len(counts) != shape[0] or (counts < 0).any():
+                    raise IndexError
+                if counts.sum() != len(columns):
+                    raise IndexError
+                rows = np.repeat(np.arange(shape[0]), counts)
                 dense[rows, columns] = values
         except (IndexError, ValueError):
             raise self.fail(f"the index of {what} does not fit its shape") from None

@@ -18,6 +18,7 @@ from d2lutils.compat import mx
 from d2lutils.gluon import condconv, nin, pyramidnet, residual, resnet, weightnet
 from d2lutils.porting import convert
 from d2lutils.porting.convert import graph
+from d2lutils.porting.convert.files import write_safetensors
 
 gluon, nd, S = mx.gluon, mx.nd, mx.sym
 nn, zoo = gluon.nn, gluon.model_zoo.vision
@@ -285,6 +286,36 @@ def test_settings_that_a_rule_overlooks_are_told(tmp_path: Path) -> None:
     assert "`sorted`: its rule does not look at is_ascend=0" in found.report
     assert found.proof is not None
     assert found.proof.apart == "sorted"
+
+
+class Shuffled(gluon.HybridBlock):
+    """Channels of two groups, interleaved, by the codes of Gluon's reshape."""
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        x = F.reshape(x, shape=(0, -4, 2, -1, -2))
+        return F.reshape(F.swapaxes(x, 1, 2), shape=(0, -3, -2))
+
+
+def test_reshape_that_copies_sizes_takes_images_of_any_size() -> None:
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, 3), Shuffled(), nn.Conv2D(2, 1))
+    found = convert.to_pytorch(ready(net, 1, 3, 8, 8), inputs={"data": (1, 3, 8, 8)})
+    x = np.random.default_rng(0).normal(size=(3, 3, 9, 7)).astype("float32")
+    expected = net(nd.array(x)).asnumpy()
+    with torch.no_grad():
+        ours = found.module(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_weights_that_are_missing_are_not_left_random(tmp_path: Path) -> None:
+    found = convert.to_pytorch(*small(tmp_path))
+    state = {"fc.bias": torch.zeros(2)}
+    found.save(tmp_path)
+    write_safetensors(tmp_path / "net.safetensors", state)
+    scope: dict[str, Any] = {"__file__": str(tmp_path / "net.py"), "__name__": "net"}
+    exec(found.source, scope)
+    with pytest.raises(RuntimeError, match=r"fc\.weight"):
+        scope["load"]()
 
 
 def test_missing_parameters_are_all_named(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def load(path: str | Path | None = None) -> {name}:
     data = bytearray(path.read_bytes())
     start = 8 + int.from_bytes(data[:8], "little")
     net = {name}()
-    state = net.state_dict()
+    counters = "num_batches_tracked"  # MXNet has none
+    state = {{k: v for k, v in net.state_dict().items() if k.endswith(counters)}}
     for name, entry in json.loads(data[8:start]).items():
         begin, end = (start + place for place in entry["data_offsets"])
         flat = torch.frombuffer(data[begin:end], dtype=DTYPES[entry["dtype"]])

@@ -6,7 +6,7 @@ import ast
 import keyword
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,9 @@ _FUNCTIONS = {
     **{"nn.Flatten": "{0}.flatten(1)", "nn.Softmax": "{0}.softmax({dim})"},
     **{"nn.LogSoftmax": "{0}.log_softmax({dim})"},
 }
+# What a block's argument is where nothing is said.
+_DEFAULTS = {"stride": 1, "padding": 0, "groups": 1, "dilation": 1}
+_WIDTHS = {"channels", "in_channels", "out_channels"}
 _DEEPEST = 3  # calls inside each other on a line
 _WEIGHING = ("nn.Conv", "nn.Linear", "nn.LSTM", "nn.GRU", "nn.RNN")
 
@@ -119,9 +122,10 @@ class _Writer:
     def _kind_of(self, instances: list[Block]) -> str:
         """What a class is called: by Gluon's name, else by what it does."""
         names = {re.sub(r"\d+$", "", block.name) for block in instances}
-        if len(names) == 1 and (only := names.pop()) not in ("", "stage", "layer"):
-            return only
         steps = [self.program.steps[n] for n in instances[0].steps]
+        layers = {re.sub(r"\d+$", "", step.name.split("_")[-1]) for step in steps}
+        if len(names) == 1 and (only := names.pop()) not in {"", "stage", *layers}:
+            return only
         texts = [step.emission.text for step in steps]
         inside = set(instances[0].steps)
         for step in steps:
@@ -146,10 +150,18 @@ class _Writer:
                 if len(set(key)) > 1:
                     columns.setdefault(key, []).append((place, argument))
                     values[key] = found
+        wide = [p for p in range(len(kind.instances[0].steps)) if self._weighs(kind, p)]
         for key, places in columns.items():
-            name = _unique(_argument_name([a for _, a in places]), set(kind.parameters))
+            wish = _argument_name(places, wide)
+            name = _unique(wish, set(kind.parameters))
             kind.parameters[name] = values[key]
             kind.columns |= dict.fromkeys(places, name)
+        ordered = sorted(kind.parameters, key=_DEFAULTS.__contains__)
+        kind.parameters = {name: kind.parameters[name] for name in ordered}
+
+    def _weighs(self, kind: _Class, place: int) -> bool:
+        layer = self._layer(kind.instances[0], place)
+        return layer is not None and layer.kind.startswith(_WEIGHING)
 
     def _layer(self, block: Block, place: int) -> Layer | None:
         return self.program.steps[block.steps[place]].layer
@@ -262,8 +274,8 @@ class _Writer:
                 if layer is not None:
                     self._store(f"{path}.{name}", layer)
             at = next(i for i, block in enumerate(kind.instances) if block is item)
-            given = (_literal(v[at]) for v in kind.parameters.values())
-            return _wrapped(f"{start}{kind.name}({', '.join(given)}){end}")
+            given = _given({p: v[at] for p, v in kind.parameters.items()})
+            return _wrapped(f"{start}{kind.name}({given}){end}")
         lines = [f"{start}nn.Sequential("]
         shape: Any = None
         parts: list[tuple[list[str], str]] = []
@@ -488,12 +500,34 @@ def _unique(wish: str, used: set[str]) -> str:
     return name
 
 
-def _argument_name(arguments: list[str]) -> str:
-    """What to call a number that serves as these arguments of layers."""
-    kinds = {*arguments} - {"num_features", "groups"}
-    if kinds == {"in_channels", "out_channels"} or arguments[0] == "num_features":
-        return "channels"
-    return next((a for a in arguments if a in kinds), arguments[0])
+def _given(values: Mapping[str, Any]) -> str:
+    """The arguments of a block: widths by position, the others by name."""
+    parts: list[str] = []
+    plain = True
+    for name, value in values.items():
+        plain = plain and len(parts) < 2 and name in _WIDTHS
+        if name not in _DEFAULTS or value != _DEFAULTS[name]:
+            parts.append(_literal(value) if plain else f"{name}={_literal(value)}")
+    return ", ".join(parts)
+
+
+def _argument_name(places: list[tuple[int, str]], wide: list[int]) -> str:
+    """What to call a number that serves as these arguments of layers.
+
+    Args:
+        places: (step of the block, argument of its layer).
+        wide: the steps that have weights.
+    """
+    arguments = [argument for _, argument in places]
+    channels = {"in_channels", "out_channels", "num_features", "groups"}
+    if arguments[0] == "groups" or not channels & {*arguments}:
+        return arguments[0]
+    comes_in = bool(wide) and (wide[0], "in_channels") in places
+    goes_out = bool(wide) and (wide[-1], "out_channels") in places
+    if comes_in:
+        return "channels" if goes_out else "in_channels"
+    inner = len(wide) > 1 and not goes_out and "num_features" not in arguments[:1]
+    return "hidden_channels" if inner else "channels" if not wide else "out_channels"
 
 
 def _literal(value: Any) -> str:
@@ -598,6 +632,10 @@ def _class(
     forward: list[str],
 ) -> str:
     """The text of a module's class."""
+    if not constructor:
+        return _with_forward([f"class {name}(nn.Module):"], arguments, forward)
+    told = {p: f" = {_DEFAULTS[p]}" for p in parameters if p in _DEFAULTS}
+    parameters = {p: kind + told.get(p, "") for p, kind in parameters.items()}
     given = "".join(f", {p}: {kind}" for p, kind in parameters.items())
     head = [f"    def __init__(self{given}) -> None:"]
     if len(head[0]) > WIDTH:

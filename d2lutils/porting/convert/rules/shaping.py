@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from d2lutils.porting.convert.rules import (
     Call,
@@ -44,7 +45,7 @@ def split(call: Call) -> Emission:
     if call.flag("squeeze_axis"):
         text = f"{{0}}.unbind({axis})"
     else:
-        text = f"{{0}}.tensor_split({count}, {axis})"
+        text = f"{{0}}.chunk({count}, {axis})"
     return Emission(text + ("[0]" if count == 1 else ""), outputs=count)
 
 
@@ -53,7 +54,7 @@ def split_v2(call: Call) -> Emission:
     axis, squeezed = call.axis("axis", 0), call.flag("squeeze_axis")
     sections = call.whole("sections", 0)
     if sections:
-        text, count = f"{{0}}.tensor_split({sections}, {axis})", sections
+        text, count = f"{{0}}.chunk({sections}, {axis})", sections
     else:
         places = [n for n in call.sizes("indices") if n]
         text, count = f"{{0}}.tensor_split({places!r}, {axis})", len(places) + 1
@@ -68,6 +69,8 @@ def reshape(call: Call) -> Emission:
     old = list(call.shapes[0])
     if call.flag("reverse"):
         raise call.fail("reverse=True")
+    if text := _one_axis(codes, len(old)):
+        return Emission(text, inputs=[0])
     new: list[str] = []
     i, known = 0, list(codes)
     while known:
@@ -101,6 +104,20 @@ def reshape(call: Call) -> Emission:
         if len(new) == 2 and len(old) > 1:
             return Emission("{0}.flatten(1)")
     return Emission(f"{{0}}.reshape({', '.join(new)})", inputs=[0])
+
+
+def _one_axis(codes: Sequence[int], rank: int) -> str:
+    """Codes that split one axis or join two, for images of any size; else nothing."""
+    at = next((i for i, code in enumerate(codes) if code), len(codes))
+    kind, rest = codes[at : at + 1], codes[at + 1 :]
+    if kind == (-4,) and len(rest) >= 2:
+        text, behind, rest = f"{{0}}.unflatten({at}, {rest[:2]})", at + 1, rest[2:]
+    elif kind == (-3,):
+        text, behind = f"{{0}}.flatten({at}, {at + 1})", at + 2
+    else:
+        return ""
+    copied = rest == (-2,) or (not any(rest) and len(rest) == rank - behind)
+    return text if copied and behind <= rank else ""
 
 
 def _size(old: list[int], i: int) -> str:
