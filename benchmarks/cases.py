@@ -62,15 +62,15 @@ class Half:
     predict: Callable[[Any], Callable[[], Any]]
 
 
-def public_net(package: str, name: str) -> Any:
-    """A net of a public model zoo, or None where the zoo is not installed."""
+def public_net(package: str, module: str, name: str) -> Any:
+    """A net of a public model zoo's module, or None where it is not installed."""
     if str(ZOO) not in sys.path:
         sys.path.append(str(ZOO))
     try:
-        zoo = importlib.import_module(f"{package}.model_provider")
+        zoo = importlib.import_module(f"{package}.models.{module}")
     except ImportError:
         return None
-    return zoo.get_model(name, pretrained=False)
+    return getattr(zoo, name)()
 
 
 # -- PyTorch, on the GPU if there is one -----------------------------------------------

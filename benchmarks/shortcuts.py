@@ -20,6 +20,9 @@ from d2lutils.pytorch.devices import try_gpu
 # with alpha 48; the last has its smallest map and a wider step than it ever takes.
 SIZES = ((64, 32, 64, 32), (128, 17, 18, 32), (128, 40, 41, 16), (128, 60, 64, 8))
 
+#: In the zoos.
+NET = "pyramidnet110_a48_cifar10"
+
 COPY = "add to a slice in place"
 CONCAT = "concatenate, sized ahead"
 TRANSPOSE = "transpose, pad, transpose"
@@ -99,7 +102,7 @@ def whole_nets() -> Iterator[Case]:
         nets[NO_SUM] = ours(110, 48, add=no_sum)
         if half is GLUON:
             nets = {name: static(net) for name, net in nets.items()}
-        if public := public_net(zoo, "pyramidnet110_a48_cifar10"):
+        if public := public_net(zoo, "pyramidnet_cifar", NET):
             # Hybridized, its training fails: "could not construct a sub-memory".
             imperative = " (imperative)" if half is GLUON else ""
             nets[f"{zoo}'s own net{imperative}"] = public

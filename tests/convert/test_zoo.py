@@ -21,14 +21,38 @@ MXNET = {
     **{f"densenet{n}": 224 for n in (121, 161, 169, 201)},
     **{"squeezenet1.0": 224, "squeezenet1.1": 224, "alexnet": 224, "inceptionv3": 299},
 }
-#: A net of each of many families.
-GLUONCV2 = """
-    alexnet bn_vgg11b resnet18 preresnet18 seresnet18 sepreresnet18 resnext14_16x4d
-    bam_resnet18 cbam_resnet18 resattnet56 sknet50 mobilenet_wd4 mobilenetv2_wd4
-    shufflenet_g1_wd4 shufflenetv2_wd2 menet108_8x1_g3 squeezenet_v1_1
-    squeezeresnet_v1_1 densenet121 peleenet dpn68 darknet_ref channelnet igcv3_wd4
-    fbnet_cb proxylessnas_cpu efficientnet_b0 mixnet_s ghostnet
-"""
+#: Nets of many families, by gluoncv2's module.
+GLUONCV2 = {
+    "alexnet": "alexnet",
+    "bn_vgg11b": "vgg",
+    "resnet18": "resnet",
+    "preresnet18": "preresnet",
+    "seresnet18": "seresnet",
+    "sepreresnet18": "sepreresnet",
+    "resnext14_16x4d": "resnext",
+    "bam_resnet18": "bamresnet",
+    "cbam_resnet18": "cbamresnet",
+    "resattnet56": "resattnet",
+    "sknet50": "sknet",
+    "mobilenet_wd4": "mobilenet",
+    "mobilenetv2_wd4": "mobilenetv2",
+    "shufflenet_g1_wd4": "shufflenet",
+    "shufflenetv2_wd2": "shufflenetv2",
+    "menet108_8x1_g3": "menet",
+    "squeezenet_v1_1": "squeezenet",
+    "squeezeresnet_v1_1": "squeezenet",
+    "densenet121": "densenet",
+    "peleenet": "peleenet",
+    "dpn68": "dpn",
+    "darknet_ref": "darknet",
+    "channelnet": "channelnet",
+    "igcv3_wd4": "igcv3",
+    "fbnet_cb": "fbnet",
+    "proxylessnas_cpu": "proxylessnas",
+    "efficientnet_b0": "efficientnet",
+    "mixnet_s": "mixnet",
+    "ghostnet": "ghostnet",
+}
 
 
 def check(net: Any, size: int) -> None:
@@ -51,11 +75,11 @@ def test_mxnet(name: str) -> None:
     check(mx.gluon.model_zoo.vision.get_model(name, classes=10), MXNET[name])
 
 
-@pytest.mark.parametrize("name", GLUONCV2.split())
+@pytest.mark.parametrize("name", GLUONCV2)
 def test_gluoncv2(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package is of 2020
-        net = cases.public_net("gluoncv2", name)
+        net = cases.public_net("gluoncv2", GLUONCV2[name], name)
     if net is None:
         pytest.skip("gluoncv2 is not installed; `make bench` gets it")
     check(net, 224)
