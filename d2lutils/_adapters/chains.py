@@ -127,7 +127,7 @@ def net_unread(net: Any, input_shape: Sequence[int]) -> list[list[int]]:
                 fixed = 0.0 if "bias" in role or role == "running_mean" else 1.0
                 values = np.full(adapter.shape(tensor), fixed)
                 if fixed and role in layer.trained:  # a mean over the inputs, nearly
-                    values = 0.5 + draw.random(values.shape)
+                    values[...] = 0.5 + draw.random(values.shape)
                     values /= prod(values.shape[1:])
                 adapter.assign(tensor, values)
         axes = range(2, len(shape))
