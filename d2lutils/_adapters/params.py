@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def parse(data: bytes, name: str = "the file") -> dict[str, np.ndarray]:
             f"{name} holds {len(arrays)} arrays and {len(names)} names; a file of "
             "arrays without names cannot be matched with a graph"
         )
-    twice = sorted({n for n in names if names.count(n) > 1}) if names else []
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ConversionError(f"{name} holds two arrays called {twice[0]!r}")
     if reader.place != len(data):

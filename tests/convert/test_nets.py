@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 import tempfile
@@ -421,6 +422,16 @@ def test_parameter_files_are_read_as_mxnet_reads_them(tmp_path: Path) -> None:
     with mx.util.np_shape(True), mx.util.np_array(True):
         mx.npx.save(path, {"scalar": mx.np.array(3.0)})
     assert params.read(Path(path))["scalar"].shape == ()
+
+
+def test_a_file_of_very_many_arrays() -> None:
+    count = 100_000
+    names = b"".join(struct.pack("<Q", 6) + b"%06d" % i for i in range(count))
+    head = struct.pack("<QQQ", 0x112, 0, count)
+    data = head + bytes(4 * count) + struct.pack("<Q", count) + names
+    assert len(params.parse(data)) == count
+    with pytest.raises(convert.ConversionError, match="two arrays called '000001'"):
+        params.parse(data.replace(b"000002", b"000001"))
 
 
 def test_damaged_files_end_in_one_error(tmp_path: Path) -> None:
