@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import os
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -53,7 +57,7 @@ def fit(
     weight_decay: NonNegativeNumber = 0.0,
     schedule: NamedSchedule = "cosine",
     seed: NonNegative = 0,
-    device: Device | None = None,
+    device: Devices | None = None,
     progress: bool | None = None,
 ) -> History:
     """Train a classifier with softmax cross-entropy.
@@ -77,9 +81,14 @@ def fit(
         seed: for the framework's random numbers (dropout, stochastic
             depth).
         device: where to train; `try_gpu()` by default. `net` stays
-            there.
+            there. A list of devices shares each batch out among them;
+            a batch norm then sees its device's part alone.
         progress: show a bar; by default wherever outputs are not
             stored.
+
+    In a worker of a parameter server (DMLC_ROLE is "worker") it sums
+    the gradients of all workers, which start from one worker's weights
+    and each need as many batches; the history is the worker's own.
 
     Returns:
         A `History`. An interrupt (Ctrl-C) ends the run and keeps the
@@ -87,8 +96,9 @@ def fit(
 
     Raises:
         TypeError, ValueError: a bad argument, named with its value; a
-            net whose parameters are all frozen; a bad batch, such as
-            labels without a class in the logits.
+            net whose parameters are all frozen; several devices for a
+            net that skips whole blocks; a bad batch, such as labels
+            without a class in the logits.
         FloatingPointError: the loss is no longer finite.
 
     >>> x, y = np.ones((6, 2)), np.zeros(6, int)
@@ -99,27 +109,41 @@ def fit(
     (5, 1.0)
     """
     why = why_no_gpu() if device is None else "as asked"
-    device = try_gpu() if device is None else device
-    tell_device("Gluon", device, why, progress)
+    devices = [try_gpu()] if device is None else device
+    named = ", ".join(map(str, devices))
+    tell_device("Gluon", named, why, progress)
 
     mx.random.seed(seed)
-    net.collect_params().reset_ctx(device)
+    net.collect_params().reset_ctx(devices)
     options = {"learning_rate": learning_rate, "wd": weight_decay}
     if optimizer == "sgd":
         options["momentum"] = momentum
     parameters = list(net.collect_params().values())
-    step = mx.gluon.Trainer(net.collect_params(), optimizer, options)
+    # On several devices, too, each is updated with this optimizer.
+    step = mx.gluon.Trainer(
+        net.collect_params(),
+        optimizer,
+        options,
+        update_on_kvstore=False,
+    )
+    workers = _Workers(parameters)
     # A branch that stochastic depth skips has no new gradient. In
     # other nets that is a mistake, which the Trainer reports.
     skips = _skips_blocks(net)
+    if skips and len(devices) > 1:
+        raise ValueError(
+            "fit: on several devices a block may be dropped on one "
+            "and kept on another: use StochasticDepth's mode='row', "
+            f"or one device instead of {named}"
+        )
     if skips:
         # A batch may skip all trained blocks. MXNet refuses backward
         # for a loss that depends on no parameter, so add this to it.
         dtype = next(iter(net.collect_params().values())).dtype
-        nothing = mx.nd.zeros((1,), ctx=device, dtype=dtype)
+        nothing = mx.nd.zeros((1,), ctx=devices[0], dtype=dtype)
         nothing.attach_grad()
     loss_function = mx.gluon.loss.SoftmaxCrossEntropyLoss()
-    history = History(framework="gluon", device=str(device))
+    history = History(framework="gluon", device=named)
     start = time.perf_counter()
     last = 0.0
     try:
@@ -127,7 +151,6 @@ def fit(
             total = right = count = 0.0
             for i, given in enumerate(train_data):
                 x, y = batch("fit", "train_data", given)
-                x, target = _inputs(x, net, device), _labels(y, device)
                 at = position(epoch, i, train_data) / epochs
                 now = learning_rate * schedule(at)
                 change = now / last if last else 1.0
@@ -140,28 +163,37 @@ def fit(
                 for parameter in parameters:
                     if parameter.grad_req == "add":
                         parameter.zero_grad()
-                with autograd.record():
-                    logits = net(x)
-                    labels_fit("fit", logits.shape, y)
-                    loss = loss_function(logits, target).mean()
-                    if skips:
-                        loss = loss + nothing
-                loss.backward()
+                losses, outputs = [], []
+                for rows, share, place in _shares(len(y), devices):
+                    part = _inputs(x[rows], net, place)
+                    target = _labels(y[rows], place)
+                    with autograd.record():
+                        logits = net(part)
+                        labels_fit("fit", logits.shape, y[rows])
+                        loss = loss_function(logits, target).mean()
+                        if skips:
+                            loss = loss + nothing
+                        losses.append(loss * share)
+                    outputs.append((logits, target, share))
+                # The devices compute at once: nothing waited above.
+                autograd.backward(losses)
+                workers.average()
                 if skips and optimizer == "sgd":
                     _rescale_skipped(step, change)
                 # The loss is already a mean, so divide by 1.
                 step.step(1, ignore_stale_grad=skips)
-                value = loss.asnumpy().item()
+                value = sum(loss.asnumpy().item() for loss in losses)
                 finite_loss("fit", value, epoch, i, learning_rate)
                 total += value * len(y)
-                right += _hits(logits, target)
+                for logits, target, share in outputs:
+                    right += _hits(logits, target) if share else 0.0
                 count += len(y)
             some_examples("fit", "train_data", count)
             # Test before the epoch is recorded, so that an interrupt
             # leaves no incomplete epoch.
             if test_data is not None:
                 history.test_accuracy.append(
-                    accuracy(net, test_data, device)
+                    accuracy(net, test_data, devices[0])
                 )
             history.train_loss.append(total / count)
             history.train_accuracy.append(right / count)
@@ -205,6 +237,61 @@ def accuracy(
             count += len(y)
     some_examples("accuracy", "data", count)
     return right / count
+
+
+def _shares(
+    count: int, devices: list[Any]
+) -> Iterator[tuple[slice, float, Any]]:
+    """Each device's rows of a batch, their share of it, the device."""
+    for i, device in enumerate(devices):
+        first = count * i // len(devices)
+        end = count * (i + 1) // len(devices)
+        if first < end:
+            yield slice(first, end), (end - first) / count, device
+        else:
+            # The Trainer asks for a new gradient on each device.
+            yield slice(0, 1), 0.0, device
+
+
+class _Workers:
+    """The workers of a parameter server, if this process is one."""
+
+    _fits = itertools.count()
+
+    def __init__(self, parameters: list[Any]) -> None:
+        self.grads: dict[str, Any] = {}
+        if os.environ.get("DMLC_ROLE") != "worker":
+            return
+        store = _store()
+        # A second `init` of a key would hang, so each fit has its own
+        # keys. So have weights and gradients: a worker could else read
+        # the first sum of gradients as its initial weights.
+        fit = next(self._fits)
+        for i, parameter in enumerate(parameters):
+            weight, grad = f"weight {fit} {i}", f"gradient {fit} {i}"
+            data = parameter.list_data()
+            store.init(weight, data[0])
+            store.pull(weight, out=data)
+            if parameter.grad_req != "null":
+                store.init(grad, data[0])
+                self.grads[grad] = parameter
+
+    def average(self) -> None:
+        """Give each gradient the mean over all workers."""
+        for key, parameter in self.grads.items():
+            grads = parameter.list_grad()
+            _store().push(key, grads)
+            _store().pull(key, out=grads)
+            for grad in grads:
+                # The store has summed this worker's devices, which
+                # the Trainer does once more.
+                grad /= _store().num_workers * len(grads)
+
+
+@functools.cache
+def _store() -> Any:
+    """The connection to the servers; the end of one is that of all."""
+    return mx.kv.create("dist_sync")
 
 
 def _skips_blocks(net: Any) -> bool:
@@ -267,6 +354,18 @@ def _trainable(owner: str, name: str, net: Any) -> Any:
     return net
 
 
+def _devices(owner: str, name: str, value: Any) -> list[Any]:
+    """One device, or several, as a list."""
+    several = isinstance(value, (list, tuple)) and len(value) > 0
+    given = value if several else [value]
+    found = [_device(owner, name, device) for device in given]
+    if len(set(found)) < len(found):
+        raise ValueError(
+            f"{owner}: {name} names a device twice: {value}"
+        )
+    return found
+
+
 def _device(owner: str, name: str, device: Any) -> Any:
     """The framework's device; ValueError if it cannot be used."""
     device_name(owner, device, mx.Context)
@@ -293,3 +392,4 @@ def _device(owner: str, name: str, device: Any) -> Any:
 Net = Annotated[Any, Rule(_net)]
 Trainable = Annotated[Any, Rule(_trainable)]
 Device = Annotated[Any, Rule(_device)]
+Devices = Annotated[Any, Rule(_devices)]

@@ -78,14 +78,20 @@ def fit(
         progress: show a bar; by default wherever outputs are not
             stored.
 
+    A net inside `DistributedDataParallel` trains with those of the
+    other processes, which each need as many batches and start from the
+    same seed; the history is the process's own.
+
     Returns:
         A `History`. An interrupt (Ctrl-C) ends the run and keeps the
         complete epochs, with `finished` False.
 
     Raises:
         TypeError, ValueError: a bad argument, named with its value; a
-            net whose parameters are all frozen; a bad batch, such as
-            labels without a class in the logits.
+            net whose parameters are all frozen; several devices, or a
+            distributed net that skips whole blocks without
+            `find_unused_parameters=True`; a bad batch, such as labels
+            without a class in the logits.
         FloatingPointError: the loss is no longer finite.
 
     >>> x, y = torch.ones(6, 2), torch.zeros(6)
@@ -115,6 +121,13 @@ def fit(
         )
     # A batch may skip all trained blocks.
     skips = any(_skips_blocks(module) for module in net.modules())
+    if skips and not getattr(net, "find_unused_parameters", True):
+        raise ValueError(
+            "fit: net drops whole blocks, whose parameters then have "
+            "no gradient: wrap it as DistributedDataParallel(net, "
+            "find_unused_parameters=True), or use StochasticDepth's "
+            "mode='row'"
+        )
     loss_function = nn.CrossEntropyLoss()
     history = History(framework="pytorch", device=str(device))
     start = time.perf_counter()
@@ -236,6 +249,12 @@ def _trainable(owner: str, name: str, net: Any) -> Any:
 
 def _device(owner: str, name: str, device: Any) -> torch.device:
     """The framework's device; ValueError if it cannot be used."""
+    if isinstance(device, (list, tuple)):
+        raise TypeError(
+            f"{owner}: {name} must be one device, got {len(device)}: "
+            "for several start a process for each, as torchrun does, "
+            "and wrap net in DistributedDataParallel"
+        )
     device_name(owner, device, torch.device)
     try:
         found = torch.device(device)

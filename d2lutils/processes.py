@@ -1,0 +1,326 @@
+"""Groups of processes on this machine that train one net together.
+
+`run_group` starts equal processes with the variables that `torchrun` sets, for
+`torch.distributed`; `run_parameter_server` starts MXNet's roles (scheduler, servers,
+workers), for `kv.create("dist_sync")`. Both run one function of yours in each process
+and return what each returned. A group ends as a whole: if a process fails, or the time
+is over, the others are stopped, and there is one error that says which and why.
+
+The function runs in a fresh Python, which gets its source and nothing else: it imports
+what it needs, and returns plain numbers, strings, lists, dictionaries or arrays.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from d2lutils import _arguments
+from d2lutils._arguments import Positive, Rule, checked
+from d2lutils._errors import reason
+
+__all__ = ["run_group", "run_parameter_server"]
+
+HERE = "127.0.0.1"
+
+
+def _program(owner: str, name: str, value: Any) -> Callable[..., Any]:
+    """A function with a name, whose source can be read."""
+    _arguments.function(owner, name, value)
+    if not inspect.isfunction(value) or not value.__name__.isidentifier():
+        raise TypeError(f"{owner}: {name} must be a function made by def, got {value}")
+    return value
+
+
+def _seconds(owner: str, name: str, value: Any) -> float:
+    """A time-out: a number above 0."""
+    number = _arguments.number(owner, name, value, low=0)
+    if number == 0:
+        raise ValueError(f"{owner}: {name} must be above 0, got {value}")
+    return number
+
+
+def _port(owner: str, name: str, value: Any) -> int:
+    """A port that nobody listens at."""
+    port = _arguments.positive(owner, name, value)
+    if port > 65535:
+        raise ValueError(f"{owner}: {name} must be at most 65535, got {port}")
+    try:
+        _bind(port)
+    except OSError as error:
+        raise OSError(
+            f"{owner}: {name} {port} cannot be used: {os.strerror(error.errno or 0)}"
+        ) from None
+    return port
+
+
+Program = Annotated[Callable[..., Any], Rule(_program)]
+Seconds = Annotated[float, Rule(_seconds)]
+Port = Annotated[int, Rule(_port)]
+
+
+@checked
+def run_group(
+    program: Program,
+    count: Positive = 2,
+    uses: Sequence[Callable[..., Any]] = (),
+    arguments: Mapping[str, Any] | None = None,
+    timeout: Seconds = 120.0,
+    port: Port | None = None,
+) -> list[Any]:
+    """Run a function in `count` processes that `torch.distributed` makes a group of.
+
+    Each has `torchrun`'s variables: RANK and LOCAL_RANK from 0, WORLD_SIZE,
+    LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT. So the function may begin with
+    `torch.distributed.init_process_group("gloo")`, or "nccl" with a GPU for each.
+
+    Args:
+        program: a function whose source can be read, in a notebook, too.
+        count: processes.
+        uses: functions and classes that it calls; their sources go along.
+        arguments: its arguments by name; what JSON can hold.
+        timeout: seconds until a group that has not ended is stopped.
+        port: of the first process, on the loopback address; a free one by default.
+
+    Returns:
+        What each returned, by rank; arrays and tensors as nested lists.
+
+    Raises:
+        TypeError, ValueError: a bad argument, named.
+        OSError: `port` is taken.
+        RuntimeError: a process failed; with its last words.
+        TimeoutError: the time is over; who had not ended.
+
+    >>> def program(greeting):
+    ...     import os
+    ...     return greeting + os.environ["RANK"]
+    >>> run_group(program, arguments={"greeting": "I am "})
+    ['I am 0', 'I am 1']
+    """
+    shared = {
+        "MASTER_ADDR": HERE,
+        "MASTER_PORT": str(port or _bind(0)),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+    }
+    members = [
+        _Member(f"process {i}", shared | {"RANK": str(i), "LOCAL_RANK": str(i)})
+        for i in range(count)
+    ]
+    return _run("run_group", members, _source(program, uses, arguments), timeout)
+
+
+@checked
+def run_parameter_server(
+    program: Program,
+    workers: Positive = 2,
+    servers: Positive = 1,
+    uses: Sequence[Callable[..., Any]] = (),
+    arguments: Mapping[str, Any] | None = None,
+    timeout: Seconds = 120.0,
+    port: Port | None = None,
+) -> list[Any]:
+    """Run a function in workers that MXNet's parameter servers serve.
+
+    A scheduler tells everybody where the others are; servers keep and sum; both end
+    when the workers have. The function may begin with `mx.kv.create("dist_sync")`,
+    after `from d2lutils.compat import mx`.
+
+    Args:
+        program: a function whose source can be read, in a notebook, too.
+        workers: processes that run it.
+        servers: processes among which the parameters are shared out.
+        uses, arguments, timeout: as `run_group`.
+        port: of the scheduler, on the loopback address; a free one by default.
+
+    Returns:
+        What each worker returned. `kv.rank` is MXNet's number for a worker, which
+        need not be its place in this list.
+
+    Raises:
+        TypeError, ValueError, OSError, RuntimeError, TimeoutError: as `run_group`.
+    """
+    shared = {
+        "DMLC_PS_ROOT_URI": HERE,
+        "DMLC_PS_ROOT_PORT": str(port or _bind(0)),
+        "DMLC_NODE_HOST": HERE,
+        "DMLC_NUM_WORKER": str(workers),
+        "DMLC_NUM_SERVER": str(servers),
+    }
+    roles = {"scheduler": 1, "server": servers, "worker": workers}
+    members = [
+        _Member(
+            role if role == "scheduler" else f"{role} {i}",
+            shared | {"DMLC_ROLE": role},
+            runs=role == "worker",
+        )
+        for role, number in roles.items()
+        for i in range(number)
+    ]
+    source = _source(program, uses, arguments)
+    return _run("run_parameter_server", members, source, timeout)
+
+
+# -- the parent ------------------------------------------------------------------------
+
+
+@dataclass
+class _Member:
+    """A process to start: its name, its variables, whether it runs the program."""
+
+    name: str
+    variables: dict[str, str]
+    runs: bool = True
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, folder: Path, timeout: float) -> None:
+        """Start it; it ends by itself, too, should this process be killed."""
+        self.folder = folder / self.name.replace(" ", "_")
+        self.folder.mkdir()
+        command = [sys.executable, "-m", "d2lutils.processes", str(timeout + 10)]
+        if self.runs:
+            command += [str(folder / "program.py"), str(self.folder / "result.json")]
+        with (
+            open(self.folder / "out", "wb") as out,
+            open(self.folder / "errors", "wb") as errors,
+        ):
+            self.process = subprocess.Popen(
+                command,
+                env=_environment() | self.variables,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+            )
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        assert self.process is not None
+        return self.process.poll()
+
+    def stop(self) -> None:
+        """Kill it, if it still runs, and wait for its end."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def last_words(self) -> str:
+        """Why it failed, in one line."""
+        text = (self.folder / "errors").read_text(errors="replace").strip()
+        status = self.status or 0
+        if status < 0:
+            return f"it was ended by signal {-status}"
+        lines = [line for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else f"it ended with status {status}"
+
+
+def _run(owner: str, members: list[_Member], source: str, timeout: float) -> list[Any]:
+    """Start the members, wait for all, and return the results of those that run."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "program.py").write_text(source, encoding="utf-8")
+        try:
+            for member in members:
+                member.start(folder, timeout)
+            _wait(owner, members, timeout)
+        finally:
+            for member in members:
+                member.stop()
+        workers = [member for member in members if member.runs]
+        for member in workers:
+            print((member.folder / "out").read_text(errors="replace"), end="")
+        results = [member.folder / "result.json" for member in workers]
+        return [json.loads(path.read_text(encoding="utf-8")) for path in results]
+
+
+def _wait(owner: str, members: list[_Member], timeout: float) -> None:
+    """Return when all have ended well; raise when one fails or the time is over."""
+    end = time.monotonic() + timeout
+    while True:
+        running = [member.name for member in members if member.status is None]
+        # After one failure others fail for want of it, so the first to end counts.
+        failed = [member for member in members if member.status not in (None, 0)]
+        if failed:
+            raise RuntimeError(f"{owner}: {failed[0].name}: {failed[0].last_words()}")
+        if not running:
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(
+                f"{owner}: not ended after {timeout:g} s: {', '.join(running)}"
+            )
+        time.sleep(0.02)
+
+
+def _source(
+    program: Callable[..., Any],
+    uses: Sequence[Callable[..., Any]],
+    arguments: Mapping[str, Any] | None,
+) -> str:
+    """The program as a file: what it uses, itself, and a call of it."""
+    sources = [textwrap.dedent(inspect.getsource(part)) for part in (*uses, program)]
+    given = json.dumps(json.dumps(dict(arguments or {})))
+    last = f"\n\ndef main():\n    import json\n\n    return {program.__name__}("
+    last += f"**json.loads({given}))\n"
+    return "from __future__ import annotations\n\n\n" + "\n\n".join(sources) + last
+
+
+def _environment() -> dict[str, str]:
+    """This process's variables, with its import path, and one thread a process."""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    return {"OMP_NUM_THREADS": "1"} | dict(os.environ) | {"PYTHONPATH": path}
+
+
+def _bind(port: int) -> int:
+    """Listen at a port for a moment; 0 finds a free one."""
+    with socket.socket() as listener:
+        listener.bind((HERE, port))
+        found: int = listener.getsockname()[1]
+        return found
+
+
+# -- the child -------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    """An array as nested lists, for JSON."""
+    if hasattr(value, "detach"):
+        value = value.detach()
+    value = value.asnumpy() if hasattr(value, "asnumpy") else value
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"the function returned a {type(value).__name__}")
+
+
+def _child(timeout: str, program: str = "", result: str = "") -> None:
+    """A process of a group: run the program and store what it returns."""
+    watch = threading.Timer(float(timeout), os._exit, (1,))
+    watch.daemon = True
+    watch.start()
+    if not program:
+        from d2lutils.compat import mx  # a scheduler or server stays in this import
+
+        raise SystemExit(f"{mx.__name__} started no parameter server")
+    main = runpy.run_path(program)["main"]
+    found = json.dumps(main(), default=_plain)
+    Path(result).write_text(found, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        _child(*sys.argv[1:])
+    except Exception as error:
+        print(f"{type(error).__name__}: {reason(error)}", file=sys.stderr)
+        raise SystemExit(1) from None
