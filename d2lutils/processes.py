@@ -76,7 +76,7 @@ Port = Annotated[int, Rule(_port)]
 def run_group(
     program: Program,
     count: Positive = 2,
-    uses: Sequence[Callable[..., Any]] = (),
+    uses: Sequence[Callable[..., Any] | str] = (),
     arguments: Mapping[str, Any] | None = None,
     timeout: Seconds = 120.0,
     port: Port | None = None,
@@ -90,7 +90,8 @@ def run_group(
     Args:
         program: a function whose source can be read, in a notebook, too.
         count: processes.
-        uses: functions and classes that it calls; their sources go along.
+        uses: functions and classes that it calls, whose sources go along, and lines of
+            code as strings, such as its imports; in this order.
         arguments: its arguments by name; what JSON can hold.
         timeout: seconds until a group that has not ended is stopped.
         port: of the first process, on the loopback address; a free one by default.
@@ -128,7 +129,7 @@ def run_parameter_server(
     program: Program,
     workers: Positive = 2,
     servers: Positive = 1,
-    uses: Sequence[Callable[..., Any]] = (),
+    uses: Sequence[Callable[..., Any] | str] = (),
     arguments: Mapping[str, Any] | None = None,
     timeout: Seconds = 120.0,
     port: Port | None = None,
@@ -266,11 +267,14 @@ def _wait(owner: str, members: list[_Member], timeout: float) -> None:
 
 def _source(
     program: Callable[..., Any],
-    uses: Sequence[Callable[..., Any]],
+    uses: Sequence[Callable[..., Any] | str],
     arguments: Mapping[str, Any] | None,
 ) -> str:
     """The program as a file: what it uses, itself, and a call of it."""
-    sources = [textwrap.dedent(inspect.getsource(part)) for part in (*uses, program)]
+    sources = [
+        textwrap.dedent(part if isinstance(part, str) else inspect.getsource(part))
+        for part in (*uses, program)
+    ]
     given = json.dumps(json.dumps(dict(arguments or {})))
     last = f"\n\ndef main():\n    import json\n\n    return {program.__name__}("
     last += f"**json.loads({given}))\n"

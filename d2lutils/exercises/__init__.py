@@ -288,6 +288,7 @@ _CHAPTERS = (
     "condconv",
     "one_idea",
     "take_along",
+    "many_devices",
 )
 for _chapter in _CHAPTERS:
     importlib.import_module(f"{__name__}.{_chapter}")
