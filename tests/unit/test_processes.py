@@ -263,7 +263,7 @@ def test_the_first_to_fail_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if both have ended when the parent looks."""
     sleep = time.sleep
     monkeypatch.setattr("d2lutils.processes.time.sleep", lambda seconds: sleep(1.5))
-    with pytest.raises(RuntimeError, match="^run_group: process 1: OSError: 1$"):
+    with pytest.raises(RuntimeError, match=r"^run_group: process 1: OSError: 1$"):
         run_group(falling)
 
 
