@@ -575,8 +575,8 @@ def gluon_part(part: int, of: int, start: float, fits: int) -> Any:
         net.cast("float64")
         if i:
             net.bias.grad_req = "null"
-        optimizer = ("sgd", "adam")[i]
-        history = fit(net, data, epochs=2, optimizer=optimizer, progress=False)
+        options = {"optimizer": ("sgd", "adam")[i], "device": "cpu"}
+        history = fit(net, data, epochs=2, progress=False, **options)
         weights = [p.data().asnumpy().tolist() for p in (net.weight, net.bias)]
         found.append([*weights, history.train_loss])
     return found
@@ -633,14 +633,8 @@ def pytorch_part(part: int, of: int) -> Any:
         torch.nn.init.constant_(net.weight, (1 + part) / 4)
         torch.nn.init.zeros_(net.bias)
         whole = torch.nn.parallel.DistributedDataParallel(net) if of > 1 else net
-        history = fit(
-            whole,
-            data,
-            epochs=2,
-            optimizer=optimizer,
-            weight_decay=0.25,
-            progress=False,
-        )
+        options = {"optimizer": optimizer, "weight_decay": 0.25, "device": "cpu"}
+        history = fit(whole, data, epochs=2, progress=False, **options)
         weights = [p.detach().tolist() for p in net.parameters()]
         found.append([*weights, history.train_loss])
     return found
@@ -668,7 +662,7 @@ def distributed() -> Any:
             net, find_unused_parameters=unused
         )
         try:
-            fit(wrapped, data, epochs=2, progress=False)
+            fit(wrapped, data, epochs=2, device="cpu", progress=False)
         except ValueError as error:
             said.append(str(error))
         else:
