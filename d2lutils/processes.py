@@ -36,21 +36,23 @@ __all__ = ["run_group", "run_parameter_server"]
 
 HERE = "127.0.0.1"
 
+# MXNet's server never sets the flag that makes it keep float64 as float32, so what lay
+# in its memory decides. With this, glibc gives it memory of zeros.
+_EXACT = {"GLIBC_TUNABLES": "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"}
+
 
 def _program(owner: str, name: str, value: Any) -> Callable[..., Any]:
     """A function with a name, whose source can be read."""
     _arguments.function(owner, name, value)
     if not inspect.isfunction(value) or not value.__name__.isidentifier():
-        raise TypeError(f"{owner}: {name} must be a function made by def, got {value}")
+        shown = getattr(value, "__name__", value)
+        raise TypeError(f"{owner}: {name} must be a function made by def, got {shown}")
     return value
 
 
 def _seconds(owner: str, name: str, value: Any) -> float:
     """A time-out: a number above 0."""
-    number = _arguments.number(owner, name, value, low=0)
-    if number == 0:
-        raise ValueError(f"{owner}: {name} must be above 0, got {value}")
-    return number
+    return _arguments.number(owner, name, value, low=0, open_low=True)
 
 
 def _port(owner: str, name: str, value: Any) -> int:
@@ -121,7 +123,8 @@ def run_group(
         _Member(f"process {i}", shared | {"RANK": str(i), "LOCAL_RANK": str(i)})
         for i in range(count)
     ]
-    return _run("run_group", members, _source(program, uses, arguments), timeout)
+    files = _files("run_group", program, uses, arguments)
+    return _run("run_group", members, files, timeout)
 
 
 @checked
@@ -165,14 +168,14 @@ def run_parameter_server(
     members = [
         _Member(
             role if role == "scheduler" else f"{role} {i}",
-            shared | {"DMLC_ROLE": role},
+            shared | {"DMLC_ROLE": role} | (_EXACT if role == "server" else {}),
             runs=role == "worker",
         )
         for role, number in roles.items()
         for i in range(number)
     ]
-    source = _source(program, uses, arguments)
-    return _run("run_parameter_server", members, source, timeout)
+    files = _files("run_parameter_server", program, uses, arguments)
+    return _run("run_parameter_server", members, files, timeout)
 
 
 # -- the parent ------------------------------------------------------------------------
@@ -187,13 +190,13 @@ class _Member:
     runs: bool = True
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self, folder: Path, timeout: float) -> None:
+    def start(self, folder: Path) -> None:
         """Start it; it ends by itself, too, should this process be killed."""
         self.folder = folder / self.name.replace(" ", "_")
         self.folder.mkdir()
-        command = [sys.executable, "-m", "d2lutils.processes", str(timeout + 10)]
+        command = [sys.executable, "-m", "d2lutils.processes", str(self.folder)]
         if self.runs:
-            command += [str(folder / "program.py"), str(self.folder / "result.json")]
+            command.append(str(folder))
         with (
             open(self.folder / "out", "wb") as out,
             open(self.folder / "errors", "wb") as errors,
@@ -201,7 +204,7 @@ class _Member:
             self.process = subprocess.Popen(
                 command,
                 env=_environment() | self.variables,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # by its end a member sees that of this process
                 stdout=out,
                 stderr=errors,
             )
@@ -217,25 +220,38 @@ class _Member:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            assert self.process.stdin is not None
+            self.process.stdin.close()
 
-    def last_words(self) -> str:
-        """Why it failed, in one line."""
-        text = (self.folder / "errors").read_text(errors="replace").strip()
-        status = self.status or 0
+    def failure(self) -> tuple[float, str] | None:
+        """When it failed, 0 if it could not say so itself, and why; None if not."""
+        status, told = self.status, self.folder / "failure.json"
+        if told.exists():
+            when, why = json.loads(told.read_text(encoding="utf-8"))
+            return when, why
+        if status is None:
+            return None
         if status < 0:
-            return f"it was ended by signal {-status}"
+            return 0.0, f"it was ended by signal {-status}"
+        if status == 0:
+            missing = self.runs and not (self.folder / "result.json").exists()
+            return (0.0, "it ended before its function returned") if missing else None
+        text = (self.folder / "errors").read_text(errors="replace")
         lines = [line for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else f"it ended with status {status}"
+        return 0.0, lines[-1] if lines else f"it ended with status {status}"
 
 
-def _run(owner: str, members: list[_Member], source: str, timeout: float) -> list[Any]:
+def _run(
+    owner: str, members: list[_Member], files: dict[str, str], timeout: float
+) -> list[Any]:
     """Start the members, wait for all, and return the results of those that run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "program.py").write_text(source, encoding="utf-8")
+        for file, text in files.items():
+            (folder / file).write_text(text, encoding="utf-8")
         try:
             for member in members:
-                member.start(folder, timeout)
+                member.start(folder)
             _wait(owner, members, timeout)
         finally:
             for member in members:
@@ -252,10 +268,12 @@ def _wait(owner: str, members: list[_Member], timeout: float) -> None:
     end = time.monotonic() + timeout
     while True:
         running = [member.name for member in members if member.status is None]
-        # After one failure others fail for want of it, so the first to end counts.
-        failed = [member for member in members if member.status not in (None, 0)]
+        failures = [(member.failure(), member.name) for member in members]
+        # After one failure others fail for want of it, so the first one counts.
+        failed = [(*failure, name) for failure, name in failures if failure]
         if failed:
-            raise RuntimeError(f"{owner}: {failed[0].name}: {failed[0].last_words()}")
+            _, why, name = min(failed)
+            raise RuntimeError(f"{owner}: {name}: {why}")
         if not running:
             return
         if time.monotonic() > end:
@@ -265,20 +283,28 @@ def _wait(owner: str, members: list[_Member], timeout: float) -> None:
         time.sleep(0.02)
 
 
-def _source(
+def _files(
+    owner: str,
     program: Callable[..., Any],
     uses: Sequence[Callable[..., Any] | str],
     arguments: Mapping[str, Any] | None,
-) -> str:
-    """The program as a file: what it uses, itself, and a call of it."""
-    sources = [
-        textwrap.dedent(part if isinstance(part, str) else inspect.getsource(part))
-        for part in (*uses, program)
-    ]
-    given = json.dumps(json.dumps(dict(arguments or {})))
-    last = f"\n\ndef main():\n    import json\n\n    return {program.__name__}("
-    last += f"**json.loads({given}))\n"
-    return "from __future__ import annotations\n\n\n" + "\n\n".join(sources) + last
+) -> dict[str, str]:
+    """The program and what it uses as a file, and the call of it as another."""
+    try:
+        call = json.dumps([program.__name__, dict(arguments or {})])
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{owner}: arguments must be what JSON can hold: {reason(error)}"
+        ) from None
+    sources = ["from __future__ import annotations\n"]
+    for part in (*uses, program):
+        try:
+            code = part if isinstance(part, str) else inspect.getsource(part)
+            sources.append(textwrap.dedent(code))
+        except (OSError, TypeError):
+            shown = getattr(part, "__name__", part)
+            raise TypeError(f"{owner}: the source of {shown} cannot be read") from None
+    return {"program.py": "\n\n".join(sources), "call.json": call}
 
 
 def _environment() -> dict[str, str]:
@@ -288,8 +314,10 @@ def _environment() -> dict[str, str]:
 
 
 def _bind(port: int) -> int:
-    """Listen at a port for a moment; 0 finds a free one."""
+    """Bind a port for a moment; 0 finds a free one."""
     with socket.socket() as listener:
+        # A connection that has ended holds a port for a while, but does not take it.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HERE, port))
         found: int = listener.getsockname()[1]
         return found
@@ -308,23 +336,43 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"the function returned a {type(value).__name__}")
 
 
-def _child(timeout: str, program: str = "", result: str = "") -> None:
+def _watch() -> None:
+    """End this process at once when its parent has ended."""
+    parent = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def wait() -> None:
+        os.read(parent, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _child(own: str, shared: str = "") -> None:
     """A process of a group: run the program and store what it returns."""
-    watch = threading.Timer(float(timeout), os._exit, (1,))
-    watch.daemon = True
-    watch.start()
-    if not program:
+    if not shared:
         from d2lutils.compat import mx  # a scheduler or server stays in this import
 
-        raise SystemExit(f"{mx.__name__} started no parameter server")
-    main = runpy.run_path(program)["main"]
-    found = json.dumps(main(), default=_plain)
-    Path(result).write_text(found, encoding="utf-8")
+        raise RuntimeError(f"{mx.__name__} started no parameter server")
+    folder = Path(shared)
+    name, arguments = json.loads((folder / "call.json").read_text(encoding="utf-8"))
+    program = runpy.run_path(str(folder / "program.py"))[name]
+    found = json.dumps(program(**arguments), default=_plain)
+    Path(own, "result.json").write_text(found, encoding="utf-8")
+
+
+def _tell(own: str, error: Exception) -> None:
+    """Leave a failure's time and reason for the parent, before others see its end."""
+    told = json.dumps([time.monotonic(), f"{type(error).__name__}: {reason(error)}"])
+    part = Path(own, "failure.part")
+    part.write_text(told, encoding="utf-8")
+    part.replace(part.with_suffix(".json"))  # whole, or not there
 
 
 if __name__ == "__main__":
+    _watch()
     try:
         _child(*sys.argv[1:])
     except Exception as error:
-        print(f"{type(error).__name__}: {reason(error)}", file=sys.stderr)
+        _tell(sys.argv[1], error)
         raise SystemExit(1) from None

@@ -39,6 +39,7 @@ TOPICS = {
     "optimizers": "d2lutils.porting.optimizers",
     "autograd": "d2lutils.porting.autograd",
     "data": "d2lutils.porting.data",
+    "devices": "d2lutils.porting.devices",
     "files": "d2lutils.porting.files",
 }
 

@@ -13,14 +13,13 @@ from PIL import Image
 from torch.nn import functional as F
 
 from d2lutils.compat import mx
-from d2lutils.porting.judges import filed, functions, outputs, refusal, values
+from d2lutils.porting.judges import filed, functions, outputs, values
 from d2lutils.porting.rows import Rows
 
 __all__ = ["ROWS"]
 
 nd: Any = mx.nd
 tdata: Any = torch.utils.data
-gluon: Any = mx.gluon
 gdata: Any = mx.gluon.data
 transforms: Any = mx.gluon.data.vision.transforms
 
@@ -333,22 +332,3 @@ def _(path: str) -> Any:
 
     write_records(path)
     return list(Records(path)[1])
-
-
-row("a batch for several devices", outputs(X))(
-    gluon=lambda x: gluon.utils.split_and_load(x, [mx.cpu(0), mx.cpu(1)]),
-    pytorch=lambda x: [part.to("cpu") for part in x.chunk(2)],
-)
-row(
-    "nine examples for four devices", refusal("cannot be evenly split", outputs(X[:9]))
-)(
-    gluon=lambda x: gluon.utils.split_and_load(x, [mx.cpu(i) for i in range(4)]),
-    pytorch=lambda x: x.tensor_split(4),
-    differs="refused there",
-)
-row("nine examples for four devices, unevenly", outputs(X[:9]))(
-    gluon=lambda x: gluon.utils.split_data(x, 4, even_split=False),
-    pytorch=lambda x: x.chunk(4),
-    differs="3, 2, 2 and 2 there; 3, 3 and 3 here, and a device without work",
-    cure=lambda x: x.tensor_split(4),
-)

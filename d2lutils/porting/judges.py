@@ -6,6 +6,7 @@ topic, then those for the package's own halves.
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import types
 import warnings
@@ -21,7 +22,8 @@ import torch
 from d2lutils import parity
 from d2lutils.compat import mx
 from d2lutils.parity import TRAINING
-from d2lutils.porting.rows import BOUND, Found, Judge, Quantity, Spelling, judge
+from d2lutils.porting.rows import BOUND, Found, Judge, Quantity, Row, Spelling, judge
+from d2lutils.processes import run_group
 
 __all__ = [
     "copied",
@@ -29,6 +31,7 @@ __all__ = [
     "dropped",
     "filed",
     "functions",
+    "grouped",
     "lengths",
     "nets",
     "outputs",
@@ -485,6 +488,63 @@ def filed(gluon: Spelling, pytorch: Spelling) -> Found:
             lambda: gluon(str(Path(folder) / "gluon")),
             lambda: pytorch(str(Path(folder) / "pytorch")),
         )
+
+
+@judge()
+def grouped(
+    gluon: Spelling, pytorch: Spelling, rows: Callable[[], Iterable[Row]]
+) -> float:
+    """What Gluon returns for each device, PyTorch in each process of a group of two.
+
+    Args:
+        rows: gives all rows with this judge. One group runs all their spellings that
+            take a rank, because it starts for longer than it works.
+    """
+    spelled = [each for row in rows() for each in (row.pytorch, row.cure)]
+    all_of = tuple(each for each in spelled if each and _takes_rank(each))
+    found = _in_group(all_of if pytorch in all_of else (pytorch,))[pytorch.__name__]
+    if isinstance(found, str):
+        raise RuntimeError(found)
+    one, two = (
+        [np.concatenate([np.ravel(array) for array in _arrays(each)])]
+        for each in (gluon(), found)
+    )
+    return _distance(one, two)
+
+
+def _takes_rank(spelling: Spelling) -> bool:
+    return spelling.__code__.co_varnames[: spelling.__code__.co_argcount] == ("rank",)
+
+
+@functools.cache
+def _in_group(spellings: tuple[Spelling, ...]) -> dict[str, Any]:
+    """By name what the processes return, or the first one's error."""
+    names = [each.__name__ for each in spellings]
+    given = {"names": names}
+    results = run_group(_called, 2, uses=spellings, arguments=given)
+    found: dict[str, Any] = {}
+    for name in names:
+        each = [result[name] for result in results]
+        found[name] = next((e for e in each if isinstance(e, str)), each)
+    return found
+
+
+def _called(names: list[str]) -> dict[str, Any]:
+    """What functions return in this process of a group, or their errors as text."""
+    import torch
+    from torch import distributed
+
+    globals().update(torch=torch, nn=torch.nn, dist=distributed)
+    distributed.init_process_group("gloo")
+    found = {}
+    for name in names:
+        try:
+            found[name] = globals()[name](distributed.get_rank())
+        except Exception as error:
+            found[name] = f"{type(error).__name__}: {error}"
+    distributed.barrier()  # one that ends while others still connect would fail them
+    distributed.destroy_process_group()
+    return found
 
 
 # -- for the package's halves ----------------------------------------------------------

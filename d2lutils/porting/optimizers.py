@@ -332,47 +332,6 @@ def _(params: Any) -> Any:
     return sgd
 
 
-@row("gradients of two devices, without an update", values())
-def _() -> Any:
-    devices = [mx.cpu(0), mx.cpu(1)]
-    w = gluon.Parameter("w", shape=(2,))
-    w.initialize(init.One(), ctx=devices)
-    options = {"kvstore": "device", "update_on_kvstore": False}
-    trainer = gluon.Trainer([w], "sgd", **options)
-    with autograd.record():
-        losses = [
-            (w.data(d) * nd.array([i, 2], ctx=d)).sum() for i, d in enumerate(devices)
-        ]
-    autograd.backward(losses)
-    trainer.allreduce_grads()
-    return w.grad(devices[0])
-
-
-@pytorch
-def _() -> Any:
-    w = torch.nn.Parameter(torch.ones(2))
-    for i in range(2):
-        loss = (w * torch.tensor([i, 2.0])).sum()
-        loss.backward()
-    return w.grad
-
-
-@row("push to a store of parameters, and pull", values())
-def _() -> Any:
-    store = mx.kv.create("local")
-    store.init("w", nd.zeros(2))
-    store.push("w", [nd.ones(2), 2 * nd.ones(2)])
-    pulled = nd.zeros(2)
-    store.pull("w", out=pulled)
-    return pulled
-
-
-@pytorch
-def _() -> Any:
-    parts = [torch.ones(2), 2 * torch.ones(2)]
-    return torch.stack(parts).sum(0)
-
-
 @row("set the learning rate", steps())
 def _(params: Any) -> Any:
     trainer = gluon.Trainer(params, "sgd", {"learning_rate": 1.0})

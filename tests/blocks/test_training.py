@@ -12,6 +12,7 @@ from halves import GLUON, PYTORCH, both, mirrored, noise
 
 from d2lutils.compat import mx
 from d2lutils.data import Batches, digits
+from d2lutils.processes import run_group, run_parameter_server
 
 Settings = dict[str, Any]
 Batch = tuple[np.ndarray, np.ndarray]
@@ -455,6 +456,236 @@ def test_inside_autocast_weights_move() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         history = fit(PYTORCH, linear(PYTORCH), batches(), epochs=3)
     assert len(set(history.train_loss)) == 3
+
+
+# -- several devices and processes -----------------------------------------------------
+
+
+CONTEXTS = [mx.cpu(i) for i in range(5)]
+SIZES = (8, 3, 1)  # the last batch is smaller than any number of devices
+
+
+def uneven() -> list[Batch]:
+    x, y = points(sum(SIZES))
+    ends = np.cumsum(SIZES)
+    return [(x[e - n : e], y[e - n : e]) for e, n in zip(ends, SIZES, strict=True)]
+
+
+def layers(grad_reqs: str = "write write") -> Any:
+    """Two layers in float64, each with its way to keep gradients."""
+    net = GLUON.ready(GLUON.sequence(GLUON.dense(2, 4), GLUON.dense(4, 2)))
+    for layer, grad_req in zip(net, grad_reqs.split(), strict=True):
+        layer.collect_params().setattr("grad_req", grad_req)
+    for i, p in enumerate(net.collect_params().values()):
+        GLUON.fill(p, noise(*p.shape, seed=i))
+    return GLUON.double(net)
+
+
+def all_weights(net: Any) -> list[np.ndarray]:
+    """The parameters on each of its devices."""
+    parameters = net.collect_params().values()
+    return [data.asnumpy() for p in parameters for data in p.list_data()]
+
+
+@pytest.mark.parametrize(
+    ("grad_reqs", "o"),
+    [
+        ("write write", {}),
+        ("write write", {"optimizer": "adam", "weight_decay": 0.25}),
+        ("null write", {"weight_decay": 0.25}),
+        ("add null", {"momentum": 0.0}),
+    ],
+)
+@pytest.mark.parametrize("count", [2, 5])
+def test_several_devices_are_as_one(count: int, grad_reqs: str, o: Settings) -> None:
+    histories, weights = [], []
+    for devices in (CONTEXTS[:1], CONTEXTS[:count]):
+        net, options = layers(grad_reqs), {"epochs": 3, "device": devices} | o
+        net.hybridize(count == 5)
+        histories.append(fit(GLUON, net, uneven(), batches(), **options))
+        weights.append(all_weights(net))
+    one, several = histories
+    assert several.device == ", ".join(map(str, CONTEXTS[:count]))
+    assert several.train_loss == pytest.approx(one.train_loss, rel=1e-12)
+    assert several.train_accuracy == one.train_accuracy
+    assert several.test_accuracy == one.test_accuracy
+    expected = [data for data in weights[0] for _ in range(count)]
+    for found, data in zip(weights[1], expected, strict=True):
+        np.testing.assert_allclose(found, data, rtol=1e-12, atol=1e-12)
+    # And back: what several devices hold is one net.
+    assert fit(GLUON, net, batches(), epochs=1, device="cpu").finished
+
+
+def test_several_devices_drop_rows() -> None:
+    options: Settings = {"learning_rate": 2**-4, "epochs": 4, "device": CONTEXTS[:2]}
+    history = fit(GLUON, small(GLUON, "row"), images(), **options)
+    assert history.train_loss[-1] < history.train_loss[0]
+    with pytest.raises(ValueError, match="on one and kept on another") as caught:
+        fit(GLUON, small(GLUON), images(), **options)
+    assert str(caught.value) == (
+        "fit: on several devices a block may be dropped on one and kept on another: "
+        "use StochasticDepth's mode='row', or one device instead of cpu(0), cpu(1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("half", "device", "error", "text"),
+    [
+        (GLUON, [], TypeError, "DEVICE []"),
+        (GLUON, [["cpu"]], TypeError, "DEVICE ['cpu']"),
+        (
+            GLUON,
+            ("cpu:1", mx.cpu(1)),
+            ValueError,
+            "device names a device twice: ('cpu:1', cpu(1))",
+        ),
+        (
+            PYTORCH,
+            ["cpu", "cpu"],
+            TypeError,
+            "device must be one device, got 2: for several start a process for each, "
+            "as torchrun does, and wrap net in DistributedDataParallel",
+        ),
+    ],
+)
+def test_devices_that_are_refused(
+    half: Any, device: Any, error: Any, text: str
+) -> None:
+    with pytest.raises(error) as caught:
+        fit(half, linear(half), batches(), device=device)
+    assert type(caught.value) is error
+    assert str(caught.value) == "fit: " + text.replace("DEVICE", DEVICE)
+
+
+def gluon_part(part: int, of: int, start: float, fits: int) -> Any:
+    """Weights and losses of some trainings on a part of each batch."""
+    import numpy as np
+
+    from d2lutils.compat import mx
+    from d2lutils.gluon.training import fit
+
+    found = []
+    for i in range(fits):
+        x = np.random.default_rng(i).standard_normal((12, 2))
+        y = (x[:, 0] > 0).astype("int64")
+        data = [(x[a:b][part::of], y[a:b][part::of]) for a, b in ((0, 8), (8, 12))]
+        net = mx.gluon.nn.Dense(2, in_units=2)
+        net.initialize(mx.init.Constant(start))
+        net.bias.set_data(mx.nd.array([start, 0]))
+        net.cast("float64")
+        if i:
+            net.bias.grad_req = "null"
+        options = {"optimizer": ("sgd", "adam")[i], "device": "cpu"}
+        history = fit(net, data, epochs=2, progress=False, **options)
+        weights = [p.data().asnumpy().tolist() for p in (net.weight, net.bias)]
+        found.append([*weights, history.train_loss])
+    return found
+
+
+def working() -> Any:
+    """A worker: a push and a pull of its own, then two trainings."""
+    import numpy as np
+
+    from d2lutils.compat import mx
+    from d2lutils.gluon.training import _store
+
+    store = _store()
+    third = mx.nd.array(np.full(2, 1 / 3), dtype="float64")
+    store.init("thirds", third)
+    store.push("thirds", third)
+    store.pull("thirds", out=third)
+    start = (1 + store.rank) / 4
+    return third, gluon_part(store.rank, store.num_workers, start, 2)
+
+
+@pytest.mark.needs_mxnet
+def test_two_workers_are_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start from the first one's weights; sums are exact in float64.
+
+    Memory that is not set is not zero here, as it may be anywhere.
+    """
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=1")
+    found = run_parameter_server(working, uses=[gluon_part])
+    monkeypatch.undo()
+    assert [pulled for pulled, _ in found] == [[2 / 3, 2 / 3]] * 2
+    for i, (*weights, losses) in enumerate(gluon_part(0, 1, 0.25, 2)):
+        workers = [fits[i] for _, fits in found]
+        for *own, _ in workers:
+            for one, two in zip(own, weights, strict=True):
+                np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-12)
+        mean = np.mean([own for *_, own in workers], axis=0)
+        np.testing.assert_allclose(mean, losses, rtol=1e-12)
+
+
+def pytorch_part(part: int, of: int) -> Any:
+    """Weights and losses of two trainings on a part of each batch."""
+    import numpy as np
+    import torch
+
+    from d2lutils.pytorch.training import fit
+
+    found = []
+    for i, optimizer in enumerate(("sgd", "adam")):
+        x = np.random.default_rng(i).standard_normal((12, 2))
+        y = (x[:, 0] > 0).astype("int64")
+        data = [(x[a:b][part::of], y[a:b][part::of]) for a, b in ((0, 8), (8, 12))]
+        net = torch.nn.Linear(2, 2).double()
+        torch.nn.init.constant_(net.weight, (1 + part) / 4)
+        torch.nn.init.zeros_(net.bias)
+        whole = torch.nn.parallel.DistributedDataParallel(net) if of > 1 else net
+        options = {"optimizer": optimizer, "weight_decay": 0.25, "device": "cpu"}
+        history = fit(whole, data, epochs=2, progress=False, **options)
+        weights = [p.detach().tolist() for p in net.parameters()]
+        found.append([*weights, history.train_loss])
+    return found
+
+
+def distributed() -> Any:
+    """A process of a group: trainings, and nets whose blocks may be dropped."""
+    import numpy as np
+    import torch
+    from torch import distributed, nn
+
+    from d2lutils.pytorch.stochastic_depth import StochasticDepth
+    from d2lutils.pytorch.training import fit
+
+    distributed.init_process_group("gloo")
+    rank = distributed.get_rank()
+    found = pytorch_part(rank, 2)
+    x = np.random.default_rng(rank).standard_normal((8, 1, 2))
+    data, said = [(x, np.arange(8) % 2)] * 6, []
+    torch.manual_seed(0)
+    for unused, mode in ((False, "batch"), (True, "batch"), (False, "row")):
+        depth = StochasticDepth(nn.Conv1d(1, 1, 1), 0.5, mode)
+        net = nn.Sequential(nn.Linear(2, 2), depth, nn.Flatten(), nn.Linear(2, 2))
+        wrapped = nn.parallel.DistributedDataParallel(
+            net, find_unused_parameters=unused
+        )
+        try:
+            fit(wrapped, data, epochs=2, device="cpu", progress=False)
+        except ValueError as error:
+            said.append(str(error))
+        else:
+            said.append([p.detach().tolist() for p in net.parameters()])
+    distributed.destroy_process_group()
+    return found, said
+
+
+def test_a_group_of_two_is_as_one() -> None:
+    (one, said), (two, others) = run_group(distributed, uses=[pytorch_part])
+    for i, (*weights, losses) in enumerate(pytorch_part(0, 1)):
+        for *own, _ in (one[i], two[i]):
+            for a, b in zip(own, weights, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+        mean = np.mean([one[i][-1], two[i][-1]], axis=0)
+        np.testing.assert_allclose(mean, losses, rtol=1e-12)
+    assert said == others
+    assert said[0] == (
+        "fit: net drops whole blocks, whose parameters then have no gradient: wrap it "
+        "as DistributedDataParallel(net, find_unused_parameters=True), or use "
+        "StochasticDepth's mode='row'"
+    )
+    assert all(isinstance(each, list) for each in said[1:])
 
 
 # -- bad input -------------------------------------------------------------------------

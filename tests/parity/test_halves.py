@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from nets import MODULES
 from nets import halves as both
 
+from d2lutils import parity
 from d2lutils._adapters.pytorch import TorchNet
+from d2lutils.compat import mx
 from d2lutils.porting import Row, halves, judges, own_blocks
 from d2lutils.porting.halves import find, subject
 from d2lutils.porting.rows import Found
+from d2lutils.pytorch.training import _skips_blocks
 
 pytestmark = pytest.mark.needs_mxnet
 
@@ -132,6 +137,90 @@ def test_planted_rows_are_found_out() -> None:
         assert find(replace(row, pytorch=row.gluon)).ok
     with pytest.raises(ValueError, match="nothing among these is of kind 'net'"):
         halves.table(findings[-1:], "net")
+
+
+# -- replicas --------------------------------------------------------------------------
+
+
+def block(row: Row, half: str) -> Any:
+    """The row's block in one half."""
+    return judges.rebound(row.gluon, halves.names(half))()
+
+
+def inputs_of(row: Row, make: Callable[[Any], Any]) -> list[Any]:
+    """Its inputs, arrays as `make` makes them."""
+    values = row.judge.inputs.values()
+    arrays = iter(judges._filled(values, "float32"))
+    kinds = (tuple, np.ndarray)
+    return [make(next(arrays)) if isinstance(x, kinds) else x for x in values]
+
+
+@pytest.mark.parametrize("row", of("net"), ids=lambda row: row.name)
+def test_on_two_contexts(row: Row) -> None:
+    """Outputs and gradients on each are those on one, hybridized, too."""
+    theirs = block(row, "pytorch")
+    judges.randomize(theirs)
+    two = [mx.cpu(0), mx.cpu(1)]
+    found: list[Any] = []
+    for contexts, hybrid in ((two[:1], False), (two, False), (two, True)):
+        net = block(row, "gluon")
+        net.initialize(ctx=contexts)
+        parity.copy_parameters(theirs, net)
+        net.hybridize(hybrid)
+        # A graph drops other examples.
+        net.apply(lambda each: vars(each).update(_drop_prob=0.0))
+        for context in contexts:
+            make = functools.partial(mx.nd.array, ctx=context)
+            inputs = inputs_of(row, make)
+            inputs[0].attach_grad()
+            mx.random.seed(0, ctx=context)
+            output = net(*inputs)
+            with mx.autograd.record():
+                trained = net(*inputs) * 1
+            trained.backward()
+            assert output.context == inputs[0].grad.context == context
+            found.append([a.asnumpy() for a in (output, trained, inputs[0].grad)])
+    for replica in found[1:]:
+        for one, other in zip(found[0], replica, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def group() -> Iterator[None]:
+    """A group of this process alone."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("row", of("net"), ids=lambda row: row.name)
+def test_distributed(row: Row) -> None:
+    """The same outputs and gradients; the same names of parameters, after a prefix."""
+    net, inputs = block(row, "pytorch"), inputs_of(row, torch.tensor)
+    judges.randomize(net)
+    state = {f"module.{k}": v.clone() for k, v in net.state_dict().items()}
+    inputs[0].requires_grad_()  # a block that is dropped hands on its gradient alone
+    found = []
+    skips = any(map(_skips_blocks, net.modules()))
+    wrapped = torch.nn.parallel.DistributedDataParallel(
+        copy.deepcopy(net), find_unused_parameters=skips
+    )
+    assert wrapped.state_dict().keys() == state.keys()
+    for each in (net, wrapped):
+        for _ in range(2):  # a gradient that had not come would end the second pass
+            torch.manual_seed(0)
+            each.zero_grad()
+            output = each.train()(*inputs)
+            output.square().sum().backward()
+        grads = [p.grad for p in each.parameters()]
+        found.append([output, *(torch.zeros(()) if g is None else g for g in grads)])
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+    wrapped.load_state_dict(state)
+    for name, value in wrapped.module.state_dict().items():
+        assert torch.equal(value, state[f"module.{name}"])
 
 
 # -- every row can say no --------------------------------------------------------------

@@ -214,20 +214,6 @@ def test_an_image_too_small_for_the_net_as_built_alone(half: int) -> None:
     assert tuple(net(x).shape) == (2, 5)
 
 
-def test_gluon_on_two_contexts() -> None:
-    """And a context that the parameters are not on is Gluon's own error."""
-    contexts = [mx.cpu(0), mx.cpu(1)]
-    for name in NETS:
-        net = made(name, 0)
-        net.collect_params().reset_ctx(contexts)
-        x = mx.nd.array(batch(name, 4).numpy())
-        for part in mx.gluon.utils.split_and_load(x, contexts):
-            with mx.autograd.record():
-                loss = net(part).sum()
-            loss.backward()
-    mx.nd.waitall()
-
-
 # -- precision -------------------------------------------------------------------------
 
 

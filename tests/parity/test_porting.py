@@ -243,6 +243,31 @@ def test_a_wrong_spelling(judge: Any, gluon: Any, pytorch: Any) -> None:
         planted(gluon, pytorch, judge).check()
 
 
+def forgets_the_other(rank: int) -> Any:
+    w = torch.tensor([rank + 1.0])
+    return w
+
+
+def fails_on_one(rank: int) -> Any:
+    if rank == 1:
+        raise ValueError("not today")
+
+
+def test_a_wrong_spelling_in_a_group() -> None:
+    """One that returns something else in a process, and one that fails in it."""
+    found: list[Row] = []
+    judge = judges.grouped(lambda: found)
+    found += [
+        planted(lambda: [mx.nd.ones(1), mx.nd.ones(1)], each, judge)
+        for each in (forgets_the_other, fails_on_one)
+    ]
+    for row, message in zip(
+        found, ("said to be the same", "ValueError: not today"), strict=True
+    ):
+        with pytest.raises(WrongRowError, match=message):
+            row.check()
+
+
 def test_a_wrong_row_makes_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = planted(relu, torch.tanh, MATRIX)
     monkeypatch.setattr(porting, "rows", lambda topic: [wrong])
