@@ -1,0 +1,1 @@
+"""What the PyTorch half does on a card, in one command: ``gpu-report``."""
