@@ -221,7 +221,7 @@ def nin(w: Weights, x: Any, o: Settings) -> Any:
     x = functional.max_pool2d(nin_block(w, x, second, 5, padding=2), 3, 2)
     x = functional.max_pool2d(nin_block(w, x, third, 3, padding=1), 3, 2)
     classes = o["num_classes"]
-    last = o.get("last_width", classes)
+    last: Any = o.get("last_width", classes)
     x = nin_block(w, x, last, 3, (last,), padding=1)
     x = w.conv(x, classes, 1, bias=True)
     if o.get("last_relu", True):
