@@ -93,24 +93,16 @@ def _whole_equation(keep: bool, w: eq.Weights, x: Any) -> Any:
 
 def _sums() -> Iterator[Block]:
     """Zero-padded shortcuts, and every way to write the sum."""
-    x, narrow = (3, 8, 5, 6), (3, 5, 5, 6)
-
-    def wide(w: eq.Weights, x: Any, identity: Any) -> Any:
-        return x + eq.zeros_behind(identity, 8)
-
-    pad = partial(shortcuts.zero_pad_channels, channels=8)
-    yield Block(
-        *("zero_pad_channels", lambda: _Call(pad), [narrow]),
-        lambda w, x: eq.zeros_behind(x, 8),
-    )
-    yield Block(
-        *("SubsampleZeroPad", lambda: shortcuts.SubsampleZeroPad(2, 6, 2)),
-        *([(3, 2, 7, 6)], lambda w, x: eq.zeros_behind(x[..., ::2, ::2], 6)),
-    )
-    yield Block(
-        *("ZeroPadShortcut", lambda: shortcuts.ZeroPadShortcut(2, 6, 2)),
-        *([(3, 2, 7, 6)], lambda w, x: eq.zeros_behind(eq.means(x, 2), 6)),
-    )
+    narrow, maps = (3, 5, 5, 6), (3, 2, 7, 6)
+    build = partial(_Call, partial(shortcuts.zero_pad_channels, channels=8))
+    equation = partial(_widened, channels=8)
+    yield Block("zero_pad_channels", build, [narrow], equation)
+    equation = partial(_widened, channels=6, every=2)
+    build = partial(shortcuts.SubsampleZeroPad, 2, 6, 2)
+    yield Block("SubsampleZeroPad", build, [maps], equation)
+    equation = partial(_widened, channels=6, window=2)
+    build = partial(shortcuts.ZeroPadShortcut, 2, 6, 2)
+    yield Block("ZeroPadShortcut", build, [maps], equation)
     named = {name: getattr(padded_sums, name) for name in padded_sums.__all__}
     for words, make in padded_sums.WAYS.items():
         way = make(3, 5, 3, (5, 6))
@@ -118,7 +110,15 @@ def _sums() -> Iterator[Block]:
         # Their parts that are never trained are no parameters of the equation.
         layers = [way] if isinstance(way, nn.Module) else []
         build = partial(_Call, partial(_sum, None if layers else way), *layers)
-        yield Block(name, build, [x, narrow], None if layers else wide)
+        yield Block(name, build, [(3, 8, 5, 6), narrow], None if layers else _wide)
+
+
+def _widened(w: Any, x: Any, channels: int, every: int = 1, window: int = 1) -> Any:
+    return eq.zeros_behind(eq.means(x[..., ::every, ::every], window), channels)
+
+
+def _wide(w: Any, x: Any, identity: Any) -> Any:
+    return x + eq.zeros_behind(identity, x.shape[1])
 
 
 def _sum(way: Any, *given: Any) -> Any:
@@ -130,52 +130,46 @@ def _mixing() -> Iterator[Block]:
     """Kernels that depend on the input."""
     maps, routing, experts = (3, 4, 7, 6), (3, 2), (2, 6, 2, 3, 3)
     o: Settings = {"stride": 2, "padding": 1, "groups": 2}
-
-    def equal(w: Any, x: Any, routing: Any, experts: Any) -> Any:
-        return eq.mixture(x, routing, experts, None, o)
-
     for name, form in condconv.FORMS.items():
-        build = partial(_Call, partial(form, **o))
-        yield Block(name, build, [maps, routing, experts], equal)
-    yield Block(
-        *("mixed", lambda: _Call(condconv.mixed), [routing, experts]),
-        lambda w, a, b: torch.einsum("nk,koihw->noihw", a, b),
-    )
+        build, equation = partial(_Call, partial(form, **o)), partial(_mixture, o=o)
+        yield Block(name, build, [maps, routing, experts], equation)
+    yield Block("mixed", partial(_Call, condconv.mixed), [routing, experts], _mixed)
     for function in (condconv.convolve_each, condconv.unfold_each):
-        yield Block(
-            *(function.__name__, partial(_Call, partial(function, **o))),
-            [maps, (3, 6, 2, 3, 3)],
-            lambda w, x, k: eq.each(
-                nn.functional.pad(x, (1,) * 4), k, stride=2, groups=2
-            ),
-        )
+        build = partial(_Call, partial(function, **o))
+        yield Block(function.__name__, build, [maps, (3, 6, 2, 3, 3)], _each)
+    o = {"padding": 1, "num_experts": 5, "mix_bias": True}
+    equation = partial(_cond_conv, outputs=6, count=5, o=o)
     for name in ("auto", *condconv.FORMS):
-        more: Settings = {"padding": 1, "num_experts": 5, "mix_bias": True}
-        yield Block(
-            f"CondConv2d, form={name!r}",
-            partial(condconv.CondConv2d, 4, 6, 3, form=name, **more),
-            [maps],
-            partial(_cond_conv, outputs=6, count=5, o=more),
-        )
-    mirrored: Settings = {"padding": 1, "padding_mode": "reflect"}
-    yield Block(
-        *("Experts2d", lambda: condconv.Experts2d(4, 6, 3, **mirrored)),
-        [maps, (3, 3)],
-        partial(_experts, o=mirrored),
+        build = partial(condconv.CondConv2d, 4, 6, 3, form=name, **o)
+        yield Block(f"CondConv2d, form={name!r}", build, [maps], equation)
+    o = {"padding": 1, "padding_mode": "reflect"}
+    build, equation = partial(condconv.Experts2d, 4, 6, 3, **o), partial(_experts, o=o)
+    yield Block("Experts2d", build, [maps, (3, 3)], equation)
+    build, equation = (
+        partial(SqueezeExcite, 8, 2),
+        partial(eq.squeeze_excite, reduction=2),
     )
-    yield Block(
-        *("SqueezeExcite", lambda: SqueezeExcite(8, 2), [(3, 8, 7, 6)]),
-        lambda w, x: eq.squeeze_excite(w, x, 2),
-    )
-    yield Block(*("GeneratedConv2d", lambda: GeneratedConv2d(4, 6, 3)), [maps, (3, 12)])
-    for more in ({"padding": 1}, {"M": 3, "G": 3, "depthwise": True}):
-        outputs, made = 4 if "M" in more else 6, more | {"reduction": 2}
-        yield Block(
-            "WeightNet2d, depthwise" if "M" in more else "WeightNet2d",
-            partial(WeightNet2d, 4, outputs, 3, **made),
-            [maps],
-            partial(eq.weightnet, outputs=outputs, size=3, o=made),
-        )
+    yield Block("SqueezeExcite", build, [(3, 8, 7, 6)], equation)
+    build = partial(GeneratedConv2d, 4, 6, 3)
+    yield Block("GeneratedConv2d", build, [maps, (3, 12)])
+    deep = {"M": 3, "G": 3, "depthwise": True}
+    for name, outputs, o in (("", 6, {"padding": 1}), (", depthwise", 4, deep)):
+        o = o | {"reduction": 2}
+        build = partial(WeightNet2d, 4, outputs, 3, **o)
+        equation = partial(eq.weightnet, outputs=outputs, size=3, o=o)
+        yield Block(f"WeightNet2d{name}", build, [maps], equation)
+
+
+def _mixture(w: Any, x: Any, routing: Any, experts: Any, o: Settings) -> Any:
+    return eq.mixture(x, routing, experts, None, o)
+
+
+def _mixed(w: Any, routing: Any, experts: Any) -> Any:
+    return torch.einsum("nk,koihw->noihw", routing, experts)
+
+
+def _each(w: Any, x: Any, kernels: Any) -> Any:
+    return eq.each(x, kernels, stride=2, padding=1, groups=2)
 
 
 def _experts(w: eq.Weights, x: Any, routing: Any, o: Settings) -> Any:
@@ -187,100 +181,54 @@ def _cond_conv(w: eq.Weights, x: Any, outputs: int, count: int, o: Any) -> Any:
     return eq.cond_conv(w, x, outputs, 3, count, o)
 
 
-def blocks() -> list[Block]:
-    """Every public block of the PyTorch half."""
-    found: list[Block] = []
-    o: Settings
-    for rank, size in enumerate(((9,), (7, 6)), 1):
-        o = {"stride": 2, "pad": 1, "bias": True}
-        found.append(
-            Block(
-                f"ConvChunk, {rank}-D",
-                partial(ConvChunk, 2, 8, 3, 2, bias=True, rank=rank),
-                [(3, 2, *size)],
-                partial(eq.chunk, channels=8, size=3, o=o),
-            )
-        )
-    for shortcut, inputs, stride in (
-        ("identity", 6, 1),
-        ("projection", 3, 2),
-        ("zeros", 3, 2),
-    ):
-        o = {"shortcut": shortcut, "stride": stride, "chain_length": 3}
-        found.append(
-            Block(
-                f"ResidualChunks, {shortcut}",
-                partial(ResidualChunks, inputs, 6, 3, rank=2, **o),
-                [(3, inputs, 7, 6)],
-                partial(eq.residual, channels=6, o=o),
-            )
-        )
-    narrow: Settings = {"widths": (8, 8, 8), "num_classes": 3}
-    small: Settings = {"stem": (3, 1, 1), "last_width": 64, "last_relu": False}
-    small |= {"widths": (24, 48, 64), "num_classes": 10}
-    found += [
-        Block(
-            *("nin_block", lambda: nin_block(2, 8, 3, padding=1), [(3, 2, 7, 6)]),
-            lambda w, x: eq.nin_block(w, x, 8, 3, padding=1),
-        ),
-        Block(
-            *("NiN", lambda: NiN(**narrow), [(2, 1, 67, 67)]),
-            lambda w, x: eq.nin(w, x, narrow),
-        ),
-        Block("nin_small", nin_small, [(3, 1, 20, 20)], partial(eq.nin, o=small)),
-        Block("CIFARNiN", CIFARNiN, [(2, 3, 9, 12)], partial(eq.cifar_nin, classes=10)),
-        *_sums(),
-    ]
+def _nets() -> Iterator[Block]:
+    """Chunks, residual blocks, NiN, stochastic depth, PyramidNet, ResNet."""
+    o: Settings = {"stride": 2, "pad": 1, "bias": True}
+    for rank, size in ((1, (9,)), (2, (7, 6))):
+        build = partial(ConvChunk, 2, 8, 3, 2, bias=True, rank=rank)
+        equation = partial(eq.chunk, channels=8, size=3, o=o)
+        yield Block(f"ConvChunk, {rank}-D", build, [(3, 2, *size)], equation)
+    kinds = (("identity", 6, 1), ("projection", 3, 2), ("zeros", 3, 2))
+    for kind, inputs, stride in kinds:
+        o = {"shortcut": kind, "stride": stride, "chain_length": 3}
+        build = partial(ResidualChunks, inputs, 6, 3, rank=2, **o)
+        equation = partial(eq.residual, channels=6, o=o)
+        yield Block(f"ResidualChunks, {kind}", build, [(3, inputs, 7, 6)], equation)
+    build = partial(nin_block, 2, 8, 3, padding=1)
+    equation = partial(eq.nin_block, channels=8, size=3, padding=1)
+    yield Block("nin_block", build, [(3, 2, 7, 6)], equation)
+    o = {"widths": (8, 8, 8), "num_classes": 3}
+    yield Block("NiN", partial(NiN, **o), [(2, 1, 67, 67)], partial(eq.nin, o=o))
+    o = {"stem": (3, 1, 1), "last_width": 64, "last_relu": False}
+    o |= {"widths": (24, 48, 64), "num_classes": 10}
+    yield Block("nin_small", nin_small, [(3, 1, 20, 20)], partial(eq.nin, o=o))
+    equation = partial(eq.cifar_nin, classes=10)
+    yield Block("CIFARNiN", CIFARNiN, [(2, 3, 9, 12)], equation)
     mask = np.array([1, 0, 0, 1, 1], "int32")
     for mode in ("row", "gather"):
-        found.append(
-            Block(
-                f"StochasticDepth, {mode}",
-                partial(_masked, mode),
-                [(5, 2, 6, 5), mask],
-                partial(eq.masked_sum, mode),
-            )
-        )
+        build, equation = partial(_masked, mode), partial(eq.masked_sum, mode)
+        yield Block(f"StochasticDepth, {mode}", build, [(5, 2, 6, 5), mask], equation)
     for keep in (True, False):
-        found.append(
-            Block(
-                f"StochasticDepth, batch {'kept' if keep else 'dropped'}",
-                partial(_whole, keep),
-                [(3, 2, 4, 5)],
-                partial(_whole_equation, keep),
-            )
-        )
+        name = f"StochasticDepth, batch {'kept' if keep else 'dropped'}"
+        build, equation = partial(_whole, keep), partial(_whole_equation, keep)
+        yield Block(name, build, [(3, 2, 4, 5)], equation)
     for kind in ("basic", "bottleneck"):
-        found.append(
-            Block(
-                f"PyramidUnit, {kind}",
-                partial(PyramidUnit, 5, 8, 2, kind),
-                [(3, 5, 7, 6)],
-                partial(eq.pyramid_unit, width=8, stride=2, block=kind),
-            )
-        )
-    widths = pyramid_widths(20, 48)
-    found += [
-        Block(
-            *("PyramidNet", lambda: PyramidNet(20, 48, 5), [(4, 3, 9, 8)]),
-            lambda w, x: eq.pyramidnet(w, x, widths, 3, {}),
-        ),
-        *_mixing(),
-        Block(
-            *("ResNetUnit", lambda: ResNetUnit(4, 8, stride=2), [(3, 4, 7, 6)]),
-            lambda w, x: eq.resnet_unit(w, x, 8, 2, {}),
-        ),
-    ]
-    for o in ({}, {"reduction": 8, "num_experts": 2}):
-        found.append(
-            Block(
-                "ResNet, with gates and experts" if o else "ResNet",
-                partial(ResNet, 8, 5, **o),
-                [(6, 3, 9, 8)],
-                partial(eq.resnet, depth=8, classes=5, o=o),
-            )
-        )
-    return found
+        build = partial(PyramidUnit, 5, 8, 2, kind)
+        equation = partial(eq.pyramid_unit, width=8, stride=2, block=kind)
+        yield Block(f"PyramidUnit, {kind}", build, [(3, 5, 7, 6)], equation)
+    equation = partial(eq.pyramidnet, widths=pyramid_widths(20, 48), groups=3, o={})
+    yield Block("PyramidNet", partial(PyramidNet, 20, 48, 5), [(4, 3, 9, 8)], equation)
+    equation = partial(eq.resnet_unit, channels=8, stride=2, o={})
+    yield Block("ResNetUnit", partial(ResNetUnit, 4, 8, 2), [(3, 4, 7, 6)], equation)
+    for name, o in (("", {}), (", gated", {"reduction": 8, "num_experts": 2})):
+        build = partial(ResNet, 8, 5, **o)
+        equation = partial(eq.resnet, depth=8, classes=5, o=o)
+        yield Block(f"ResNet{name}", build, [(6, 3, 9, 8)], equation)
+
+
+def blocks() -> list[Block]:
+    """Every public block of the PyTorch half."""
+    return [*_nets(), *_sums(), *_mixing()]
 
 
 # -- comparing -------------------------------------------------------------------------

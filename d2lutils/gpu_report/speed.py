@@ -123,8 +123,8 @@ def _row(name: str, timing: Timing, base: Timing) -> dict[str, Any]:
     """One candidate as plain data: milliseconds, quartiles, ratio to the base."""
     return {
         "name": name,
-        "ms": round(timing.median * 1e3, 4),
-        "ms_quartiles": [round(timing.low * 1e3, 4), round(timing.high * 1e3, 4)],
+        "ms": round(timing.median * 1e3, 5),
+        "ms_quartiles": [round(timing.low * 1e3, 5), round(timing.high * 1e3, 5)],
         "ratio": round(timing.ratio(base), 3),
         "runs": timing.runs,
     }
