@@ -56,7 +56,7 @@ PARTS: dict[str, Callable[[Any, argparse.Namespace, float], dict[str, Any]]] = {
     "train": lambda d, o, left: _part("nets", "train", d, o.train_seconds),
     "speed": lambda d, o, left: _part("speed", "run", d, min(left, o.budget / 4)),
     "compile": lambda d, o, left: _part(
-        *("speed", "run_compiled", d, min(left, o.budget / 8))
+        *("speed", "run_compiled", d, min(left, o.budget / 6))
     ),
     "chapters": lambda d, o, left: _part("cells", "run", left),
     "gluon": lambda d, o, left: _part("gluon", "run", d.type, o.install_gluon),
@@ -71,6 +71,8 @@ def _device(name: str | None) -> Any:
         raise ValueError(f"--device must be cpu, cuda or cuda:N, got {name!r}")
     if kind == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        # Or idle threads turn beside another program's work.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     elif index:  # pragma: needs-gpu
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         chosen = seen.split(",")[int(index)] if seen else index

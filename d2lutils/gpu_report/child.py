@@ -21,7 +21,7 @@ _MARK = "\x1e"
 def ask(module: str, argument: str, seconds: float) -> dict[str, Any]:
     """What ``python -m d2lutils.gpu_report.MODULE ARGUMENT`` answers.
 
-    Where it does not, `failed` says how it ended.
+    Where it does not, `failed` says how it ended; `late` is True if it took longer.
     """
     command = [sys.executable, "-m", f"{__package__}.{module}", argument]
     try:
@@ -32,10 +32,10 @@ def ask(module: str, argument: str, seconds: float) -> dict[str, Any]:
             text=True,
             errors="replace",
             timeout=seconds,
-            env={**os.environ, "D2L_STORED_OUTPUTS": "1"},
+            env={**os.environ, "D2L_STORED_OUTPUTS": "1"},  # no progress bars
         )
     except subprocess.TimeoutExpired:
-        return {"failed": f"no end within {seconds:.0f} s"}
+        return {"failed": f"no end within {seconds:.0f} s", "late": True}
     try:
         found: dict[str, Any] = json.loads(ran.stdout.rpartition(_MARK)[2])
     except ValueError:

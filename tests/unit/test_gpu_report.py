@@ -56,7 +56,8 @@ def test_without_a_card_one_clear_error(capsys: pytest.CaptureFixture[str]) -> N
 def test_refused(
     argv: list[str], words: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # restored, as the command sets it
+    for name in ("CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # restored, because the command sets it
     with pytest.raises(SystemExit):
         gpu_report.main(argv)
     assert words in capsys.readouterr().err
@@ -70,8 +71,9 @@ def failing(*_: Any) -> dict[str, Any]:
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the command in an empty folder with other parts; status and report."""
     monkeypatch.chdir(tmp_path)
-    # Restored afterwards, because the command sets it.
+    # Restored afterwards, because the command sets them.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
 
     def run(parts: Parts, *more: str) -> tuple[int, dict[str, Any]]:
         monkeypatch.setattr(gpu_report, "PARTS", parts)
@@ -426,7 +428,11 @@ def test_how_a_child_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         raise subprocess.TimeoutExpired("python", options["timeout"])
 
     monkeypatch.setattr(child.subprocess, "run", late)
-    assert child.ask("cells", "x", 7.0) == {"failed": "no end within 7 s"}
+    assert child.ask("cells", "x", 7.0)["failed"] == "no end within 7 s"
+    found = cells.run(7.0)  # for want of time, which is no failure
+    assert len(found["not_run"]) == 14
+    assert "failed" not in found
+    assert "no end within 120 s" in cells.run(1e6)["failed"]
 
 
 # -- Gluon -----------------------------------------------------------------------------
