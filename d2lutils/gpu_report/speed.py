@@ -242,29 +242,27 @@ TORCH = Half("pytorch", _array, _conv, _run, _step, _predict)
 
 
 def public(module: str, name: str) -> Any:
-    """A class of timm or torchvision; None where it is not installed.
+    """A class of timm or torchvision; None where it cannot be imported.
 
-    timm's own __init__ would import torchvision and all of its models, so a module of
-    it is imported without.
+    Only its own module is imported: the packages' import more, such as all of timm's
+    models, or torchvision's operators, which belong to one build of PyTorch.
     """
-    package = module.partition(".")[0]
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    root = Path(next(iter(spec.submodule_search_locations)))
-    before = set(sys.modules)
+    package, *inner = module.split(".")[:-1]
+    spec = importlib.util.find_spec(package) if package not in sys.modules else None
+    root = next(iter(spec.submodule_search_locations or ()), "") if spec else ""
+    parents = [".".join((package, *inner[:n])) for n in range(len(inner) + 1)]
+    added = [parent for parent in parents if root and parent not in sys.modules]
+    for parent in added:
+        stub = types.ModuleType(parent)
+        stub.__path__ = [str(Path(root).parent / parent.replace(".", "/"))]
+        sys.modules[parent] = stub
     try:
-        if package == "timm" and package not in sys.modules:
-            for part in ("timm", "timm.layers"):
-                stub = types.ModuleType(part)
-                stub.__path__ = [str(root.parent / part.replace(".", "/"))]
-                sys.modules[part] = stub
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, RuntimeError):
         return None
     finally:
-        for part in {"timm", "timm.layers"} - before:
-            sys.modules.pop(part, None)
+        for parent in added:
+            sys.modules.pop(parent)
 
 
 # -- CondConv --------------------------------------------------------------------------
@@ -438,7 +436,7 @@ class _Public(nn.Module):
 def public_depths() -> dict[str, Callable[[float], nn.Module]]:
     """Stochastic depth of timm and torchvision, where they are installed."""
     timm = public("timm.layers.drop", "DropPath")
-    vision = public("torchvision.ops", "StochasticDepth")
+    vision = public("torchvision.ops.stochastic_depth", "StochasticDepth")
     found: dict[str, Callable[[float], nn.Module]] = {}
     if timm is not None:
         found["timm's DropPath (row)"] = timm
@@ -526,7 +524,7 @@ def run(device: torch.device, seconds: float) -> dict[str, Any]:
     result["condconv"] = chosen(result["cases"])
     others = {"timm": timm_layer(), "torchvision": public_depths().get(VISION)}
     missing = [name for name, layer in others.items() if layer is None]
-    result["public"] = f"not installed: {', '.join(missing) or 'nothing'}"
+    result["public"] = f"not to be had here: {', '.join(missing) or 'nothing'}"
     result["summary"] = "; ".join(
         [
             f"{len(result['cases'])} of {len(made)} cases",
