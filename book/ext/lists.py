@@ -8,7 +8,7 @@ What a chapter says itself is not written down a second time:
 - ``{asked}``      the questions that the chapters themselves end with
 - ``{terms}``      ``book/glossary.yml``
 - ``{names}``      the package's public names, and the chapters whose code uses them
-- ``{card}``       what ``make gpu-report`` found on a card, or that none has run it
+- ``{gpureport}``  what ``make gpu-report`` found on a card, or that none has run it
 """
 
 from __future__ import annotations
@@ -322,8 +322,8 @@ class Names(ListOf):
         return head + sorted(rows, key=str.lower)
 
 
-class Card(ListOf):
-    """``{card}``"""
+class GpuReport(ListOf):
+    """``{gpureport}``"""
 
     data = "d2lutils/results/gpu.json"
 
@@ -395,7 +395,7 @@ class NameQuestions(SphinxTransform):
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
-    for directive in (Chapters, Questions, Asked, Terms, Names, Card):
+    for directive in (Chapters, Questions, Asked, Terms, Names, GpuReport):
         app.add_directive(directive.__name__.lower(), directive)
     app.add_transform(NameQuestions)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -125,20 +125,20 @@ def test_the_pages_say_what_is_stored(
 ) -> None:
     import lists
 
-    assert lists.Card.data == gpu_report.STORED.relative_to(ROOT).as_posix()
+    assert lists.GpuReport.data == gpu_report.STORED.relative_to(ROOT).as_posix()
     monkeypatch.setattr(lists, "ROOT", tmp_path)
-    assert lists.Card.markdown() == ["**No card has run it yet.**"]
+    assert lists.GpuReport.markdown() == ["**No card has run it yet.**"]
     machine = {"device": "H1", "capability": "9.0", "driver": "5", "cuda": "13"}
     machine |= {"versions": {"torch": "3"}}  # type: ignore[dict-item]
     parts = {
         "speed": {"seconds": 3.2, "summary": "quick"},
         "gluon": {"seconds": 1, "failed": "no"},
     }
-    path = tmp_path / lists.Card.data
+    path = tmp_path / lists.GpuReport.data
     path.parent.mkdir(parents=True)
     found = {"date": "2030-01-02", "machine": machine, "parts": parts}
     path.write_text(json.dumps(found))
-    assert lists.Card.markdown() == [
+    assert lists.GpuReport.markdown() == [
         "On one H1 (compute capability 9.0, driver 5, CUDA 13, PyTorch 3), 2030-01-02:",
         "",
         "- speed, 3 s: quick",
