@@ -11,13 +11,16 @@ PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.14 3.15; do command -v python$$v >/d
 PIP = $(PY) -m pip --disable-pip-version-check install --quiet
 NOX = $(PY) -m nox
 
-.PHONY: help doctor book serve preview audit pdf stamp execute execute-all lint format test test-package test-chapters test-pages test-rare test-stable test-pretend-gpu test-matrix test-without-mxnet test-newest test-colab test-colab-image test-links bench coverage-pragmas clean
+.PHONY: help doctor gpu-report zoo book serve preview audit pdf stamp execute execute-all lint format test test-package test-chapters test-pages test-rare test-stable test-pretend-gpu test-matrix test-without-mxnet test-newest test-colab test-colab-image test-links bench coverage-pragmas clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 doctor: $(VENV)/.all  ## what works on this machine, and how to get the rest
 	@$(PY) -m d2lutils doctor
+
+gpu-report: zoo  ## what a card computes, how fast, stored for the pages (DEVICE=cpu: not stored)
+	@PYTHONPATH=$(CURDIR)/$(VENV)/zoo $(PY) -m d2lutils gpu-report $(if $(filter cpu,$(DEVICE)),--device cpu --out _build/gpu-report.json,--store $(DEVICE:%=--device %))
 
 # --- environments ---------------------------------------------------------------------
 
@@ -128,8 +131,10 @@ test-links: $(VENV)/.book  ## whether the addresses in the book still answer (ne
 # Public implementations for comparison, kept out of the environment itself. Both
 # frameworks get one thread per core, because MXNet would otherwise limit both to half.
 ZOO = pytorchcv gluoncv2 timm
-bench: $(VENV)/.all  ## ratios on this machine, stored in d2lutils/results
+zoo: $(VENV)/.all
 	@test -d $(VENV)/zoo/timm || $(PIP) --no-deps --upgrade --target $(VENV)/zoo $(ZOO) || echo "make: no public implementations to compare with"
+
+bench: zoo  ## ratios on this machine, stored in d2lutils/results
 	@OMP_NUM_THREADS=$$(nproc 2>/dev/null || echo 2) $(PY) -m benchmarks $(SUITES)
 
 coverage-pragmas: ## list the lines that only a GPU machine can run

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import sys
-import types
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from benchmarks.cases import GLUON, STEP, TORCH, ZOO, Case, Half, static
+from benchmarks.cases import GLUON, STEP, TORCH, Case, Half, static
 from d2lutils.compat import mx
 from d2lutils.gluon import condconv as gluon_forms
 from d2lutils.gluon import resnet as gluon_resnet
+from d2lutils.gpu_report import speed
+from d2lutils.gpu_report.speed import (
+    EXPERTS,
+    KERNEL,
+    LAYERS,
+    PADDING,
+    PLAIN,
+    TIMM,
+    Size,
+    shape_of,
+    timm_layer,
+)
 from d2lutils.pytorch import condconv as torch_forms
 from d2lutils.pytorch import resnet as torch_resnet
 from d2lutils.pytorch.devices import try_gpu
@@ -23,7 +32,6 @@ from d2lutils.pytorch.devices import try_gpu
 # net, larger ones, and a map where a single example keeps the machine busy.
 SIZES = ((1, 64, 64, 16), (8, 64, 64, 16), (32, 64, 64, 16), (8, 64, 64, 56))
 SIZES += ((32, 64, 64, 56), (8, 16, 16, 32), (8, 256, 256, 8))
-EXPERTS, KERNEL, PADDING = 4, 3, 1
 # One layer with more and more experts, and what is compared there.
 COUNTS, COUNTED = (1, 2, 4, 8, 16), ("folded", "mixture")
 # A whole net, and what its blocks get.
@@ -34,31 +42,8 @@ NETS: dict[str, dict[str, Any]] = {
     "CondConv-ResNet-20, K = 8": {"num_experts": 8},
 }
 
-# Whole layers against a public one: from large maps to small, from few channels to
-# many, and two sizes near the point where the faster form changes.
-LAYERS = ((8, 16, 16, 32), (8, 64, 64, 56), (8, 64, 64, 16), (32, 64, 64, 16))
-LAYERS += ((8, 256, 256, 14), (8, 128, 128, 8), (8, 256, 256, 8), (32, 256, 256, 8))
-LAYERS += ((8, 512, 512, 7),)
-
 OWN: dict[str, Any] = {"pytorch": torch_forms, "gluon": gluon_forms}
-LOOP, PLAIN = "looped", "plain convolution (for scale)"
-PUBLIC = "timm's CondConv2d"
-Size = tuple[int, int, int, int]
-
-
-def public_layer() -> Any:
-    """timm's layer, without the rest of timm; None where it is not installed."""
-    if not (ZOO / "timm").exists():
-        return None
-    for name in ("timm", "timm.layers"):
-        # Its own __init__ would import torchvision and all of its models.
-        package = types.ModuleType(name)
-        package.__path__ = [str(ZOO / name.replace(".", "/"))]
-        sys.modules.setdefault(name, package)
-    try:
-        return importlib.import_module("timm.layers.cond_conv2d").CondConv2d
-    except ImportError:
-        return None
+LOOP = "looped"
 
 
 class GluonMixing(mx.gluon.HybridBlock):
@@ -90,47 +75,34 @@ def forms(half: Half, size: Size, **options: Any) -> dict[str, Any]:
         for name in ("unfolded", "mixture"):
             block = static(GluonMixing(gluon_forms.FORMS[name].with_F, shape))
             candidates[f"{name}, hybridized"] = half.run(block, given, grad)
-    elif public := public_layer():
+    elif public := timm_layer():
         more = {"padding": PADDING, "num_experts": EXPERTS}
-        layers[PUBLIC] = public(inputs, outputs, KERNEL, **more)
+        layers[TIMM] = public(inputs, outputs, KERNEL, **more)
     for name, layer in layers.items():
-        layer = layer.to(**options) if options else layer
+        layer = speed.placed(layer, **options) if options else layer
         taken = [x] if name == PLAIN else [x, routing]
         candidates[name] = half.run(layer, taken, grad)
     return candidates
 
 
 def given_their_weights(half: Half, size: Size, train: bool) -> dict[str, Any]:
-    """Layers given their routing weights, with their checks; timm's the same way."""
-    batch, inputs, outputs, space = size
-    x = half.array(batch, inputs, space, space, backward=train)
-    routing = half.array(batch, EXPERTS, uniform=True, backward=train)
-    grad = half.array(batch, outputs, space, space, backward=False)
-    found = {PLAIN: half.run(half.conv(inputs, outputs), [x], grad, train)}
-    options: dict[str, Any] = {"padding": PADDING, "bias": False}
-    options["num_experts"] = EXPERTS
-    layers = {
-        form: OWN[half.name].Experts2d(inputs, outputs, KERNEL, **options, form=form)
-        for form in ("auto", "folded", "unfolded")
-    }
+    """Layers given their routing weights; in Gluon's graph, too."""
+    found, run = speed.layers(half, OWN[half.name], size, train)
     if half is GLUON:
-        hybrid = gluon_forms.Experts2d(inputs, outputs, KERNEL, **options)
-        layers["auto, hybridized"] = static(hybrid)
-    elif public := public_layer():
-        layers[PUBLIC] = public(inputs, outputs, KERNEL, **options)
-    for name, layer in layers.items():
-        found[name] = half.run(layer, [x, routing], grad, train)
+        options: dict[str, Any] = {"padding": PADDING, "bias": False}
+        options["num_experts"] = EXPERTS
+        hybrid = gluon_forms.Experts2d(size[1], size[2], KERNEL, **options)
+        found["auto, hybridized"] = run(static(hybrid))
     return found
 
 
 def layers() -> Iterator[Case]:
     """What `form="auto"` chooses, against both forms and the public layer."""
     for size in LAYERS:
-        shape = "x".join(map(str, (*size, size[-1])))
         for train, what in ((True, "forward and backward"), (False, "forward alone")):
             for half in (TORCH, GLUON):
-                base = PUBLIC if half is TORCH and public_layer() else "folded"
-                name = f"{half.name}: layer, {what}, {shape}"
+                base = TIMM if half is TORCH and timm_layer() else "folded"
+                name = f"{half.name}: layer, {what}, {shape_of(size)}"
                 candidates = given_their_weights(half, size, train)
                 yield Case(name, base, candidates, repeat=20)
 
@@ -169,7 +141,7 @@ def whole_nets() -> Iterator[Case]:
 def cases() -> Iterator[Case]:
     """Forward and backward on all sizes, more experts, whole nets."""
     for size in SIZES:
-        what = f"forward and backward, {'x'.join(map(str, (*size, size[-1])))}"
+        what = f"forward and backward, {shape_of(size)}"
         for half in (TORCH, GLUON):
             yield Case(f"{half.name}: {what}", LOOP, forms(half, size))
         if try_gpu().type != "cpu":  # pragma: needs-gpu

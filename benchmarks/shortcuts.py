@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
-
-from torch import nn
 
 from benchmarks.cases import GLUON, STEP, TORCH, Case, Half, public_net, static
 from d2lutils.compat import mx
 from d2lutils.gluon import padded_sums as gluon_sums
 from d2lutils.gluon import pyramidnet as gluon_net
+from d2lutils.gpu_report.speed import CONCAT, SUMS, Size, sum_inputs, torch_way
 from d2lutils.pytorch import padded_sums as torch_sums
 from d2lutils.pytorch import pyramidnet as torch_net
-from d2lutils.pytorch.devices import try_gpu
-
-# (batch, channels of the identity, channels of the sum, height and width). The first
-# doubles the width, as a classic ResNet does; the next two are blocks of PyramidNet-110
-# with alpha 48; the last has its smallest map and a wider step than it ever takes.
-SIZES = ((64, 32, 64, 32), (128, 17, 18, 32), (128, 40, 41, 16), (128, 60, 64, 8))
 
 #: In the zoos.
 NET = "pyramidnet110_a48_cifar10"
 
 COPY = "add to a slice in place"
-CONCAT = "concatenate, sized ahead"
 TRANSPOSE = "transpose, pad, transpose"
 REFUSED = "pad the channel axis"
 OURS = "add_zero_padded"
@@ -35,7 +27,6 @@ IN_A_NET = {
     "gluon": (TRANSPOSE, "pad a view (N, 1, C, S)", "custom operator", OURS),
     "pytorch": (CONCAT, COPY, REFUSED, OURS),
 }
-Size = tuple[int, int, int, int]
 
 
 class GluonSum(mx.gluon.HybridBlock):
@@ -49,29 +40,20 @@ class GluonSum(mx.gluon.HybridBlock):
         return self.way(x, identity, self.extra)
 
 
-def torch_sum(way: Any, extra: int) -> Callable[..., Any]:
-    """One of PyTorch's ways as a function."""
-    if isinstance(way, nn.Module):
-        way.to(try_gpu())
-    return lambda x, identity: way(x, identity, extra)
-
-
 def ways(half: Half, size: Size, backward: bool) -> dict[str, Any]:
     """A framework's ways on one size, hybridized where they can be."""
     batch, narrow, wide, space = size
     extra = wide - narrow
-    inputs = [
-        half.array(batch, n, space, space, backward=backward) for n in (wide, narrow)
-    ]
-    grad = half.array(batch, wide, space, space, backward=False)
+    inputs, grad = sum_inputs(half, size, backward)
     candidates = {}
     sums: Any = torch_sums if half is TORCH else gluon_sums
     for name, make in sums.WAYS.items():
         if half is GLUON and (name == REFUSED or (backward and name == COPY)):
             continue  # MXNet raises
-        way = make(batch, narrow, extra, (space, space))
-        call: Any = torch_sum(way, extra)
-        if half is GLUON:
+        if half is TORCH:
+            call: Any = torch_way(make, size)
+        else:
+            way = make(batch, narrow, extra, (space, space))
             call = GluonSum(way, extra)
             if name in IMPERATIVE:
                 name = f"{name} (imperative)"
@@ -114,7 +96,7 @@ def whole_nets() -> Iterator[Case]:
 
 def cases() -> Iterator[Case]:
     """Forward, and forward with backward, on four sizes."""
-    for size in SIZES:
+    for size in SUMS:
         batch, narrow, wide, space = size
         shape = f"{batch}x({narrow}→{wide})x{space}x{space}"
         for half in (TORCH, GLUON):

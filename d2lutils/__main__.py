@@ -11,6 +11,7 @@ COMMANDS = {
     "doctor": ("doctor", "say what works on this machine, and how to get the rest"),
     "convert": ("porting.convert", "an exported Gluon net as PyTorch source"),
     "cuda11": ("_compat.cuda11", "MXNet's CUDA 11 build for NVIDIA cards it supports"),
+    "gpu-report": ("gpu_report", "parity, speed, training and chapters on a card"),
     "colab": ("colab", "prepare a Colab runtime, changing nothing that is there"),
 }
 

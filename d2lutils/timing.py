@@ -103,7 +103,8 @@ def stored(suite: str) -> dict[str, Any]:
 
     Returns:
         `date`, `machine` (processor, cores, versions, device) and `cases`, each with
-        `case`, `base` and `rows` (`name`, `ms`, `ms_quartiles`, `ratio`, `runs`).
+        `case`, `base` and `rows` (`name`, `ms`, `ms_quartiles`, `ratio`, `runs`). The
+        suite "gpu", which `make gpu-report` stores on a card, also has `parts`.
 
     Raises:
         ValueError: no results are stored under that name; the message lists the names

@@ -19,6 +19,7 @@ import torch
 
 from d2lutils import parity
 from d2lutils.compat import mx
+from d2lutils.gpu_report.equations import noise, randomize
 
 nn, gnn = torch.nn, mx.gluon.nn
 Build = Callable[[Any], Any]
@@ -226,37 +227,9 @@ both = pytest.mark.parametrize("half", [GLUON, PYTORCH], ids=str)
 # -- values ----------------------------------------------------------------------------
 
 
-def noise(*shape: int, seed: int = 1, dtype: str = "float32") -> np.ndarray:
-    """Standard normal numbers."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    return generator.standard_normal(shape).astype(dtype)
-
-
 def is_float(value: Any) -> bool:
     """Whether a value is a floating-point array, which gets a gradient."""
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def randomize(net: Any, seed: int = 0) -> Any:
-    """Give a PyTorch net random values that keep the scale of activations.
-
-    A new net's biases of 0 and gains of 1 hide differences. With unscaled random values
-    the signal would vanish in a deep net: only the last bias, and gradients of zero.
-    """
-    for i, (name, tensor) in enumerate(net.state_dict().items()):
-        shape = tuple(tensor.shape)
-        values = noise(*shape, seed=1000 * seed + i, dtype="float64")
-        if len(shape) > 1:  # the experts of CondConv have five axes
-            values *= np.sqrt(2 / np.prod(shape[1:] if len(shape) < 5 else shape[2:]))
-        elif name.endswith("var"):
-            values = 0.5 + np.abs(values)
-        elif name.endswith("weight"):
-            values = 1 + values / 4
-        else:
-            values = 0.1 + values / 16
-        if tensor.is_floating_point():
-            tensor.copy_(torch.as_tensor(values))
-    return net
 
 
 def mirrored(build: Build, seed: int = 0) -> tuple[Any, Any]:

@@ -27,7 +27,10 @@ LOG = logging.getLogger(__name__)
 FOLDER = "downloads"
 ARCHIVE, PDF = "chapters.zip", "book.pdf"
 #: What the wheel is made of.
-SOURCES = ("d2lutils", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = (
+    *("d2lutils", "chapters", "setup.py", "pyproject.toml"),
+    *("README.md", "LICENSE"),
+)
 #: Pages that chapters link to.
 PAGES = (
     *("references.md", "notation.md", "setup.md", "tested.md"),

@@ -8,11 +8,13 @@ What a chapter says itself is not written down a second time:
 - ``{asked}``      the questions that the chapters themselves end with
 - ``{terms}``      ``book/glossary.yml``
 - ``{names}``      the package's public names, and the chapters whose code uses them
+- ``{gpureport}``  what ``make gpu-report`` found on a card, or that none has run it
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -320,6 +322,28 @@ class Names(ListOf):
         return head + sorted(rows, key=str.lower)
 
 
+class GpuReport(ListOf):
+    """``{gpureport}``"""
+
+    data = "d2lutils/results/gpu.json"
+
+    @classmethod
+    def markdown(cls) -> list[str]:
+        path = ROOT / cls.data
+        if not path.exists():
+            return ["**No card has run it yet.**"]
+        found = json.loads(path.read_text("utf-8"))
+        machine, lines = found["machine"], []
+        for name, part in found["parts"].items():
+            word = next((k for k in ("failed", "skipped") if k in part), "summary")
+            verdict = "" if word == "summary" else f"**{word}**: "
+            lines.append(f"- {name}, {part['seconds']:.0f} s: {verdict}{part[word]}")
+        about = "compute capability {capability}, driver {driver}, CUDA {cuda}"
+        head = f"On one {machine['device']} ({about.format(**machine)}, PyTorch "
+        head += f"{machine['versions']['torch']}), {found['date']}:"
+        return [head, "", *lines]
+
+
 def opening(node: nodes.Node) -> nodes.strong | None:
     """The bold words that a paragraph begins with."""
     if not isinstance(node, nodes.paragraph):
@@ -371,7 +395,7 @@ class NameQuestions(SphinxTransform):
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
-    for directive in (Chapters, Questions, Asked, Terms, Names):
+    for directive in (Chapters, Questions, Asked, Terms, Names, GpuReport):
         app.add_directive(directive.__name__.lower(), directive)
     app.add_transform(NameQuestions)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -32,6 +32,7 @@ from d2lutils.shapes import (
     condconv_form,
     split_padding,
 )
+from d2lutils.timing import stored
 
 __all__ = [
     "FORMS",
@@ -275,6 +276,40 @@ FORMS: dict[str, Callable[..., Any]] = {
 
 
 Form = Annotated[str, one_of("auto", FORMS)]
+# Batch, channels in, channels out, positions; and the faster form.
+_Measured = dict[torch.dtype, tuple[tuple[tuple[int, ...], str], ...]]
+
+
+@functools.cache
+def _measured() -> _Measured:
+    """The faster form by dtype and size on the card whose report is
+    stored; empty without one."""
+    found: dict[torch.dtype, list[Any]] = {}
+    try:
+        rows = stored("gpu")["condconv"]
+    except ValueError:
+        return {}
+    for row in rows:
+        n, inputs, outputs, space = row["size"]
+        form = min(row["ms"], key=row["ms"].get)
+        size = (n, inputs, outputs, space**2)
+        dtype = getattr(torch, row["dtype"])
+        found.setdefault(dtype, []).append((size, form))
+    return {dtype: tuple(forms) for dtype, forms in found.items()}
+
+
+def _nearest(measured: Any, size: tuple[int, ...]) -> str:
+    """The form at the size whose numbers are the fewest times larger
+    or smaller."""
+    best, least = "folded", math.inf
+    # A plain loop, which torch.compile can follow.
+    for known, form in measured:
+        apart = 1.0
+        for a, b in zip(known, size, strict=True):
+            apart *= max(a, b) / min(a, b)
+        if apart < least:
+            best, least = form, apart
+    return best
 
 
 @takes_input(
@@ -321,6 +356,7 @@ class Experts2d(nn.Module):
         self.options = (stride, inside, dilation, groups)
         self.window = (kernel_size, padding, dilation, padding_mode)
         self.form, self.mix_bias = form, mix_bias
+        self.measured = _measured()
         inputs = in_channels // groups
         shape = (num_experts, out_channels, inputs, *kernel_size)
         # Each expert starts as PyTorch's nn.Conv2d would. For the whole
@@ -362,7 +398,8 @@ class Experts2d(nn.Module):
         return y + bias.to(y.dtype)[:, :, None, None]
 
     def _form(self, x: torch.Tensor) -> str:
-        """The fastest form by the stored benchmarks, unless one is set.
+        """The fastest form by the stored benchmarks, unless one is set:
+        on a GPU, those of the GPU report, if there are any.
 
         With as many groups as examples, Inductor cannot compile a graph
         for any batch size.
@@ -372,9 +409,17 @@ class Experts2d(nn.Module):
         if any_size(x):
             return "unfolded"
         (rows, columns), _, _, groups = self.options
-        _, _, height, width = x.shape
+        n, _, height, width = x.shape
         positions = height * width // (rows * columns)
-        return condconv_form(self.out_channels // groups, positions)
+        filters = self.out_channels // groups
+        if x.is_cuda and self.measured:
+            known = self.measured.get(x.dtype)
+            if known is None:
+                known = next(iter(self.measured.values()))
+            inputs = self.in_channels // groups
+            size = (n, inputs, filters, max(positions, 1))
+            return _nearest(known, size)
+        return condconv_form(filters, positions)
 
 
 @takes_input("routing", unless="routing_weights")
@@ -399,7 +444,10 @@ class CondConv2d(nn.Module):
         padding_mode: "zeros", "reflect", "replicate" or "circular".
         num_experts: kernels to mix, K.
         dropout: of the means, before the linear layer, in training.
-        form: "auto", or the name of one of `FORMS`.
+        form: "auto", or the name of one of `FORMS`. "auto" takes the
+            fastest by measurement. On a GPU, that is the size nearest
+            to x in the stored results of `python -m d2lutils
+            gpu-report`; where none are stored, the CPU's rule.
         mix_bias: one bias for each expert, mixed like the kernels,
             instead of one for all.
 

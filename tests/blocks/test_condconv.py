@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from halves import GLUON, PYTORCH, both, compared, exported, made, mirrored, noise
-from reference import Weights, check, close, each, multiply_adds, ways
+from reference import check, close, multiply_adds, ways
 
 from d2lutils.compat import mx
+from d2lutils.gpu_report.equations import Weights, bank, cond_conv, each, mixture
 
 functional = torch.nn.functional
 Settings = dict[str, Any]
@@ -25,44 +26,6 @@ FORMS = {
 WAYS = [(way, form) for way, forms in FORMS.items() for form in forms]
 MODES = ("zeros", "reflect", "replicate", "circular")
 EXPERTS = 3
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """A setting of both axes, as one number or two."""
-    return value if isinstance(value, tuple) else (value, value)
-
-
-def bank(w: Weights, inputs: int, outputs: int, size: Any, count: int, o: Any) -> Any:
-    """The experts and, if there are any, their biases."""
-    experts = w(count, outputs, inputs // o.get("groups", 1), *pair(size))
-    if not o.get("bias", True):
-        return experts, None
-    return experts, w(*(count,) * o.get("mix_bias", False), outputs)
-
-
-def mixture(x: Any, routing: Any, experts: Any, bias: Any, o: Settings) -> Any:
-    """(a_1 W_1 + … + a_K W_K) * x + b (Yang et al., 2019, section 3), as a loop."""
-    kernels = torch.einsum("nk,koihw->noihw", routing, experts)
-    mode = o.get("padding_mode", "zeros")
-    if o.get("padding") == "same":  # the odd position behind, as in PyTorch
-        taps = zip(kernels.shape[3:], pair(o.get("dilation", 1)), strict=True)
-        sides = [(d * (k - 1) // 2, (d * (k - 1) + 1) // 2) for k, d in taps]
-    else:
-        sides = [(n, n) for n in pair(o.get("padding", 0))]
-    pad = [*sides[1], *sides[0]]
-    x = functional.pad(x, pad, "constant" if mode == "zeros" else mode)
-    window = {name: o.get(name, 1) for name in ("stride", "dilation", "groups")}
-    y = each(x, kernels, **window)
-    if bias is None:
-        return y
-    return y + (routing @ bias if o.get("mix_bias") else bias[None])[:, :, None, None]
-
-
-def cond_conv(w: Weights, x: Any, outputs: int, size: int, count: int, o: Any) -> Any:
-    """The same with its routing, a = sigmoid(R mean(x) + c)."""
-    experts, bias = bank(w, x.shape[1], outputs, size, count, o)
-    routing = w.linear(x.mean((2, 3)), count).sigmoid()
-    return mixture(x, routing, experts, bias, o)
 
 
 # -- every form ------------------------------------------------------------------------

@@ -8,51 +8,16 @@ import numpy as np
 import pytest
 import torch
 from halves import GLUON, PYTORCH, both, compared, made, noise, randomize
-from reference import Weights, check, multiply_adds, parameters, ways
+from reference import check, multiply_adds, parameters, ways
 
 from d2lutils import data, parity, shapes
+from d2lutils.gpu_report.equations import cifar_nin, nin, nin_block
 
 functional = torch.nn.functional
 Settings = dict[str, Any]
 NARROW = {"widths": (8, 8, 8), "num_classes": 3}
 
 # -- equations -------------------------------------------------------------------------
-
-
-def nin_block(
-    w: Weights, x: Any, channels: int, size: int, pointwise: Any = None, **window: Any
-) -> Any:
-    """Lin, Chen and Yan, 2014, equation 2: a ReLU after each of the convolutions."""
-    x = w.conv(x, channels, size, bias=True, **window).relu()
-    for width in (channels, channels) if pointwise is None else pointwise:
-        x = w.conv(x, width, 1, bias=True).relu()
-    return x
-
-
-def nin(w: Weights, x: Any, o: Settings) -> Any:
-    """Dive into Deep Learning, section 8.3."""
-    size, stride, padding = o.get("stem", (11, 4, 0))
-    first, second, third = o["widths"]
-    x = nin_block(w, x, first, size, stride=stride, padding=padding)
-    x = functional.max_pool2d(x, 3, 2)
-    x = functional.max_pool2d(nin_block(w, x, second, 5, padding=2), 3, 2)
-    x = functional.max_pool2d(nin_block(w, x, third, 3, padding=1), 3, 2)
-    classes = o["num_classes"]
-    last = o.get("last_width", classes)
-    x = nin_block(w, x, last, 3, (last,), padding=1)
-    x = w.conv(x, classes, 1, bias=True)
-    if o.get("last_relu", True):
-        x = x.relu()
-    return x.amax((2, 3)) if o.get("pool") == "max" else x.mean((2, 3))
-
-
-def cifar_nin(w: Weights, x: Any, classes: int) -> Any:
-    """The authors' model: a max and an average pooling in ceil mode."""
-    x = nin_block(w, x, 192, 5, (160, 96), padding=2)
-    x = functional.max_pool2d(x, 3, 2, ceil_mode=True)
-    x = nin_block(w, x, 192, 5, padding=2)
-    x = functional.avg_pool2d(x, 3, 2, ceil_mode=True)
-    return nin_block(w, x, 192, 3, (192, classes), padding=1).mean((2, 3))
 
 
 @ways

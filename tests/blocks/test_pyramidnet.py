@@ -9,14 +9,13 @@ import pytest
 import torch
 from halves import both, compared, made, noise
 from reference import (
-    Weights,
     check,
     multiply_adds,
     parameters,
     ways,
-    zeros_behind,
 )
 
+from d2lutils.gpu_report.equations import pyramid_unit, pyramidnet
 from d2lutils.shapes import drop_probs, pyramid_widths
 
 functional = torch.nn.functional
@@ -26,35 +25,6 @@ DEEPER = {"block": "bottleneck"}
 IMAGENET = {"stem": "imagenet"}
 
 # -- equations -------------------------------------------------------------------------
-
-
-def unit(w: Weights, x: Any, width: int, stride: int, block: str = "basic") -> Any:
-    """Han et al., 2017, figure 6d: no first ReLU, a norm at the end, none after it."""
-    y = w.norm(x)
-    if block == "basic":
-        y = w.norm(w.conv(y, width, 3, stride=stride, padding=1)).relu()
-        y = w.norm(w.conv(y, width, 3, padding=1))
-    else:
-        y = w.norm(w.conv(y, width, 1)).relu()
-        y = w.norm(w.conv(y, width, 3, stride=stride, padding=1)).relu()
-        y = w.norm(w.conv(y, 4 * width, 1))
-    if stride == 2:
-        x = functional.avg_pool2d(x, 2, ceil_mode=True)
-    return y + zeros_behind(x, y.shape[1])
-
-
-def pyramidnet(w: Weights, x: Any, widths: list[int], groups: int, o: Settings) -> Any:
-    """Table 1: the first unit of every group but the first strides."""
-    if o.get("stem") == "imagenet":
-        x = w.norm(w.conv(x, 64, 7, stride=2, padding=3)).relu()
-        x = functional.max_pool2d(x, 3, 2, padding=1)
-    else:
-        x = w.norm(w.conv(x, 16, 3, padding=1))
-    size = len(widths) // groups
-    for k, width in enumerate(widths):
-        stride = 2 if k and k % size == 0 else 1
-        x = unit(w, x, width, stride, o.get("block", "basic"))
-    return w.linear(w.norm(x).relu().mean((2, 3)), 5)
 
 
 @ways
@@ -80,7 +50,7 @@ def test_unit(
         return net
 
     shape = (3, in_channels, 7, 6)
-    check(way, build, lambda w, x: unit(w, x, width, stride, block), shape)
+    check(way, build, lambda w, x: pyramid_unit(w, x, width, stride, block), shape)
 
 
 @ways

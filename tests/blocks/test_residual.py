@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from halves import both, compared
-from reference import Weights, check, ways, zeros_behind
+from reference import check, ways
+
+from d2lutils.gpu_report.equations import residual
 
 SIZES = {1: (9,), 2: (7, 6)}
 KINDS = [
@@ -32,22 +34,8 @@ def test_equation(
     chain_length: int,
     rank: int,
 ) -> None:
-    """He et al., 2015, equations 1 and 2."""
-    channels = widths[1]
-
-    def reference(w: Weights, x: Any) -> Any:
-        y = x
-        for i in range(chain_length):
-            step = stride if i == 0 else 1
-            y = w.norm(w.conv(y, channels, 3, stride=step, padding=1))
-            if relu_before_sum or i < chain_length - 1:
-                y = y.relu()
-        if shortcut == "projection":
-            x = w.norm(w.conv(x, channels, 1, stride=stride))
-        elif shortcut == "zeros":
-            every = (..., *(slice(None, None, stride),) * rank)
-            x = zeros_behind(x[every], channels)
-        return (y + x).relu()
+    o = {"shortcut": shortcut, "stride": stride, "chain_length": chain_length}
+    o |= {"relu_before_sum": relu_before_sum}
 
     def build(half: Any) -> Any:
         return half.residual.ResidualChunks(
@@ -56,7 +44,8 @@ def test_equation(
             rank=rank,
         )
 
-    check(way, build, reference, (3, widths[0], *SIZES[rank]))
+    shape = (3, widths[0], *SIZES[rank])
+    check(way, build, lambda w, x: residual(w, x, widths[1], o), shape)
 
 
 @both

@@ -7,48 +7,15 @@ from typing import Any
 import pytest
 from halves import both, compared
 from reference import (
-    Weights,
     check,
     multiply_adds,
     parameters,
     ways,
-    zeros_behind,
 )
-from test_condconv import cond_conv
-from test_squeeze_excite import squeeze_excite
+
+from d2lutils.gpu_report.equations import resnet
 
 Settings = dict[str, Any]
-
-
-def conv(w: Weights, x: Any, channels: int, stride: int, o: Settings) -> Any:
-    if "num_experts" not in o:
-        return w.conv(x, channels, 3, stride=stride, padding=1)
-    window = {"stride": stride, "padding": 1, "bias": False}
-    return cond_conv(w, x, channels, 3, o["num_experts"], window)
-
-
-def unit(w: Weights, x: Any, channels: int, stride: int, o: Settings) -> Any:
-    """He et al., 2015, figure 2; the gate: Hu et al., 2018, figure 3."""
-    y = w.norm(conv(w, x, channels, stride, o)).relu()
-    y = w.norm(conv(w, y, channels, 1, o))
-    if "reduction" in o:
-        y = squeeze_excite(w, y, o["reduction"])
-    if x.shape == y.shape:
-        shortcut = x
-    elif o.get("shortcut") == "zeros":
-        shortcut = zeros_behind(x[:, :, ::stride, ::stride], channels)
-    else:
-        shortcut = w.norm(w.conv(x, channels, 1, stride=stride))
-    return (y + shortcut).relu()
-
-
-def resnet(w: Weights, x: Any, depth: int, classes: int, o: Settings) -> Any:
-    """Section 4.2: n blocks each of 16, 32 and 64 channels, the map halved twice."""
-    x = w.norm(w.conv(x, 16, 3, padding=1)).relu()
-    for group, channels in enumerate((16, 32, 64)):
-        for i in range((depth - 2) // 6):
-            x = unit(w, x, channels, 2 if group and not i else 1, o)
-    return w.linear(x.mean((2, 3)), classes)
 
 
 OPTIONS: list[Settings] = [

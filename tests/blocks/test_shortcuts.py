@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from halves import GLUON, PYTORCH, both, exported, gnn, losses, noise
-from reference import check, close, ways, zeros_behind
+from reference import check, close, ways
 
 from d2lutils.compat import mx
+from d2lutils.gpu_report.equations import means, zeros_behind
 
 Shape = tuple[int, ...]
 SIZES = {1: (9,), 2: (7, 6)}
@@ -99,14 +100,6 @@ def test_subsample_zero_pad(way: str, rank: int, stride: Any, channels: int) -> 
         batches=(3, 1),
         bound=0,
     )
-
-
-def means(x: torch.Tensor, stride: int) -> torch.Tensor:
-    """Of windows of `stride` positions; the last over what there is."""
-    for axis in range(2, x.ndim):
-        parts = x.split(stride, axis)
-        x = torch.stack([part.mean(axis) for part in parts], axis)
-    return x
 
 
 @ways

@@ -6,14 +6,9 @@ from typing import Any
 
 import pytest
 from halves import both, compared
-from reference import Weights, check, multiply_adds, ways
+from reference import check, multiply_adds, ways
 
-
-def squeeze_excite(w: Weights, x: Any, reduction: int) -> Any:
-    """x * sigmoid(W2 ReLU(W1 mean(x))) (Hu et al., 2018, equations 2 to 4)."""
-    channels = x.shape[1]
-    hidden = w.linear(x.mean((2, 3)), channels // reduction).relu()
-    return x * w.linear(hidden, channels).sigmoid()[:, :, None, None]
+from d2lutils.gpu_report.equations import squeeze_excite
 
 
 @ways

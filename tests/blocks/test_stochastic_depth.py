@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from halves import GLUON, PYTORCH, both, exported, made, mirrored, noise
-from reference import Weights, check, close, zeros_behind
+from reference import check, close
 
 from d2lutils import parity
 from d2lutils.compat import mx
+from d2lutils.gpu_report.equations import Weights, masked_sum, zeros_behind
 
 nn, gnn = torch.nn, mx.gluon.nn
 modes = pytest.mark.parametrize("mode", ["batch", "row", "gather"])
@@ -65,21 +66,6 @@ def masked(mode: str, half: Any) -> Any:
     )
 
 
-def equation(mode: str, w: Weights, x: Any, keep: Any) -> Any:
-    """identity + keep * branch / (1 - p) (Huang et al., 2016, equation 2, rescaled).
-
-    The paper scales by 1 - p in evaluation instead. Batch norms see all examples or,
-    in mode "gather", those that are kept.
-    """
-    x = w.conv(x, 4, 3, bias=True, padding=1)
-    kept = keep.bool() if w.training and mode == "gather" else keep >= 0
-    y = w.norm(w.conv(w.norm(x[kept]), 7, 3, bias=True, padding=1))
-    whole = y.new_zeros(len(x), *y.shape[1:]).index_put((kept,), y)
-    if w.training:
-        whole = whole * keep[:, None, None, None] / (1 - 0.375)
-    return w.linear((zeros_behind(x, 7) + whole).relu().flatten(1), 3)
-
-
 @pytest.mark.parametrize("keep", KEEPS[:3], ids=str)
 @pytest.mark.parametrize(
     ("way", "mode"),
@@ -90,7 +76,7 @@ def equation(mode: str, w: Weights, x: Any, keep: Any) -> Any:
 )
 def test_equation_with_a_mask(way: str, mode: str, keep: Any) -> None:
     mask = np.array(keep, "int32")
-    check(way, partial(masked, mode), partial(equation, mode), (5, 2, 6, 5), mask)
+    check(way, partial(masked, mode), partial(masked_sum, mode), (5, 2, 6, 5), mask)
 
 
 @pytest.mark.parametrize("keep", [True, False])

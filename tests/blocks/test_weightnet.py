@@ -8,28 +8,12 @@ import numpy as np
 import pytest
 import torch
 from halves import GLUON, both, compared, noise
-from reference import Weights, check, close, each, multiply_adds, ways
+from reference import check, close, multiply_adds, ways
 
 from d2lutils.compat import mx
+from d2lutils.gpu_report.equations import weightnet
 
 Settings = dict[str, Any]
-
-
-def weightnet(w: Weights, x: Any, outputs: int, size: int, o: Settings) -> Any:
-    """Ma et al., 2020, section 3.2: y = kernel(sigmoid(W2 W1 mean(x))) * x.
-
-    Group g of an output channel's kernel is made from M / G of its numbers.
-    """
-    n, inputs = x.shape[:2]
-    M, G = o.get("M", 2), o.get("G", 2)
-    groups = inputs if o.get("depthwise") else 1
-    count = inputs // groups * size**2
-    made = w(outputs * count, M // G, 1, 1).reshape(outputs, G, count // G, M // G)
-    hidden = w.linear(x.mean((2, 3)), inputs // o["reduction"])
-    alpha = w.linear(hidden, M * outputs).sigmoid().reshape(n, outputs, G, 1, M // G)
-    kernels = (alpha * made).sum(-1).reshape(n, outputs, -1, size, size)
-    window = {"stride": o.get("stride", 1), "padding": o.get("padding", 0)}
-    return each(x, kernels, groups=groups, **window)
 
 
 SETTINGS: list[tuple[int, int, Settings]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import cells
 import downloads
 import lists
 import offline_math
@@ -136,6 +138,12 @@ def test_archive_has_the_chapters_and_a_package_that_works(
         package.extractall(tmp_path / "there")
     sources = (ROOT / "d2lutils").rglob("*.py")
     assert {path.relative_to(ROOT).as_posix() for path in sources} <= inside
+    for path in lists.chapters():  # for the GPU report: their code alone
+        copied = (tmp_path / "there" / "d2lutils" / "chapters" / path.name).read_text()
+        code = [c for c in cells.notebook_cells(path) if c["cell_type"] == "code"]
+        kept = json.loads(copied)["cells"]
+        assert [c["source"] for c in kept] == [c["source"] for c in code]
+        assert not any(c["outputs"] for c in kept)
     program = (
         "from d2lutils import shapes, timing;"
         "from d2lutils.explorers.dimensions import dimensions;"
