@@ -74,7 +74,7 @@ def fit(
         seed: for the framework's random numbers (dropout, stochastic
             depth).
         device: where to train; `try_gpu()` by default. `net` stays
-            there.
+            there. A distributed net trains where it was wrapped.
         progress: show a bar; by default wherever outputs are not
             stored.
 
@@ -101,6 +101,9 @@ def fit(
     (5, 1.0)
     """
     why = why_no_gpu() if device is None else "as asked"
+    if isinstance(net, nn.parallel.DistributedDataParallel):
+        # It was wrapped where it is, and must not be moved.
+        device, why = next(net.parameters()).device, "as wrapped"
     device = try_gpu() if device is None else device
     tell_device("PyTorch", device, why, progress)
 
