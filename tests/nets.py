@@ -13,7 +13,6 @@ from halves import gnn, nn
 
 import d2lutils.pytorch
 from d2lutils import parity
-from d2lutils.compat import mx
 
 MODULES = [module.name for module in pkgutil.iter_modules(d2lutils.pytorch.__path__)]
 
@@ -91,22 +90,6 @@ def torch_net(stride: int = 1, momentum: Any = 0.1) -> Any:
         nn.Flatten(),
         nn.Linear(4, 3),
     )
-
-
-def train(
-    net: Any, batches: list[np.ndarray], rate: float = 2**-4
-) -> tuple[list[float], np.ndarray]:
-    """Losses of some steps of SGD on a Gluon net, and its last output in evaluation."""
-    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": rate})
-    losses = []
-    for x in batches:
-        with mx.autograd.record():
-            loss = (net(mx.nd.array(x)) ** 2).mean()
-        loss.backward()
-        trainer.step(1)
-        losses.append(float(loss.asscalar()))
-    mx.nd.waitall()  # an error of MXNet comes up here, if not before
-    return losses, net(mx.nd.array(batches[0])).asnumpy()
 
 
 def failing(report: parity.Report) -> dict[tuple[str, str], parity.Row]:

@@ -280,28 +280,3 @@ def test_2215_pixels_have_no_gradient(half: Any) -> None:
         gradient = half.gradients(net, noise(8, 1, 224, 224, seed=seed))[1]
         seen |= (gradient != 0).any(axis=(0, 1))
     assert np.array_equal(~seen, unread(net, half))
-
-
-@both
-@pytest.mark.parametrize(
-    ("name", "o", "smallest"),
-    [("NiN", NARROW, 67), ("nin_small", {}, 15), ("CIFARNiN", {}, 6)],
-)
-def test_smallest_image(half: Any, name: str, o: Settings, smallest: int) -> None:
-    net = half.ready(getattr(half.nin, name)(in_channels=1, **o))
-    assert net.smallest == smallest
-    assert len(half.output(net, noise(2, 1, smallest, smallest + 1))) == 2
-    with pytest.raises(ValueError, match=f"at least {smallest} positions"):
-        half.output(net, noise(2, 1, smallest, smallest - 1))
-
-
-@both
-@pytest.mark.parametrize(
-    ("stem", "text"),
-    [
-        ((3, 0, 1), "stem[1] must be at least 1, got 0"),
-        ((3, 1, -1), "stem[2] must be at least 0, got -1"),
-    ],
-)
-def test_which_number_of_the_stem_is_wrong(half: Any, stem: Any, text: str) -> None:
-    half.refuses(f"NiN(stem={stem})", text)

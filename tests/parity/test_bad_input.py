@@ -317,6 +317,7 @@ TOGETHER: dict[str, str] = {
     "'additive', 'multiplicative', got 'linear'",
     "PyramidNet(8, 9, stem='mnist')": "pyramid_blocks: stem must be one of 'cifar', "
     "'imagenet', got 'mnist'",
+    "NiN(stem=(3, 0, 1))": "NiN: stem[1] must be at least 1, got 0",
     "NiN(stem=(3, 1))": "NiN: stem must be (kernel_size, stride, padding), got (3, 1)",
     "nin_small(num_classes=0)": "NiN: num_classes must be at least 1, got 0",
     "nin_small(in_channels=0)": "NiN: in_channels must be at least 1, got 0",
@@ -501,6 +502,9 @@ MISFITS = {
     "CondConv2d(4, 6, 3, padding=2, padding_mode='reflect')|4, 9, 2": "CondConv2d: "
     "padding=2 with padding_mode='reflect' needs at least 3 inputs along each axis, "
     "got 2",
+    "CondConv2d(4, 6, 3, padding=5, padding_mode='circular')|4, 5, 4": "CondConv2d: "
+    "padding=5 with padding_mode='circular' needs at least 5 inputs along each axis, "
+    "got 4",
     "WeightNet2d(4, 6, 5, reduction=1)|4, 4, 5": "WeightNet2d: a window of 5 "
     "(kernel_size=5, dilation=1) does not fit into 4 inputs (n=4, padding=0 on each "
     "side)",
@@ -554,7 +558,14 @@ EMPTY = "; no axis may be empty"
 MISFIT = "identity must have the batch and space of x and at most its channels, got x"
 EXTRA = "extra must be the channels of x less those of identity, "
 PAD, ADD = "zero_pad_channels: ", "add_zero_padded: "
+LAYER = "ready(CondConv2d(4, 6, 3))(zeros(2, 4, 5, 5), "
+TABLE = "routing_weights must have shape (2, 3), a row for each example, got "
 FUNCTIONS = {
+    f"{LAYER}zeros(2, 4))": f"CondConv2d: {TABLE}(2, 4)",
+    f"{LAYER}zeros(1, 3))": f"CondConv2d: {TABLE}(1, 3)",
+    f"{LAYER}zeros(3))": f"CondConv2d: {TABLE}(3,)",
+    f"{LAYER}zeros(2, 3, dtype='float64'))": "CondConv2d: routing_weights has dtype "
+    "float64, but x has float32; convert one of them",
     "zero_pad_channels(zeros(2, 3, 4), 2)": PAD
     + "channels must be at least the input's 3, got 2",
     "zero_pad_channels(zeros(2, 3, 4), 0)": PAD + "channels must be at least 1, got 0",
@@ -577,6 +588,8 @@ FUNCTIONS = {
     + "identity has dtype float64, but x has float32; convert one of them",
 }
 FUNCTIONS_KIND = {
+    f"{LAYER}[[1.0, 0.0, 0.0]] * 2)": "CondConv2d: routing_weights must be a "
+    "tensor, got list",
     "zero_pad_channels(zeros(2, 3, 4, dtype='uint8'), 4)": PAD
     + "x must be floating point, got uint8",
     "zero_pad_channels([[[1.0]]], 5)": PAD + "x must be a tensor, got list",
