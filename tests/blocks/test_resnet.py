@@ -118,30 +118,3 @@ def test_multiply_adds(half: Any, o: Settings) -> None:
     work += 64 * 10
     build = lambda half: half.resnet.ResNet(20, **o)  # noqa: E731
     assert multiply_adds(half, build, 2, 3, 20, 12) == 2 * work
-
-
-REFUSED = {
-    "ResNet(21)": (
-        "resnet_blocks: depth must be 6n + 2 (three groups of n blocks, a stem and a "
-        "classifier), got 21; the nearest is 20"
-    ),
-    "ResNet(8, shortcut='identity')": (
-        "ResNetUnit: shortcut must be one of 'projection', 'zeros', got 'identity'"
-    ),
-    "ResNet(8, reduction=17)": (
-        "SqueezeExcite: reduction must be at most channels=16, got 17"
-    ),
-    "ResNet(8, num_experts=0)": "CondConv2d: num_experts must be at least 1, got 0",
-    "ResNet(8, dropout=1.0)": (
-        "ResNetUnit: dropout must be at least 0 and below 1, got 1"
-    ),
-    "ready(ResNet(8))(zeros(2, 1, 8, 8))": (
-        "x must have shape (N, 3, H, W), got (2, 1, 8, 8)"
-    ),
-}
-
-
-@both
-@pytest.mark.parametrize(("call", "text"), REFUSED.items())
-def test_refused(half: Any, call: str, text: str) -> None:
-    half.refuses(call, text)

@@ -274,6 +274,8 @@ TOGETHER: dict[str, str] = {
     "in_channels=4, got 5",
     "WeightNet2d(4, 6, 3, M=3, G=2)": f"WeightNet2d: G must divide M=3 {NUMBERS} 2",
     "WeightNet2d(4, 6, 3, M=5, G=5)": f"WeightNet2d: G must divide M=5 {NUMBERS} 5",
+    "WeightNet2d(4, 4, 3, reduction=1, depthwise=True)": "WeightNet2d: G must divide "
+    "M=2 and the 9 numbers of one output channel's filter, got 2",
     "WeightNet2d(4, 6, 3, depthwise=True)": "WeightNet2d: depthwise=True needs "
     "out_channels equal to in_channels, got in_channels=4, out_channels=6",
     "CondConv2d(4, 6, 3, groups=3)": "CondConv2d: groups must divide in_channels=4 and "
@@ -559,11 +561,17 @@ MISFIT = "identity must have the batch and space of x and at most its channels, 
 EXTRA = "extra must be the channels of x less those of identity, "
 PAD, ADD = "zero_pad_channels: ", "add_zero_padded: "
 LAYER = "ready(CondConv2d(4, 6, 3))(zeros(2, 4, 5, 5), "
+MAKER = "ready(WeightNet2d(4, 6, 3, reduction=1))(zeros(2, 4, 5, 5), "
 TABLE = "routing_weights must have shape (2, 3), a row for each example, got "
 FUNCTIONS = {
     f"{LAYER}zeros(2, 4))": f"CondConv2d: {TABLE}(2, 4)",
     f"{LAYER}zeros(1, 3))": f"CondConv2d: {TABLE}(1, 3)",
     f"{LAYER}zeros(3))": f"CondConv2d: {TABLE}(3,)",
+    **{
+        f"{MAKER}zeros{shape})": "WeightNet2d: alpha must have shape (2, 12), a row "
+        f"for each example, got {shape}"
+        for shape in ((2, 6), (1, 12), (2, 12, 1, 1))
+    },
     f"{LAYER}zeros(2, 3, dtype='float64'))": "CondConv2d: routing_weights has dtype "
     "float64, but x has float32; convert one of them",
     "zero_pad_channels(zeros(2, 3, 4), 2)": PAD
@@ -588,6 +596,7 @@ FUNCTIONS = {
     + "identity has dtype float64, but x has float32; convert one of them",
 }
 FUNCTIONS_KIND = {
+    f"{MAKER}0.5)": "WeightNet2d: alpha must be a tensor, got float",
     f"{LAYER}[[1.0, 0.0, 0.0]] * 2)": "CondConv2d: routing_weights must be a "
     "tensor, got list",
     "zero_pad_channels(zeros(2, 3, 4, dtype='uint8'), 4)": PAD
