@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from halves import GLUON, PYTORCH, both, compared, made, noise, randomize
+from halves import GLUON, PYTORCH, both, made, noise, randomize
 from reference import Weights, check, multiply_adds, parameters, ways
 
 from d2lutils import data, parity, shapes
@@ -152,19 +152,6 @@ def test_dropout_in_training_alone(half: Any, dropout: float) -> None:
     trained, fixed = half.output(net, x, training=True), half.output(net, x)
     assert np.isfinite(trained).all()
     assert np.allclose(trained, fixed) == (dropout == 0)
-
-
-@pytest.mark.parametrize(
-    ("build", "shape", "steps"),
-    [
-        (lambda h: h.nin.NiN(**NARROW), (2, 1, 67, 67), 5),
-        (lambda h: h.nin.nin_small(), (4, 1, 16, 16), 5),
-        (lambda h: h.nin.CIFARNiN(dropout=0.25), (2, 3, 9, 12), 3),
-    ],
-)
-def test_halves_over_steps(build: Any, shape: Any, steps: int) -> None:
-    """Dropout is off meanwhile."""
-    compared(build, *shape, steps=steps)
 
 
 # -- counts ----------------------------------------------------------------------------

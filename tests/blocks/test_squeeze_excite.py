@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from halves import both, compared
+from halves import both
 from reference import Weights, check, multiply_adds, ways
 
 
@@ -25,10 +25,6 @@ def test_equation(way: str, reduction: int) -> None:
         lambda w, x: squeeze_excite(w, x, reduction),
         (4, 8, 5, 3),
     )
-
-
-def test_halves_over_steps() -> None:
-    compared(lambda half: half.squeeze_excite.SqueezeExcite(6, 2), 3, 6, 7, 6)
 
 
 @both

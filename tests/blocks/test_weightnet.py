@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from halves import GLUON, both, compared, noise
+from halves import GLUON, both, noise
 from reference import Weights, check, close, each, multiply_adds, ways
 
 from d2lutils.compat import mx
@@ -50,13 +50,6 @@ def test_equation(way: str, outputs: int, size: int, settings: Settings) -> None
         lambda w, x: weightnet(w, x, outputs, size, settings),
         (3, 4, 7, 6),
         batches=(3, 1),
-    )
-
-
-def test_halves_over_steps() -> None:
-    outputs, size, settings = SETTINGS[0]
-    compared(
-        lambda h: h.weightnet.WeightNet2d(4, outputs, size, **settings), 3, 4, 7, 6
     )
 
 
