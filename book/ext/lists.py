@@ -59,9 +59,9 @@ def notebooks(root: Path = ROOT) -> list[Path]:
     return [root / f"{name}.ipynb" for name in names]
 
 
-def chapters(root: Path = ROOT) -> list[Path]:
+def chapters() -> list[Path]:
     """The chapters' notebooks, in order, without the further measurements."""
-    return [path for path in notebooks(root) if path.parent.name == "chapters"]
+    return [path for path in notebooks() if path.parent.name == "chapters"]
 
 
 def place(path: Path) -> str:
