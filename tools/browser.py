@@ -39,6 +39,11 @@ FLAGS = [
     "--disable-gpu",
     *(["--no-sandbox"] if ROOT_USER else []),
 ]
+# Figures load lazily, as a reader scrolls to them; this loads all of them.
+ALL_FIGURES = """Promise.all([...document.images].map(image => {
+    image.loading = "eager";
+    return image.decode().catch(() => null);
+}))"""
 CURE = (
     "no Chromium was found and none could be installed: install Chromium or Chrome, "
     "or name one with CHROMIUM=/path/to/chromium, and run the same command again"
