@@ -7,11 +7,12 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
-from halves import gnn, nn, randomize
+from halves import GLUON, gnn, nn, randomize
 
 import d2lutils.pytorch
 from d2lutils import parity
 
+sequence = GLUON.sequence
 MODULES = [module.name for module in pkgutil.iter_modules(d2lutils.pytorch.__path__)]
 
 
@@ -29,13 +30,6 @@ def pair(gluon: Any, pytorch: Any, seed: int = 0) -> tuple[Any, Any]:
     randomize(pytorch, seed)
     parity.copy_parameters(pytorch, gluon)
     return gluon, pytorch
-
-
-def sequence(*layers: Any) -> Any:
-    """A Gluon HybridSequential."""
-    net = gnn.HybridSequential()
-    net.add(*layers)
-    return net
 
 
 def gluon_net(**norm: Any) -> Any:
