@@ -17,11 +17,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from d2lutils import _arguments
+from d2lutils._arguments import Bool, NonNegative, Positive, checked
 from d2lutils._training import shows_progress
 
 __all__ = [
@@ -156,13 +157,14 @@ class Batches:
         ValueError: `x` and `y` of different lengths or empty, or batch_size below 1.
     """
 
+    @checked
     def __init__(
         self,
         x: np.ndarray | Resized,
         y: np.ndarray,
-        batch_size: int,
-        shuffle: bool = False,
-        seed: int = 0,
+        batch_size: Positive,
+        shuffle: Bool = False,
+        seed: NonNegative = 0,
     ) -> None:
         for name, value in (("x", x), ("y", y)):
             lazy = name == "x" and isinstance(value, Resized)
@@ -176,9 +178,7 @@ class Batches:
                 f"and y must be flat, got shapes {x.shape} and {y.shape}"
             )
         self.x, self.y = x, y
-        self.batch_size = _arguments.positive("Batches", "batch_size", batch_size)
-        self.shuffle = _arguments.boolean("Batches", "shuffle", shuffle)
-        self.seed = _arguments.non_negative("Batches", "seed", seed)
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -196,8 +196,11 @@ class Batches:
             yield self.x[chosen], self.y[chosen]
 
 
+@checked
 def digits(
-    form: str = "images", test_size: int = 360, dtype: Any = "float32"
+    form: Literal["images", "sequences"] = "images",
+    test_size: Positive = 360,
+    dtype: Any = "float32",
 ) -> tuple[Split, Split]:
     """The embedded digits, with a fixed split into training and test set.
 
@@ -217,8 +220,6 @@ def digits(
     """
     from sklearn.datasets import load_digits
 
-    _arguments.choice("digits", "form", form, ("images", "sequences"))
-    test_size = _arguments.positive("digits", "test_size", test_size)
     _floating_type("digits", dtype)
     raw = load_digits()
     x = raw.images.astype("float64") / 16.0
@@ -334,14 +335,15 @@ _RETRIES = 1
 _LARGE = 2**30
 
 
+@checked
 def fashion_mnist(
-    size: int = 28,
+    size: Positive = 28,
     train_size: int = 60_000,
     test_size: int = 10_000,
     dtype: Any = "float32",
     folder: str | os.PathLike[str] | None = None,
     urls: Sequence[str] = FASHION_URLS,
-    progress: bool | None = None,
+    progress: Bool | None = None,
 ) -> tuple[Split, Split]:
     """Fashion-MNIST: grey images of clothes, `FASHION_CLASSES` (arXiv 1708.07747).
 
@@ -382,7 +384,6 @@ def fashion_mnist(
         OSError: the folder cannot be read or written.
     """
     owner = "fashion_mnist"
-    size = _arguments.positive(owner, "size", size)
     wanted = [
         _part_size("train_size", train_size, _FASHION_SIZES["train"]),
         _part_size("test_size", test_size, _FASHION_SIZES["t10k"]),
@@ -390,8 +391,6 @@ def fashion_mnist(
     _floating_type(owner, dtype)
     where = _fashion_folder(folder)
     addresses = _addresses(urls)
-    if progress is not None:
-        _arguments.boolean(owner, "progress", progress)
     show = shows_progress(progress)
     files = [
         np.frombuffer(gzip.decompress(_obtain(name, where, addresses, show)), "uint8")

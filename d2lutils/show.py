@@ -1,4 +1,4 @@
-"""Notebook outputs: errors, mirrored sources, tables, curves, measured numbers.
+"""Notebook outputs: errors, mirrored sources, tables, measured numbers.
 
 Importing this module imports neither framework. Everything that it puts into a stored
 output is the same on every machine: no paths, no addresses, no times, no counters.
@@ -17,17 +17,13 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from types import FunctionType, MethodType, ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from d2lutils import _errors
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 __all__ = [
     "COLORS",
     "error",
-    "histories",
     "markdown",
     "setup",
     "sources",
@@ -296,15 +292,12 @@ _SOURCES_CSS = (
 class _Sources:
     """Two sources side by side: HTML in a notebook, text elsewhere."""
 
-    def __init__(self, codes: tuple[str, str], titles: tuple[str, str]) -> None:
-        self.codes = codes
-        self.titles = titles
+    def __init__(self, gluon: str, pytorch: str) -> None:
+        self.codes = gluon, pytorch
 
     def __repr__(self) -> str:
-        return "\n\n".join(
-            f"# {title}\n{code}"
-            for title, code in zip(self.titles, self.codes, strict=True)
-        )
+        gluon, pytorch = self.codes
+        return f"# Gluon\n{gluon}\n\n# PyTorch\n{pytorch}"
 
     def _repr_html_(self) -> str:
         from pygments import highlight
@@ -312,11 +305,10 @@ class _Sources:
         from pygments.lexers import PythonLexer
 
         figures = []
-        halves = zip(("gluon", "pytorch"), self.titles, self.codes, strict=True)
-        for half, title, code in halves:
+        for title, code in zip(("Gluon", "PyTorch"), self.codes, strict=True):
             body = highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))
             figures.append(
-                f'<figure><figcaption class="d2l-{half}">{html.escape(title)}'
+                f'<figure><figcaption class="d2l-{title.lower()}">{title}'
                 f'</figcaption><div class="highlight"><pre tabindex="0">{body}</pre>'
                 "</div></figure>"
             )
@@ -329,27 +321,21 @@ class _Sources:
 def sources(
     gluon_object: Any,
     pytorch_object: Any,
-    titles: tuple[str, str] = ("Gluon", "PyTorch"),
     docstrings: bool = True,
 ) -> _Sources:
     """Show the sources of two mirrored classes, functions or modules side by side.
 
     Args:
         gluon_object, pytorch_object: two classes, functions, methods or modules.
-        titles: headings of the two sources.
         docstrings: whether to show docstrings.
 
     Raises:
         TypeError: an object without its own source, such as an instance.
-        ValueError: there are not two ``titles``.
     """
-    if len(titles) != 2:
-        raise ValueError(f"titles must be two, got {titles!r}")
-    codes = (
+    return _Sources(
         _source_of(gluon_object, "gluon_object", docstrings),
         _source_of(pytorch_object, "pytorch_object", docstrings),
     )
-    return _Sources(codes, (str(titles[0]), str(titles[1])))
 
 
 def _source_of(obj: Any, argument: str, docstrings: bool) -> str:
@@ -552,67 +538,3 @@ def markdown(text: str) -> _Markdown:
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
     return _Markdown(text)
-
-
-# -- curves ----------------------------------------------------------------------------
-
-_METRICS = {
-    "train_loss": "training loss",
-    "train_accuracy": "training accuracy",
-    "test_accuracy": "test accuracy",
-}
-
-
-def histories(
-    histories: Mapping[str, Any],
-    metric: str = "test_accuracy",
-    ax: Axes | None = None,
-) -> Axes:
-    """Plot training curves: Gluon's solid, PyTorch's dashed on top.
-
-    Args:
-        histories: label → history. A label that contains "gluon" or "pytorch" gets
-            that framework's colour and line style; others take the next free colour.
-        metric: ``"test_accuracy"``, ``"train_accuracy"`` or ``"train_loss"``, an
-            attribute of a history with one value per epoch.
-        ax: the axes to draw on; new ones by default.
-
-    Returns:
-        The axes.
-
-    Raises:
-        ValueError: an unknown metric, or no histories.
-        TypeError: an object without that metric.
-    """
-    if metric not in _METRICS:
-        raise ValueError(f"metric must be one of {sorted(_METRICS)}, got {metric!r}")
-    if not histories:
-        raise ValueError("histories is empty: nothing to plot")
-    for label, history in histories.items():
-        if not hasattr(history, metric):
-            raise TypeError(f"histories[{label!r}] has no {metric}")
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import MaxNLocator
-
-    if ax is None:
-        _, ax = plt.subplots()
-    others = iter([COLORS["good"], COLORS["bad"], COLORS["neutral"]] * len(histories))
-    for label, history in histories.items():
-        values = list(getattr(history, metric))
-        name = label.lower()
-        if "pytorch" in name:
-            look: dict[str, Any] = {"linestyle": (0, (3, 2)), "zorder": 4}
-            color = COLORS["pytorch"]
-        elif "gluon" in name:
-            look = {"linewidth": 3.5, "zorder": 3, "alpha": 0.75}
-            color = COLORS["gluon"]
-        else:
-            look, color = {}, next(others)
-        marker = "o" if len(values) == 1 else None
-        epochs = range(1, len(values) + 1)
-        ax.plot(epochs, values, label=label, color=color, marker=marker, **look)
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(_METRICS[metric])
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend()
-    return ax

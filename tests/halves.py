@@ -23,10 +23,6 @@ from d2lutils.gpu_report.equations import noise, randomize
 
 nn, gnn = torch.nn, mx.gluon.nn
 Build = Callable[[Any], Any]
-BLOCKS = (
-    *("blocks", "residual", "shortcuts", "stochastic_depth", "pyramidnet", "nin"),
-    *("condconv", "squeeze_excite", "weightnet", "resnet"),
-)
 
 
 class Half:
@@ -55,24 +51,6 @@ class Half:
     def weights(self, net: Any) -> list[np.ndarray]:
         """The values of the trained parameters."""
         return [self.value(p) for p in self.trained(net)]
-
-    def refuses(self, call: str, text: str) -> None:
-        """Assert that a call raises an error with the called name and this text.
-
-        The error is a ValueError unless the text begins with "TypeError: ". The call
-        can use all public names of the blocks, `ready` and `zeros`.
-        """
-        message = text.removeprefix("TypeError: ")
-        error = ValueError if message == text else TypeError
-        names = {"ready": self.ready, "zeros": self.zeros, "np": np}
-        for module in BLOCKS:
-            names |= vars(getattr(self, module))
-        owner = call.removeprefix("ready(").partition("(")[0]
-        with pytest.raises(error) as caught:
-            eval(call, names)
-        assert type(caught.value) is error
-        assert str(caught.value) in (message, f"{owner}: {message}")
-        mx.nd.waitall()  # no later, asynchronous error
 
 
 class GluonCall(gnn.HybridBlock):

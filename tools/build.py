@@ -1,7 +1,6 @@
 """Render the book: ``python -m tools.build`` (``make book``).
 
 Renders ``_build/html`` from the outputs stored in the notebooks; a warning is an error.
-``--verbose`` shows the renderer at work.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ RUN = (
 )
 
 
-def build(root: Path = ROOT, output: Path | None = None, verbose: bool = False) -> Path:
+def build(root: Path = ROOT, output: Path | None = None) -> Path:
     """Render the book below ``root`` and return its first page.
 
     ``output`` is where ``_build`` goes, ``root`` by default. Raises ``RuntimeError``
@@ -35,23 +34,20 @@ def build(root: Path = ROOT, output: Path | None = None, verbose: bool = False) 
     command = [sys.executable, "-c", RUN, "build", str(root)]
     # All pages: they depend on each other's cells, on data, styles and extensions.
     command += ["--all", "--path-output", str(output)]
-    command += ["--warningiserror", "--keep-going"]
+    command += ["--warningiserror", "--keep-going", "--quiet"]
     ran = subprocess.run(
-        command if verbose else [*command, "--quiet"],
-        stdout=None if verbose else subprocess.PIPE,
-        stderr=None if verbose else subprocess.STDOUT,
-        text=True,
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     page = output / "_build" / "html" / "index.html"
     if ran.returncode or not page.exists():
-        raise RuntimeError(f"{ran.stdout or ''}\nthe book was not rendered".lstrip())
+        raise RuntimeError(f"{ran.stdout}\nthe book was not rendered".lstrip())
     return page
 
 
 def main() -> None:
     """Render, and say what to open."""
     try:
-        page = build(verbose="--verbose" in sys.argv[1:])
+        page = build()
     except RuntimeError as error:
         sys.exit(str(error))
     print(f"The book is rendered. Open {page.as_uri()}")

@@ -36,11 +36,6 @@ PAPER: dict[str, Any] = {
     "print_background": True,
     "margin": {"top": "18mm", "bottom": "20mm", "left": "17mm", "right": "17mm"},
 }
-# Figures load lazily, as a reader scrolls to them; printing needs all of them.
-ALL_FIGURES = """Promise.all([...document.images].map(image => {
-    image.loading = "eager";
-    return image.decode().catch(() => null);
-}))"""
 SHEET = """<!doctype html><meta charset="utf-8"><style>
 @page { size: A4; margin: 0 } body { margin: 0; font: 10pt sans-serif; color: #333 }
 a { color: inherit; text-decoration: none }
@@ -87,7 +82,7 @@ def printed(browser: Browser, address: str = "", text: str = "") -> PdfReader:
     if address:
         page.goto(address)
         page.evaluate("document.fonts.ready")
-        page.evaluate(ALL_FIGURES)
+        page.evaluate(browser_tool.ALL_FIGURES)
         paper = PAPER
     else:
         page.set_content(text)

@@ -21,13 +21,13 @@ mode: a tensor whose device is unknown may meet any other.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 THERE = torch.device("cuda", 0)
@@ -48,15 +48,9 @@ def device_of(value: Any) -> torch.device | None:
     return None
 
 
-def tensors(values: Any) -> Iterator[torch.Tensor]:
+def tensors(values: Any) -> list[torch.Tensor]:
     """All tensors in nested arguments."""
-    if isinstance(values, torch.Tensor):
-        yield values
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from tensors(value)
-    elif isinstance(values, dict):
-        yield from tensors(list(values.values()))
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
 
 
 class PretendGPU(TorchFunctionMode):
@@ -98,7 +92,7 @@ class PretendGPU(TorchFunctionMode):
             return self.mark(args[0], self.is_there(args[1]))
         if name in ("to", "cuda", "cpu"):
             return self._moved(func, name, args, kwargs)
-        given = list(tensors([args, kwargs]))
+        given = tensors([args, kwargs])
         known = {self.is_there(t) for t in given} - {None}
         if name in TO_HOST and True in known and not kwargs.get("force"):
             raise TypeError(

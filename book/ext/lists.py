@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cells import named_places, notebook_cells, source_of
+from cells import notebook_cells, source_of
 from docutils import nodes
 from docutils.statemachine import StringList
+from myst_parser.mdit_to_docutils.base import default_slugify
 from sphinx.application import Sphinx
-from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,12 +37,6 @@ WORDS, LINES = 200, 25
 MANY = 4
 ASKED = "Questions people ask"
 SECTIONS_UNREAD = ("References", "Exercises")
-
-
-def slug(text: str) -> str:
-    """An anchor for a question."""
-    plain = re.sub(r"\[([^]]*)\]\([^)]*\)|\$[^$]*\$", r"\1", text)
-    return "ask-" + "-".join(re.findall(r"[a-z0-9]+", plain.lower())[:10])
 
 
 def load(path: Path) -> Any:
@@ -67,9 +61,9 @@ def notebooks(root: Path = ROOT) -> list[Path]:
     return [root / f"{name}.ipynb" for name in names]
 
 
-def chapters(root: Path = ROOT) -> list[Path]:
+def chapters() -> list[Path]:
     """The chapters' notebooks, in order, without the further measurements."""
-    return [path for path in notebooks(root) if path.parent.name == "chapters"]
+    return [path for path in notebooks() if path.parent.name == "chapters"]
 
 
 def place(path: Path) -> str:
@@ -122,8 +116,8 @@ def asked(path: Path) -> list[str]:
     found = []
     for section, cell, text in sections(path):
         if section == ASKED and cell["cell_type"] == "markdown":
-            found += re.findall(r"^(?:### (.+)|\*\*(.+?)\*\*)", text, re.MULTILINE)
-    return [heading or bold for heading, bold in found]
+            found += re.findall(r"^### (.+)", text, re.MULTILINE)
+    return found
 
 
 @cache
@@ -258,8 +252,7 @@ class Asked(ListOf):
             name = f"chapters/{place(path)}"
             lines.append(f"- {link(title(path), name)}\n")
             for question in asked(path):
-                plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", question)
-                lines.append(f"  - {link(plain, name, slug(question))}")
+                lines.append(f"  - {link(question, name, default_slugify(question))}")
             lines.append("")
         return lines
 
@@ -273,7 +266,7 @@ class Terms(ListOf):
     def markdown(cls) -> list[str]:
         called, lines, letters = titles(), [], {}
         for entry in load(ROOT / cls.data):
-            anchor = slug(entry["term"]).replace("ask-", "term-")
+            anchor = f"term-{default_slugify(entry['term'])}"
             letters.setdefault(entry["term"][0].upper(), anchor)
             also = f" ({', '.join(entry['also'])})" if entry.get("also") else ""
             names = (("gluon", "Gluon"), ("pytorch", "PyTorch"))
@@ -344,58 +337,8 @@ class GpuReport(ListOf):
         return [head, "", *lines]
 
 
-def opening(node: nodes.Node) -> nodes.strong | None:
-    """The bold words that a paragraph begins with."""
-    if not isinstance(node, nodes.paragraph):
-        return None
-    first = next((child for child in node if child.astext()), None)
-    return first if isinstance(first, nodes.strong) else None
-
-
-class NameQuestions(SphinxTransform):
-    """Headings and anchors for the questions that a chapter ends with.
-
-    A notebook may set a question as a heading or in bold at the head of its answer; on
-    the page both are headings.
-    """
-
-    default_priority = 870
-
-    def apply(self, **kwargs: Any) -> None:
-        path = Path(self.env.doc2path(self.env.docname))
-        if path.suffix != ".ipynb":
-            return
-        places = named_places(self)
-        for section in self.document.findall(nodes.section):
-            if section[0].astext() != ASKED:
-                continue
-            names = iter(asked(path))
-            children: list[nodes.Element] = []
-            for child in section.children:
-                words = opening(child)
-                if words is not None:
-                    title = nodes.title("", "", *words.children)
-                    del child.children[: child.index(words) + 1]
-                    if child.children and isinstance(child[0], nodes.Text):
-                        child[0] = nodes.Text(child[0].lstrip())
-                    answer = [child] if child.astext().strip() else []
-                    children.append(nodes.section("", title, *answer))
-                elif isinstance(child, nodes.section) or len(children) < 2:
-                    children.append(child)
-                else:
-                    children[-1].append(child)
-            section.children = []
-            section.extend(children)
-            for question in children:
-                if isinstance(question, nodes.section):
-                    name = slug(next(names))
-                    question["ids"].append(name)
-                    places[name] = (question.line or 0, name, name)
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     for directive in (Chapters, Questions, Asked, Terms, Names, GpuReport):
         app.add_directive(directive.__name__.lower(), directive)
-    app.add_transform(NameQuestions)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -29,13 +29,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 
 from d2lutils import _arguments
 
 __all__ = [
     "Control",
     "Explorer",
+    "Pin",
     "choice",
     "clicked",
     "num",
@@ -111,6 +112,17 @@ def switch(name: str, label: str) -> Control:
 def clicked(name: str, label: str, low: float, high: float) -> Control:
     """A whole number that changes only by clicks on parts of the picture."""
     return Control(name, label, "hidden", low, high)
+
+
+def _pin(owner: str, name: str, value: Any) -> int:
+    value = _arguments.integer(owner, name, value)
+    if value < -1:
+        raise ValueError(f"{owner}: {name} must be at least -1, got {value}")
+    return value
+
+
+#: What a click has chosen; -1 for nothing.
+Pin = Annotated[int, _arguments.Rule(_pin)]
 
 
 def num(value: float) -> str:

@@ -26,10 +26,18 @@ The middle example of an odd batch keeps its place in both reversals.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from d2lutils import _arguments
-from d2lutils.explorers.base import choice, clicked, number, opener, plural, slider
+from d2lutils.explorers.base import (
+    Pin,
+    choice,
+    clicked,
+    number,
+    opener,
+    plural,
+    slider,
+)
 
 __all__ = ["batch_fold", "compute", "words"]
 
@@ -86,14 +94,24 @@ def _outputs(
     ]
 
 
+def _few(owner: str, name: str, value: Any) -> int:
+    value = _arguments.integer(owner, name, value)
+    _arguments.number(owner, name, value, 1, MOST)
+    return value
+
+
+Few = Annotated[int, _arguments.Rule(_few)]
+
+
+@_arguments.checked_as("batch_fold")
 def compute(
-    batch_size: int = 1,
-    channels: int = 3,
-    order: str = "channel",
-    samples: str = "distinct",
-    kernels: str = "routed",
-    handed: str = "own",
-    pin: int = -1,
+    batch_size: Few = 1,
+    channels: Few = 3,
+    order: Annotated[str, _arguments.one_of(ORDERS)] = "channel",
+    samples: Annotated[str, _arguments.one_of(ALIKE)] = "distinct",
+    kernels: Annotated[str, _arguments.one_of(SOURCES)] = "routed",
+    handed: Annotated[str, _arguments.one_of(HANDED)] = "own",
+    pin: Pin = -1,
 ) -> dict[str, Any]:
     """Fold a batch into the groups of one convolution, and compare with the loop.
 
@@ -128,22 +146,8 @@ def compute(
     Raises:
         TypeError, ValueError: a bad argument, named.
     """
-    owner = "batch_fold"
-    settings: dict[str, Any] = {
-        "batch_size": _arguments.integer(owner, "batch_size", batch_size),
-        "channels": _arguments.integer(owner, "channels", channels),
-        "order": _arguments.choice(owner, "order", order, tuple(ORDERS)),
-        "samples": _arguments.choice(owner, "samples", samples, tuple(ALIKE)),
-        "kernels": _arguments.choice(owner, "kernels", kernels, tuple(SOURCES)),
-        "handed": _arguments.choice(owner, "handed", handed, tuple(HANDED)),
-        "pin": _arguments.integer(owner, "pin", pin),
-    }
-    n, width, pin = (settings[name] for name in ("batch_size", "channels", "pin"))
-    _arguments.number(owner, "batch_size", n, 1, MOST)
-    _arguments.number(owner, "channels", width, 1, MOST)
-    if pin < -1:
-        raise ValueError(f"{owner}: pin must be at least -1, got {pin}")
-
+    settings = dict(locals())  # the arguments
+    n, width = batch_size, channels
     equal = samples != "distinct"
     alike = kernels == "shared" or (kernels == "routed" and equal)
     rows = [list(SAMPLES[0 if equal else e][:width]) for e in range(n)]

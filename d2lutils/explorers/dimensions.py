@@ -13,10 +13,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from d2lutils import _arguments
-from d2lutils.explorers.base import choice, clicked, number, opener, slider, switch
+from d2lutils._arguments import Bool, NonNegative, Positive, checked_as, one_of
+from d2lutils.explorers.base import (
+    Pin,
+    choice,
+    clicked,
+    number,
+    opener,
+    slider,
+    switch,
+)
 from d2lutils.shapes import (
     FRAMEWORKS,
     NIN,
@@ -30,7 +38,6 @@ from d2lutils.shapes import (
 
 __all__ = ["compute", "dimensions", "words"]
 
-CHAINS = ("nin", "conv", "pool")
 LAST = 255  # the slider "Window shown" at its right end: the last window
 LIMIT = 512  # the largest size in the search for a lossless one
 
@@ -86,17 +93,18 @@ def _nearest(
     )
 
 
+@checked_as("dimensions")
 def compute(
-    chain: str = "nin",
-    n: int = 224,
-    kernel_size: int = 11,
-    stride: int = 4,
-    padding: int = 0,
-    dilation: int = 1,
-    ceil_mode: bool = False,
-    framework: str = "pytorch",
-    step: int = LAST,
-    pin: int = -1,
+    chain: Literal["nin", "conv", "pool"] = "nin",
+    n: Positive = 224,
+    kernel_size: Positive = 11,
+    stride: Positive = 4,
+    padding: NonNegative = 0,
+    dilation: Positive = 1,
+    ceil_mode: Bool = False,
+    framework: Annotated[str, one_of(*FRAMEWORKS)] = "pytorch",
+    step: NonNegative = LAST,
+    pin: Pin = -1,
 ) -> dict[str, Any]:
     """What a chain of layers does with an axis of `n` inputs.
 
@@ -141,26 +149,11 @@ def compute(
         TypeError, ValueError: a bad argument, named. A window that does not fit, or
             settings that a layer refuses, are reported in "error" instead.
     """
-    owner = "dimensions"
-    s = {
-        "chain": _arguments.choice(owner, "chain", chain, CHAINS),
-        "n": _arguments.positive(owner, "n", n),
-        "kernel_size": _arguments.positive(owner, "kernel_size", kernel_size),
-        "stride": _arguments.positive(owner, "stride", stride),
-        "padding": _arguments.non_negative(owner, "padding", padding),
-        "dilation": _arguments.positive(owner, "dilation", dilation),
-        "ceil_mode": _arguments.boolean(owner, "ceil_mode", ceil_mode),
-        "framework": _arguments.choice(owner, "framework", framework, FRAMEWORKS),
-        "step": _arguments.non_negative(owner, "step", step),
-        "pin": _arguments.integer(owner, "pin", pin),
-    }
-    if s["pin"] < -1:
-        raise ValueError(f"{owner}: pin must be at least -1, got {pin}")
-    n = s["n"]
-    followed = s["pin"] if 0 <= s["pin"] < n else None
+    s = dict(locals())  # the arguments
+    followed = pin if 0 <= pin < n else None
     reached = [n]
     # An impossible window also has a row, without outputs.
-    window = (s["kernel_size"], s["stride"], s["padding"], s["dilation"])
+    window = (kernel_size, stride, padding, dilation)
     layers: tuple[Window, ...] = (Window(*window, False, "conv", chain),)
     plan: tuple[Window, ...] = ()
     try:

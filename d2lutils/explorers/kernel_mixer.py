@@ -72,13 +72,14 @@ def _convolved(kernel: tuple[int, ...]) -> list[list[int]]:
     ]
 
 
+@_arguments.checked_as("kernel_mixer")
 def compute(
     vertical: float = 0.5,
     horizontal: float = 0.5,
     blur: float = 0.5,
     identity: float = 0.5,
-    inside: bool = True,
-    side: int = 8,
+    inside: _arguments.Bool = True,
+    side: _arguments.Positive = 8,
     solo: int = -1,
 ) -> dict[str, Any]:
     """The mixed kernel's answer, and the mixture of the experts' answers.
@@ -117,8 +118,6 @@ def compute(
     settings: dict[str, Any] = {
         name: t / 10 for name, t in zip(EXPERTS, tenths, strict=True)
     }
-    inside = _arguments.boolean(owner, "inside", inside)
-    side = _arguments.positive(owner, "side", side)
     solo = _arguments.integer(owner, "solo", solo)
     if not -1 <= solo < K:
         raise ValueError(f"{owner}: solo must be from -1 to {K - 1}, got {solo}")

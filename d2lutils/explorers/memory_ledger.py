@@ -11,9 +11,9 @@ tests/parity/test_memory.py compares the two.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from d2lutils import _arguments
+from d2lutils._arguments import Bool, Positive, checked_as, one_of
 from d2lutils.explorers.base import choice, number, opener, plural, slider, switch
 
 __all__ = ["compute", "memory_ledger", "words"]
@@ -97,16 +97,17 @@ CONTROLS = (
 )
 
 
+@checked_as("memory_ledger")
 def compute(
-    net: str = "nin",
-    framework: str = "pytorch",
-    batch_size: int = 64,
-    size: int = 224,
-    optimizer: str = "adam",
-    dtype: str = "float32",
-    inplace: bool = False,
-    dropout: bool = True,
-    mode: str = "training",
+    net: Annotated[str, one_of(NETS)] = "nin",
+    framework: Annotated[str, one_of(PLACES)] = "pytorch",
+    batch_size: Positive = 64,
+    size: Positive = 224,
+    optimizer: Annotated[str, one_of(STATES)] = "adam",
+    dtype: Annotated[str, one_of(ITEMS)] = "float32",
+    inplace: Bool = False,
+    dropout: Bool = True,
+    mode: Annotated[str, one_of(*MODES)] = "training",
 ) -> dict[str, Any]:
     """Bytes of one training step and of inference, as `d2lutils.ledger` counts them.
 
@@ -143,18 +144,7 @@ def compute(
         TypeError, ValueError: a bad argument, named. An image too small for the net is
             reported in "error" instead.
     """
-    owner = "memory_ledger"
-    s = {
-        "net": _arguments.choice(owner, "net", net, tuple(NETS)),
-        "framework": _arguments.choice(owner, "framework", framework, tuple(PLACES)),
-        "batch_size": _arguments.positive(owner, "batch_size", batch_size),
-        "size": _arguments.positive(owner, "size", size),
-        "optimizer": _arguments.choice(owner, "optimizer", optimizer, tuple(STATES)),
-        "dtype": _arguments.choice(owner, "dtype", dtype, tuple(ITEMS)),
-        "inplace": _arguments.boolean(owner, "inplace", inplace),
-        "dropout": _arguments.boolean(owner, "dropout", dropout),
-        "mode": _arguments.choice(owner, "mode", mode, MODES),
-    }
+    s = dict(locals())  # the arguments
     chain = NETS[net]
     if size < chain["smallest"]:
         error = (

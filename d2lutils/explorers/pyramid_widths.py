@@ -12,16 +12,15 @@ The slider has the depths that exist for both kinds of blocks, 18 j + 2.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from d2lutils import _arguments
+from d2lutils._arguments import Positive, checked_as, one_of
 from d2lutils.explorers.base import choice, num, number, opener, slider
 from d2lutils.shapes import BLOCKS, WIDENINGS, pyramid_blocks
 from d2lutils.shapes import pyramid_widths as exact_widths
 
 __all__ = ["compute", "pyramid_widths", "words"]
 
-ROUNDINGS = ("exact", "floor")
 START = 16  # width of the stem
 
 CONTROLS = (
@@ -38,12 +37,13 @@ CONTROLS = (
 )
 
 
+@checked_as("pyramid_widths")
 def compute(
     depth: int = 110,
-    alpha: int = 48,
-    block: str = "basic",
-    widening: str = "additive",
-    rounding: str = "floor",
+    alpha: Positive = 48,
+    block: Annotated[str, one_of(*BLOCKS)] = "basic",
+    widening: Annotated[str, one_of(*WIDENINGS)] = "additive",
+    rounding: Literal["exact", "floor"] = "floor",
 ) -> dict[str, Any]:
     """Widths, zeros and parameters of a PyramidNet for CIFAR (3 channels, 10 classes).
 
@@ -74,12 +74,9 @@ def compute(
         TypeError: depth or alpha is not an integer.
         ValueError: an impossible depth, alpha below 1, or an unknown option.
     """
-    owner = "pyramid_widths"
-    alpha = _arguments.positive(owner, "alpha", alpha)
-    _arguments.choice(owner, "block", block, tuple(BLOCKS))
-    _arguments.choice(owner, "widening", widening, WIDENINGS)
-    _arguments.choice(owner, "rounding", rounding, ROUNDINGS)
+    settings = dict(locals())  # the arguments
     blocks = sum(pyramid_blocks(depth, block))
+    settings["depth"] = int(depth)
     if rounding == "exact":
         widths = exact_widths(depth, alpha, block, widening)
     else:
@@ -102,13 +99,7 @@ def compute(
         last = out
     promised = START + alpha if widening == "additive" else START * alpha
     return {
-        "settings": {
-            "depth": int(depth),
-            "alpha": alpha,
-            "block": block,
-            "widening": widening,
-            "rounding": rounding,
-        },
+        "settings": settings,
         "blocks": blocks,
         "promised": promised,
         "widths": widths,

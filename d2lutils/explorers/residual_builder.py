@@ -11,9 +11,9 @@ zeros (32 + 32). The tests find them by brute force.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from d2lutils import _arguments
+from d2lutils._arguments import NonNegative, Positive, checked_as, one_of
 from d2lutils.explorers.base import choice, number, opener, plural, slider
 from d2lutils.shapes import output_size
 
@@ -33,15 +33,16 @@ CONTROLS = (
 )
 
 
+@checked_as("residual_builder")
 def compute(
-    length: int = 64,
-    in_channels: int = 10,
-    channels: int = 10,
-    kernel_size: int = 3,
-    stride: int = 2,
-    chain_length: int = 3,
-    padding: int = 0,
-    shortcut: str = "identity",
+    length: Positive = 64,
+    in_channels: Positive = 10,
+    channels: Positive = 10,
+    kernel_size: Positive = 3,
+    stride: Positive = 2,
+    chain_length: Positive = 3,
+    padding: NonNegative = 0,
+    shortcut: Annotated[str, one_of(*SHORTCUTS)] = "identity",
 ) -> dict[str, Any]:
     """The shapes of an input (N, in_channels, length) in a block `ResidualChunks(...)`.
 
@@ -83,20 +84,7 @@ def compute(
         TypeError: an argument is not an integer.
         ValueError: a size below 1, a negative padding, an unknown shortcut.
     """
-    owner = "residual_builder"
-    settings: dict[str, Any] = {
-        "length": _arguments.positive(owner, "length", length),
-        "in_channels": _arguments.positive(owner, "in_channels", in_channels),
-        "channels": _arguments.positive(owner, "channels", channels),
-        "kernel_size": _arguments.positive(owner, "kernel_size", kernel_size),
-        "stride": _arguments.positive(owner, "stride", stride),
-        "chain_length": _arguments.positive(owner, "chain_length", chain_length),
-        "padding": _arguments.non_negative(owner, "padding", padding),
-        "shortcut": _arguments.choice(owner, "shortcut", shortcut, SHORTCUTS),
-    }
-    length, in_channels, channels, kernel_size, stride, *_ = settings.values()
-    chain_length, padding = settings["chain_length"], settings["padding"]
-
+    settings = dict(locals())  # the arguments
     ladder: list[int | None] = [length]
     reason = ""
     for i in range(chain_length):

@@ -13,9 +13,15 @@ channels of a dropped block are zero until a later, kept block adds to them.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
-from d2lutils import _arguments
+from d2lutils._arguments import (
+    NonNegative,
+    Positive,
+    Probability,
+    checked_as,
+    one_of,
+)
 from d2lutils.explorers.base import choice, num, number, opener, plural, slider
 from d2lutils.shapes import RULES, drop_probs
 
@@ -59,13 +65,14 @@ def _round(value: float, digits: int) -> float:
     return math.floor(value * unit + 0.5) / unit
 
 
+@checked_as("stochastic_grid")
 def compute(
-    num_blocks: int = 18,
-    mode: str = "row",
-    rule: str = "constant",
-    drop_prob: float = 0.3,
-    samples: int = 8,
-    seed: int = 1,
+    num_blocks: Positive = 18,
+    mode: Annotated[str, one_of(*MODES)] = "row",
+    rule: Annotated[str, one_of(*RULES)] = "constant",
+    drop_prob: Probability = 0.3,
+    samples: Positive = 8,
+    seed: NonNegative = 1,
 ) -> dict[str, Any]:
     """One training step of a PyramidNet with `num_blocks` blocks and alpha 48.
 
@@ -98,16 +105,7 @@ def compute(
     Raises:
         TypeError, ValueError: a bad argument, named.
     """
-    owner = "stochastic_grid"
-    settings: dict[str, Any] = {
-        "num_blocks": _arguments.positive(owner, "num_blocks", num_blocks),
-        "mode": _arguments.choice(owner, "mode", mode, MODES),
-        "rule": _arguments.choice(owner, "rule", rule, tuple(RULES)),
-        "drop_prob": _arguments.number(owner, "drop_prob", drop_prob, 0, 1),
-        "samples": _arguments.positive(owner, "samples", samples),
-        "seed": _arguments.non_negative(owner, "seed", seed),
-    }
-    num_blocks, mode, rule, drop_prob, samples, seed = settings.values()
+    settings = dict(locals())  # the arguments
     drops = drop_probs(num_blocks, drop_prob, rule)
     lost = 0.0
     for p in drops:  # not sum(), whose rounding differs from the script's

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from halves import GLUON, both, compared, made, noise
+from halves import GLUON, both, made, noise
 from reference import check, close, ways
 
 from d2lutils.gpu_report.equations import chunk
@@ -55,21 +55,3 @@ def test_running_statistics(half: Any) -> None:
     half.gradients(net, x)
     for old, new, moved in zip(before, batch, statistics(), strict=True):
         close(moved, 0.9 * old + 0.1 * new, 1e-7)
-
-
-@pytest.mark.parametrize("rank", [1, 2])
-def test_halves_over_steps(rank: int) -> None:
-    report = compared(
-        lambda half: half.blocks.ConvChunk(2, 8, 3, 2, bias=True, rank=rank),
-        *(3, 2, *SIZES[rank]),
-    )
-    assert (report.layers, report.steps) == (2, 5)
-    assert {row.quantity for row in report.rows} >= {
-        "output, evaluation",
-        "output, training",
-        "input gradients",
-        "parameter gradients",
-        "running statistics",
-        "parameters after 5 steps",
-        "evaluation after 5 steps",
-    }

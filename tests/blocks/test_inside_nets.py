@@ -81,7 +81,10 @@ NETS: dict[str, tuple[Any, Shape]] = {
     "2-D chunks 5-8, zeros": (chunks(2, (5, 8), "zeros"), COLUMNS),
     "CondConv, SE, WeightNet": (family(), (4, 4, 7, 6)),
     "CondConv unfolded": (family(form="unfolded"), (4, 4, 7, 6)),
-    "CondConv mixture": (family(form="mixture", mix_bias=True), (4, 4, 7, 6)),
+    "CondConv mixture": (
+        family(form="mixture", mix_bias=True, groups=2, padding_mode="reflect"),
+        (4, 4, 7, 6),
+    ),
     "ResNet, experts and gates": (
         lambda h: h.resnet.ResNet(8, 5, 2, num_experts=2, reduction=8, dropout=0.0),
         (4, 2, 9, 8),
@@ -168,7 +171,8 @@ def test_whole_nets_are_equal(name: str) -> None:
 OF_EACH_KIND = (
     *("chunks 8-13, zeros", "2-D chunks 8-13, projection", "CondConv, SE, WeightNet"),
     *("CondConv unfolded", "CondConv mixture"),
-    *("PyramidNet, odd widths", "PyramidNet, bottleneck", "NiN for CIFAR"),
+    *("ResNet, experts and gates", "PyramidNet, odd widths", "PyramidNet, bottleneck"),
+    *("NiN", "NiN for CIFAR"),
 )
 
 

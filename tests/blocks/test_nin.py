@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from halves import GLUON, PYTORCH, both, compared, made, noise, randomize
+from halves import GLUON, PYTORCH, both, made, noise, randomize
 from reference import check, multiply_adds, parameters, ways
 
 from d2lutils import data, parity, shapes
@@ -117,19 +117,6 @@ def test_dropout_in_training_alone(half: Any, dropout: float) -> None:
     trained, fixed = half.output(net, x, training=True), half.output(net, x)
     assert np.isfinite(trained).all()
     assert np.allclose(trained, fixed) == (dropout == 0)
-
-
-@pytest.mark.parametrize(
-    ("build", "shape", "steps"),
-    [
-        (lambda h: h.nin.NiN(**NARROW), (2, 1, 67, 67), 5),
-        (lambda h: h.nin.nin_small(), (4, 1, 16, 16), 5),
-        (lambda h: h.nin.CIFARNiN(dropout=0.25), (2, 3, 9, 12), 3),
-    ],
-)
-def test_halves_over_steps(build: Any, shape: Any, steps: int) -> None:
-    """Dropout is off meanwhile."""
-    compared(build, *shape, steps=steps)
 
 
 # -- counts ----------------------------------------------------------------------------
@@ -245,28 +232,3 @@ def test_2215_pixels_have_no_gradient(half: Any) -> None:
         gradient = half.gradients(net, noise(8, 1, 224, 224, seed=seed))[1]
         seen |= (gradient != 0).any(axis=(0, 1))
     assert np.array_equal(~seen, unread(net, half))
-
-
-@both
-@pytest.mark.parametrize(
-    ("name", "o", "smallest"),
-    [("NiN", NARROW, 67), ("nin_small", {}, 15), ("CIFARNiN", {}, 6)],
-)
-def test_smallest_image(half: Any, name: str, o: Settings, smallest: int) -> None:
-    net = half.ready(getattr(half.nin, name)(in_channels=1, **o))
-    assert net.smallest == smallest
-    assert len(half.output(net, noise(2, 1, smallest, smallest + 1))) == 2
-    with pytest.raises(ValueError, match=f"at least {smallest} positions"):
-        half.output(net, noise(2, 1, smallest, smallest - 1))
-
-
-@both
-@pytest.mark.parametrize(
-    ("stem", "text"),
-    [
-        ((3, 0, 1), "stem[1] must be at least 1, got 0"),
-        ((3, 1, -1), "stem[2] must be at least 0, got -1"),
-    ],
-)
-def test_which_number_of_the_stem_is_wrong(half: Any, stem: Any, text: str) -> None:
-    half.refuses(f"NiN(stem={stem})", text)

@@ -219,13 +219,3 @@ def test_input_stays_as_it_is(half: Any, block: str) -> None:
     array = half.tensor(x)
     net(array)
     assert np.array_equal(half.numpy(array), x)
-
-
-@both
-@pytest.mark.parametrize(("stem", "smallest"), [("cifar", 3), ("imagenet", 17)])
-def test_smallest_image(half: Any, stem: str, smallest: int) -> None:
-    depth = {"cifar": 8, "imagenet": 18}[stem]
-    net = made(half, lambda h: h.pyramidnet.PyramidNet(depth, 8, stem=stem))
-    assert len(half.output(net, noise(2, 3, smallest, smallest + 1))) == 2
-    with pytest.raises(ValueError, match=f"at least {smallest} positions"):
-        half.output(net, noise(2, 3, smallest, smallest - 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from halves import both, compared
+from halves import both
 from reference import check, multiply_adds, ways
 
 from d2lutils.gpu_report.equations import squeeze_excite
@@ -22,10 +22,6 @@ def test_equation(way: str, reduction: int) -> None:
     )
 
 
-def test_halves_over_steps() -> None:
-    compared(lambda half: half.squeeze_excite.SqueezeExcite(6, 2), 3, 6, 7, 6)
-
-
 @both
 def test_multiply_adds(half: Any) -> None:
     """Two linear layers; the multiplication by the gate is not counted."""
@@ -33,18 +29,3 @@ def test_multiply_adds(half: Any) -> None:
         half, lambda h: h.squeeze_excite.SqueezeExcite(32), 2, 32, 5, 7
     )
     assert work == 2 * 2 * 32 * 2
-
-
-REFUSED = {
-    "SqueezeExcite(4, 5)": "reduction must be at most channels=4, got 5",
-    "SqueezeExcite(4, 0)": "reduction must be at least 1, got 0",
-    "ready(SqueezeExcite(4, 2))(zeros(2, 3, 5, 5))": (
-        "x must have shape (N, 4, H, W), got (2, 3, 5, 5)"
-    ),
-}
-
-
-@both
-@pytest.mark.parametrize(("call", "text"), REFUSED.items())
-def test_refused(half: Any, call: str, text: str) -> None:
-    half.refuses(call, text)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from halves import GLUON, both, compared, noise
+from halves import GLUON, both, noise
 from reference import check, close, multiply_adds, ways
 
 from d2lutils.compat import mx
@@ -34,13 +34,6 @@ def test_equation(way: str, outputs: int, size: int, settings: Settings) -> None
         lambda w, x: weightnet(w, x, outputs, size, settings),
         (3, 4, 7, 6),
         batches=(3, 1),
-    )
-
-
-def test_halves_over_steps() -> None:
-    outputs, size, settings = SETTINGS[0]
-    compared(
-        lambda h: h.weightnet.WeightNet2d(4, outputs, size, **settings), 3, 4, 7, 6
     )
 
 
@@ -105,40 +98,3 @@ def test_multiply_adds(half: Any, depthwise: bool) -> None:
     kernel = 32 * (1 if depthwise else 32) * 9
     alpha = 32 * 2 + 2 * 6 * 32
     assert work == 2 * (alpha + kernel * 6 // 3 + 5 * 3 * kernel)
-
-
-REFUSED = {
-    "WeightNet2d(4, 6, 3)": "reduction must be at most in_channels=4, got 16",
-    **{
-        f"WeightNet2d(16, 16, 3, M={M}, G=2, depthwise={depthwise})": (
-            f"G must divide M={M} and the {count} numbers of one output channel's "
-            "filter, got 2"
-        )
-        for M, depthwise, count in ((3, False, 144), (2, True, 9))
-    },
-    "WeightNet2d(16, 8, 3, depthwise=True)": (
-        "depthwise=True needs out_channels equal to in_channels, got in_channels=16, "
-        "out_channels=8"
-    ),
-    "WeightNet2d(16, 8, 3, depthwise='yes')": (
-        "TypeError: depthwise must be True or False, got 'yes'"
-    ),
-    "ready(WeightNet2d(16, 6, 3))(zeros(2, 8, 5, 5))": (
-        "x must have shape (N, 16, H, W), got (2, 8, 5, 5)"
-    ),
-    **{
-        f"ready(WeightNet2d(16, 6, 3))(zeros(2, 16, 5, 5), zeros{shape})": (
-            f"alpha must have shape (2, 12), a row for each example, got {shape}"
-        )
-        for shape in ((2, 6), (1, 12), (2, 12, 1, 1))
-    },
-    "ready(WeightNet2d(16, 6, 3))(zeros(2, 16, 5, 5), 0.5)": (
-        "TypeError: alpha must be a tensor, got float"
-    ),
-}
-
-
-@both
-@pytest.mark.parametrize(("call", "text"), REFUSED.items())
-def test_refused(half: Any, call: str, text: str) -> None:
-    half.refuses(call, text)

@@ -16,7 +16,7 @@ from typing import Any
 
 import fixture_notebook
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
 from tools import browser as browser_tool
 from tools import build
@@ -71,13 +71,8 @@ def fixture_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One headless Chromium for all tests."""
-    path = browser_tool.chromium()
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=path, args=browser_tool.FLAGS
-        )
-        yield launched
-        launched.close()
+    with browser_tool.launched() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

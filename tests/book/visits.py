@@ -13,6 +13,8 @@ import offline_math
 from conftest import Tab, Visit
 from playwright.sync_api import Page
 
+from tools.browser import ALL_FIGURES
+
 AXE = "4.10.3"
 #: Scripts of the theme and of its extensions that the pages do without.
 UNWANTED = ("mathjax", "fontawesome", "thebe", "katex.min.js", "togglebutton")
@@ -21,11 +23,6 @@ SKIP = "a Skip to main content"
 WATCH_SHIFTS = """window.shifted = 0; new PerformanceObserver(list => {
     for (const entry of list.getEntries()) window.shifted += entry.value;
 }).observe({type: "layout-shift", buffered: true})"""
-# Figures are loaded when a reader comes near.
-ALL_FIGURES = """Promise.all([...document.images].map(image => {
-    image.loading = "eager";
-    return image.decode().catch(() => null);
-}))"""
 MARKUP = """() => {
     const ids = [...document.querySelectorAll("[id]")].map(e => e.id);
     const images = [...document.querySelectorAll("article img")].filter(i =>

@@ -25,6 +25,28 @@ def window(op: str, **settings: Any) -> Callable[[Any], Any]:
     return lambda x: getattr(S, op)(x, name="layer", **settings)
 
 
+def recurrent(
+    mode: str,
+    *states: Any,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    **more: Any,
+) -> Callable[[Any], Any]:
+    """A recurrent layer of three units over two sequences; its outputs, as a group."""
+    layers = num_layers * (1 + bidirectional)
+
+    def layer(x: Any) -> Any:
+        outputs = S.RNN(
+            *(x, S.var("layer_parameters"), *(made((layers, 2, 3)) for made in states)),
+            **{"state_size": 3, "mode": mode, "name": "layer", **more},
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+        )
+        return S.Group(list(outputs))
+
+    return layer
+
+
 def pool(**settings: Any) -> Callable[[Any], Any]:
     return window("Pooling", **{"kernel": (3, 3), "stride": (2, 2)} | settings)
 
@@ -414,69 +436,14 @@ CASES: dict[str, Case] = {
             + S.broadcast_like(S.expand_dims(S.SequenceLast(x), 0), x)
         ),
     ),
-    "lstm": case(
-        STEPS,
-        lambda x: S.RNN(
-            x,
-            S.var("layer_parameters"),
-            S.zeros((2, 2, 3)),
-            S.zeros((2, 2, 3)),
-            state_size=3,
-            num_layers=1,
-            bidirectional=True,
-            mode="lstm",
-            name="layer",
-        ),
-    ),
-    "gru": case(
-        STEPS,
-        lambda x: S.Group(
-            list(
-                S.RNN(
-                    x,
-                    S.var("layer_parameters"),
-                    S.zeros((2, 2, 3)),
-                    state_size=3,
-                    num_layers=2,
-                    mode="gru",
-                    state_outputs=True,
-                    name="layer",
-                )
-            )
-        ),
-    ),
+    "lstm": case(STEPS, recurrent("lstm", S.zeros, S.zeros, bidirectional=True)),
+    "gru": case(STEPS, recurrent("gru", S.zeros, num_layers=2, state_outputs=True)),
     "lstm states": case(
         STEPS,
-        lambda x: S.Group(
-            list(
-                S.RNN(
-                    x,
-                    S.var("layer_parameters"),
-                    S.zeros((2, 2, 3)),
-                    S.ones((2, 2, 3)),
-                    state_size=3,
-                    num_layers=2,
-                    mode="lstm",
-                    state_outputs=True,
-                    name="layer",
-                )
-            )
-        ),
+        recurrent("lstm", S.zeros, S.ones, num_layers=2, state_outputs=True),
     ),
     **{
-        f"rnn {m}": case(
-            STEPS,
-            lambda x, m=m: S.RNN(
-                x,
-                S.var("layer_parameters"),
-                S.zeros((1, 2, 3)),
-                state_size=3,
-                num_layers=1,
-                mode=m,
-                name="layer",
-            ),
-        )
-        for m in ("rnn_relu", "rnn_tanh")
+        f"rnn {m}": case(STEPS, recurrent(m, S.zeros)) for m in ("rnn_relu", "rnn_tanh")
     },
     "shared": case(
         ROWS,

@@ -274,6 +274,8 @@ TOGETHER: dict[str, str] = {
     "in_channels=4, got 5",
     "WeightNet2d(4, 6, 3, M=3, G=2)": f"WeightNet2d: G must divide M=3 {NUMBERS} 2",
     "WeightNet2d(4, 6, 3, M=5, G=5)": f"WeightNet2d: G must divide M=5 {NUMBERS} 5",
+    "WeightNet2d(4, 4, 3, reduction=1, depthwise=True)": "WeightNet2d: G must divide "
+    "M=2 and the 9 numbers of one output channel's filter, got 2",
     "WeightNet2d(4, 6, 3, depthwise=True)": "WeightNet2d: depthwise=True needs "
     "out_channels equal to in_channels, got in_channels=4, out_channels=6",
     "CondConv2d(4, 6, 3, groups=3)": "CondConv2d: groups must divide in_channels=4 and "
@@ -317,6 +319,7 @@ TOGETHER: dict[str, str] = {
     "'additive', 'multiplicative', got 'linear'",
     "PyramidNet(8, 9, stem='mnist')": "pyramid_blocks: stem must be one of 'cifar', "
     "'imagenet', got 'mnist'",
+    "NiN(stem=(3, 0, 1))": "NiN: stem[1] must be at least 1, got 0",
     "NiN(stem=(3, 1))": "NiN: stem must be (kernel_size, stride, padding), got (3, 1)",
     "nin_small(num_classes=0)": "NiN: num_classes must be at least 1, got 0",
     "nin_small(in_channels=0)": "NiN: in_channels must be at least 1, got 0",
@@ -501,6 +504,9 @@ MISFITS = {
     "CondConv2d(4, 6, 3, padding=2, padding_mode='reflect')|4, 9, 2": "CondConv2d: "
     "padding=2 with padding_mode='reflect' needs at least 3 inputs along each axis, "
     "got 2",
+    "CondConv2d(4, 6, 3, padding=5, padding_mode='circular')|4, 5, 4": "CondConv2d: "
+    "padding=5 with padding_mode='circular' needs at least 5 inputs along each axis, "
+    "got 4",
     "WeightNet2d(4, 6, 5, reduction=1)|4, 4, 5": "WeightNet2d: a window of 5 "
     "(kernel_size=5, dilation=1) does not fit into 4 inputs (n=4, padding=0 on each "
     "side)",
@@ -554,7 +560,20 @@ EMPTY = "; no axis may be empty"
 MISFIT = "identity must have the batch and space of x and at most its channels, got x"
 EXTRA = "extra must be the channels of x less those of identity, "
 PAD, ADD = "zero_pad_channels: ", "add_zero_padded: "
+LAYER = "ready(CondConv2d(4, 6, 3))(zeros(2, 4, 5, 5), "
+MAKER = "ready(WeightNet2d(4, 6, 3, reduction=1))(zeros(2, 4, 5, 5), "
+TABLE = "routing_weights must have shape (2, 3), a row for each example, got "
 FUNCTIONS = {
+    f"{LAYER}zeros(2, 4))": f"CondConv2d: {TABLE}(2, 4)",
+    f"{LAYER}zeros(1, 3))": f"CondConv2d: {TABLE}(1, 3)",
+    f"{LAYER}zeros(3))": f"CondConv2d: {TABLE}(3,)",
+    **{
+        f"{MAKER}zeros{shape})": "WeightNet2d: alpha must have shape (2, 12), a row "
+        f"for each example, got {shape}"
+        for shape in ((2, 6), (1, 12), (2, 12, 1, 1))
+    },
+    f"{LAYER}zeros(2, 3, dtype='float64'))": "CondConv2d: routing_weights has dtype "
+    "float64, but x has float32; convert one of them",
     "zero_pad_channels(zeros(2, 3, 4), 2)": PAD
     + "channels must be at least the input's 3, got 2",
     "zero_pad_channels(zeros(2, 3, 4), 0)": PAD + "channels must be at least 1, got 0",
@@ -577,6 +596,9 @@ FUNCTIONS = {
     + "identity has dtype float64, but x has float32; convert one of them",
 }
 FUNCTIONS_KIND = {
+    f"{MAKER}0.5)": "WeightNet2d: alpha must be a tensor, got float",
+    f"{LAYER}[[1.0, 0.0, 0.0]] * 2)": "CondConv2d: routing_weights must be a "
+    "tensor, got list",
     "zero_pad_channels(zeros(2, 3, 4, dtype='uint8'), 4)": PAD
     + "x must be floating point, got uint8",
     "zero_pad_channels([[[1.0]]], 5)": PAD + "x must be a tensor, got list",

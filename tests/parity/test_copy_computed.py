@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from halves import noise
-from nets import gnn, nn, pair, randomize, sequence
+from halves import noise, randomize
+from nets import gnn, nn, pair, sequence
 from own_layers import derived, own_module, stay_in_evaluation
 from torch.nn.utils import prune
 

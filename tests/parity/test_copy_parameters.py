@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from halves import noise
-from nets import gnn, nn, randomize, sequence
+from halves import noise, randomize
+from nets import gnn, nn, sequence
 
 from d2lutils import parity
 from d2lutils.compat import mx

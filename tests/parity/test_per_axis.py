@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from halves import noise
+from halves import noise, randomize
 from nets import halves
 
 from d2lutils import parity, shapes
 from d2lutils.compat import mx
-from d2lutils.porting.judges import randomize
 
 GLUON, PYTORCH = halves("condconv")
 WINDOWS: list[dict[str, Any]] = [

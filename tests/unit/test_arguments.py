@@ -92,33 +92,6 @@ WRONG_VALUES: list[tuple[Any, tuple[Any, ...], str]] = [
         (4, 4, 6),
         "a must divide in_channels=4 and out_channels=6, got 4",
     ),
-    (training.some_examples, (0,), "a gave no batches"),
-    (
-        training.batch,
-        ((np.ones((2, 1)), np.zeros(3, "int64")),),
-        "a must give x (N, …) and y (N,) with the same N of at least 1, got shapes "
-        "(2, 1) and (3,)",
-    ),
-    (
-        inputs.same_kind,
-        ("dtype", "float64", "float32"),
-        "a has dtype float64, but the parameters have float32; convert one of them",
-    ),
-    (
-        inputs.alike,
-        ("b", "device", "cuda:0", "cpu"),
-        "a has device cuda:0, but b has cpu; convert one of them",
-    ),
-    (
-        inputs.mask_shape,
-        ((3, 1), 3),
-        "a must have shape (3,), one entry for each example, got (3, 1)",
-    ),
-    (
-        inputs.table_shape,
-        ((2, 3), 2, 4),
-        "a must have shape (2, 4), a row for each example, got (2, 3)",
-    ),
 ]
 WRONG_KINDS: list[tuple[Any, tuple[Any, ...], str]] = [
     (rules.integer, (3.0,), "a must be an integer, got 3.0"),
@@ -145,10 +118,7 @@ WRONG_KINDS: list[tuple[Any, tuple[Any, ...], str]] = [
     (rules.shape_of, ("23",), "a must be a tuple of sizes, got '23'"),
     (rules.shape_of, ((2, 1.5),), "a[1] must be an integer, got 1.5"),
     (rules.function, ("sum",), "a must be a function, got 'sum'"),
-    (inputs.floating, ("int32",), "a must be floating point, got int32"),
-    (training.batch, (1,), PAIRS + "int"),
     (training.batch, ((1, 2, 3),), PAIRS + "tuple of 3"),
-    (training.batch, ((np.ones((2, 1)), np.array([0.5, 1])),), WHOLE + "float64"),
     (training.batch, ((np.ones((2, 1)), np.array([True, False])),), WHOLE + "bool"),
 ]
 

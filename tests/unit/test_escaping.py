@@ -82,7 +82,6 @@ def test_tables_and_sources() -> None:
     shown_as_text(lambda words: show.table([[words, 1]], ["b", "c"], caption="d"))
     shown_as_text(lambda words: show.table([["a", 1]], [words, "c"], caption="d"))
     shown_as_text(lambda words: show.table([["a", 1]], ["b", "c"], caption=words))
-    shown_as_text(lambda words: show.sources(Structure, re, titles=("a", words)))
     page = show.sources(shows_markup, shows_markup)._repr_html_()
     assert "<script" not in page
     assert "<img" not in page

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from halves import GLUON
 from nets import gnn, nn, sequence
 from own_layers import derived, own_block, own_module, stay_in_evaluation
 from torch.nn.utils import prune
@@ -35,9 +36,7 @@ BOTH = pytest.mark.parametrize("half", [0, 1], ids=["gluon", "pytorch"])
 
 def gluon_sequence(*layers: Any) -> Any:
     """A Gluon HybridSequential, initialised."""
-    net = sequence(*layers)
-    net.initialize()
-    return net
+    return GLUON.ready(sequence(*layers))
 
 
 def conv_nets(bias: bool = True, groups: int = 1) -> tuple[Any, Any]:

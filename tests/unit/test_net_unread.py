@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from halves import GLUON
 from nets import gnn, nn, sequence
 from own_layers import own_block, own_module
 
@@ -17,11 +18,6 @@ from d2lutils.ledger import chain_of, net_unread
 from d2lutils.pytorch import nin as torch_nin
 
 nd: Any = mx.nd
-
-
-def initialized(net: Any) -> Any:
-    net.initialize()
-    return net
 
 
 def conv(rank: int, k: Any, s: Any, p: Any, channels: int = 2) -> tuple[Any, Any]:
@@ -45,7 +41,7 @@ def test_chains_are_read_as_their_windows_say(seed: int) -> None:
         for layers in (conv(1, k, s, p), norms, acts, pools):
             for half, layer in zip(halves, layers, strict=True):
                 half.append(layer)
-    nets = initialized(sequence(*halves[0])), nn.Sequential(*halves[1])
+    nets = GLUON.ready(sequence(*halves[0])), nn.Sequential(*halves[1])
     for name, net in zip(("gluon", "pytorch"), nets, strict=True):
         n = shapes.smallest_size(chain_of(net), name) + int(draw.integers(0, 60))
         expected = sorted(shapes.chain_unread(n, chain_of(net), name))
@@ -56,7 +52,7 @@ def test_chains_are_read_as_their_windows_say(seed: int) -> None:
 def test_network_in_network_is_left_as_it_was(half: Any) -> None:
     net = half.NiN(10, 1, (2, 3, 2))
     if half is gluon_nin:
-        initialized(net).hybridize()
+        GLUON.ready(net).hybridize()
         x = nd.ones((1, 1, 224, 227))
         before = net(x).asnumpy()
         assert net_unread(net, (1, 1, 224, 227)) == [[219, 220, 221, 222, 223], []]
@@ -80,9 +76,9 @@ def test_any_way_of_calling_layers() -> None:
     wide, narrow = conv(2, 3, 4, 0), conv(2, 1, 4, 0)
     gluon = own_block(branches, one=narrow[0], other=wide[0])
     module = own_module(branches, one=narrow[1], other=wide[1])
-    for net in (initialized(gluon), module):
+    for net in (GLUON.ready(gluon), module):
         assert net_unread(net, (1, 1, 8, 7)) == [[3, 7], [3]]
-    for net in (initialized(conv(2, 1, 4, 0)[0]), conv(2, 1, 4, 0)[1]):
+    for net in (GLUON.ready(conv(2, 1, 4, 0)[0]), conv(2, 1, 4, 0)[1]):
         assert net_unread(net, (1, 1, 6, 4)) == [[1, 2, 3, 5], [1, 2, 3]]
 
 
@@ -96,7 +92,7 @@ def test_any_way_of_calling_layers() -> None:
 )
 def test_what_reads_the_whole_map_or_is_clipped(net: Any) -> None:
     if not isinstance(net, nn.Module):
-        initialized(net)
+        GLUON.ready(net)
     assert net_unread(net, (1, 1, 8, 9)) == [[7], []]
 
 

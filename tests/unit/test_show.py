@@ -15,7 +15,6 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from PIL import Image
 
 from d2lutils import show
@@ -277,9 +276,9 @@ def test_sources_side_by_side() -> None:
 
 
 def test_sources_as_text() -> None:
-    text = repr(show.sources(right, right, titles=("One", "Other")))
+    text = repr(show.sources(right, right))
     function = "def right(x: int) -> int:\n    # a comment\n    return x & 1\n"
-    assert text == f"# One\n{function}\n\n# Other\n{function}"
+    assert text == f"# Gluon\n{function}\n\n# PyTorch\n{function}"
 
 
 def test_docstrings_can_be_dropped() -> None:
@@ -308,8 +307,6 @@ def test_sources_that_are_refused() -> None:
         show.sources(3, Left)
     with pytest.raises(TypeError, match="no source was found for 'int'"):
         show.sources(int, Left)
-    with pytest.raises(ValueError, match="titles must be two"):
-        show.sources(Left, Left, titles=("a", "b", "c"))  # type: ignore[arg-type]
 
 
 def test_sources_of_a_class_from_a_cell() -> None:
@@ -396,46 +393,3 @@ def test_markdown_is_itself() -> None:
     assert text._repr_markdown_() == repr(text) == "**98 %**"
     with pytest.raises(TypeError, match="text must be a string, got float"):
         show.markdown(98.0)  # type: ignore[arg-type]
-
-
-def _history(*accuracy: float) -> SimpleNamespace:
-    return SimpleNamespace(test_accuracy=list(accuracy), train_loss=[1.0])
-
-
-def test_coinciding_curves_are_both_visible() -> None:
-    same = _history(0.1, 0.5, 0.9)
-    axes = show.histories({"Gluon": same, "PyTorch": same, "neither": same})
-    gluon, pytorch, other = axes.get_lines()
-    assert gluon.get_color() == show.COLORS["gluon"]
-    assert pytorch.get_color() == show.COLORS["pytorch"]
-    assert gluon.get_linestyle() == "-"
-    assert pytorch.get_linestyle() == "--"
-    assert gluon.get_linewidth() > pytorch.get_linewidth()
-    assert gluon.get_zorder() < pytorch.get_zorder()
-    assert other.get_color() not in {gluon.get_color(), pytorch.get_color()}
-    np.testing.assert_array_equal(gluon.get_xdata(), [1, 2, 3])
-    assert axes.get_ylabel() == "test accuracy"
-    buffer = io.BytesIO()
-    axes.figure.savefig(buffer)
-    colors = Image.open(io.BytesIO(buffer.getvalue())).convert("RGB").getcolors(10**6)
-    assert colors is not None
-    seen = {f"#{r:02x}{g:02x}{b:02x}" for _, (r, g, b) in colors}
-    assert show.COLORS["pytorch"] in seen
-
-
-def test_histories_on_given_axes_with_one_epoch() -> None:
-    _, ax = plt.subplots()
-    result = show.histories({"Gluon": _history(0.5)}, metric="train_loss", ax=ax)
-    assert isinstance(result, Axes)
-    assert result is ax
-    assert ax.get_lines()[0].get_marker() == "o"
-    assert ax.get_ylabel() == "training loss"
-
-
-def test_histories_that_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"metric must be one of .* got 'loss'"):
-        show.histories({"Gluon": _history(0.5)}, metric="loss")
-    with pytest.raises(ValueError, match="histories is empty"):
-        show.histories({})
-    with pytest.raises(TypeError, match=r"histories\['Gluon'\] has no train_accuracy"):
-        show.histories({"Gluon": _history(0.5)}, metric="train_accuracy")
