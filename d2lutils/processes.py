@@ -6,12 +6,14 @@ workers), for `kv.create("dist_sync")`. Both run one function of yours in each p
 and return what each returned. A group ends as a whole: if a process fails, or the time
 is over, the others are stopped, and there is one error that says which and why.
 
-The function runs in a fresh Python, which gets its source and nothing else: it imports
-what it needs, and returns plain numbers, strings, lists, dictionaries or arrays.
+The function runs in a fresh Python, which gets its source, and the source or import of
+each function, class, module, number and string of its file or notebook that it names.
+Data it must load itself. It returns numbers, strings, lists, dictionaries or arrays.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import os
@@ -26,6 +28,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Annotated, Any
 
 from d2lutils import _arguments
@@ -78,7 +81,7 @@ Port = Annotated[int, Rule(_port)]
 def run_group(
     program: Program,
     count: Positive = 2,
-    uses: Sequence[Callable[..., Any] | str] = (),
+    uses: Sequence[Callable[..., Any]] = (),
     arguments: Mapping[str, Any] | None = None,
     timeout: Seconds = 120.0,
     port: Port | None = None,
@@ -92,8 +95,7 @@ def run_group(
     Args:
         program: a function whose source can be read, in a notebook, too.
         count: processes.
-        uses: functions and classes that it calls, whose sources go along, and lines of
-            code as strings, such as its imports; in this order.
+        uses: functions and classes whose sources go along though it does not name them.
         arguments: its arguments by name; what JSON can hold.
         timeout: seconds until a group that has not ended is stopped.
         port: of the first process, on the loopback address; a free one by default.
@@ -132,7 +134,7 @@ def run_parameter_server(
     program: Program,
     workers: Positive = 2,
     servers: Positive = 1,
-    uses: Sequence[Callable[..., Any] | str] = (),
+    uses: Sequence[Callable[..., Any]] = (),
     arguments: Mapping[str, Any] | None = None,
     timeout: Seconds = 120.0,
     port: Port | None = None,
@@ -286,7 +288,7 @@ def _wait(owner: str, members: list[_Member], timeout: float) -> None:
 def _files(
     owner: str,
     program: Callable[..., Any],
-    uses: Sequence[Callable[..., Any] | str],
+    uses: Sequence[Callable[..., Any]],
     arguments: Mapping[str, Any] | None,
 ) -> dict[str, str]:
     """The program and what it uses as a file, and the call of it as another."""
@@ -296,15 +298,57 @@ def _files(
         raise TypeError(
             f"{owner}: arguments must be what JSON can hold: {reason(error)}"
         ) from None
-    sources = ["from __future__ import annotations\n"]
+    found: dict[str, str] = {}
     for part in (*uses, program):
         try:
-            code = part if isinstance(part, str) else inspect.getsource(part)
-            sources.append(textwrap.dedent(code))
-        except (OSError, TypeError):
+            _collect(part, found)
+        except (OSError, TypeError, SyntaxError):
             shown = getattr(part, "__name__", part)
             raise TypeError(f"{owner}: the source of {shown} cannot be read") from None
-    return {"program.py": "\n\n".join(sources), "call.json": call}
+    # MXNet is imported through the bridge.
+    bridge = ["import d2lutils.compat"] if "import mxnet" in str(found) else []
+    lines = ["from __future__ import annotations", *bridge, *found.values()]
+    return {"program.py": "\n\n".join(lines), "call.json": call}
+
+
+def _collect(part: Any, found: dict[str, str]) -> None:
+    """Add code that makes a function or class, after that of the names in it."""
+    code = textwrap.dedent(_code(part))
+    found[part.__name__] = ""  # it may name itself
+    home = getattr(part, "__globals__", None) or vars(sys.modules[part.__module__])
+    for node in ast.walk(ast.parse(code)):
+        name = node.id if isinstance(node, ast.Name) else ""
+        if name in found or name not in home:
+            continue
+        value = home[name]
+        place = getattr(value, "__module__", None)
+        if isinstance(value, ModuleType):
+            found[name] = f"import {value.__name__} as {name}"
+        elif isinstance(value, bool | int | float | str):
+            found[name] = f"{name} = {value!r}"
+        elif isinstance(value, type | FunctionType | BuiltinFunctionType) and place:
+            if place == home["__name__"]:
+                _collect(value, found)
+                found.setdefault(name, f"{name} = {value.__name__}")
+            else:
+                found[name] = f"from {place} import {value.__name__} as {name}"
+    del found[part.__name__]
+    found[part.__name__] = code
+
+
+def _code(part: Any) -> str:
+    """The source of a function or class."""
+    if not isinstance(part, type):
+        return inspect.getsource(part)
+    # Python looks for a class in its module's file, which a notebook does not have, but
+    # for a function where it was compiled.
+    functions = (inspect.unwrap(getattr(v, "__func__", v)) for v in vars(part).values())
+    method = next((f for f in functions if inspect.isfunction(f)), part)
+    text = "".join(inspect.findsource(method)[0])
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef) and node.name == part.__name__:
+            return ast.get_source_segment(text, node) or ""
+    raise TypeError(part.__name__)
 
 
 def _environment() -> dict[str, str]:

@@ -15,7 +15,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from halves import BLOCKS, PYTORCH
+from halves import PYTORCH
 from torch._subclasses import FakeTensorMode
 
 from d2lutils import gpu_report
@@ -150,9 +150,11 @@ def test_the_pages_say_what_is_stored(
 
 
 def test_every_public_block_is_compared() -> None:
+    modules = ("blocks", "residual", "shortcuts", "padded_sums", "stochastic_depth")
+    modules += ("pyramidnet", "nin", "condconv", "squeeze_excite", "weightnet")
     names = {
         name
-        for module in (*BLOCKS, "padded_sums")
+        for module in (*modules, "resnet")
         for name in getattr(PYTORCH, module).__all__
         if not name.isupper()
     }

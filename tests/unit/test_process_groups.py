@@ -315,7 +315,7 @@ def test_a_parent_that_is_killed(tmp_path: Path) -> None:
     """Its members see that, and end."""
     code = (
         "import sys; sys.path[:0] = ['tests', 'tests/unit']\n"
-        "from test_processes import run_group, staying\n"
+        "from test_process_groups import run_group, staying\n"
         f"given = {{'folder': {str(tmp_path)!r}, 'ranks': [0, 1]}}\n"
         "run_group(staying, arguments=given)"
     )
