@@ -21,6 +21,7 @@ mode: a tensor whose device is unknown may meet any other.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -176,6 +177,17 @@ def apart(call: Any) -> Any:
     return without
 
 
+def marking_parameters(mode: PretendGPU) -> Callable[..., Any]:
+    """A parameter's `__new__`, which no mode sees: it is where its data is."""
+    new = torch.nn.Parameter.__new__
+
+    def parameter(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
+        there = None if data is None else mode.is_there(data)
+        return mode.mark(new(cls, data, requires_grad), there)
+
+    return parameter
+
+
 def install() -> PretendGPU:
     """Give both frameworks their second device, for the rest of this process."""
     from d2lutils.pytorch import devices
@@ -191,13 +203,7 @@ def install() -> PretendGPU:
     from_numpy = torch.from_numpy  # which no mode sees
     torch.from_numpy = lambda array: mode.mark(from_numpy(array), False)
 
-    new = torch.nn.Parameter.__new__  # nor this: a parameter is where its data is
-
-    def parameter(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
-        there = None if data is None else mode.is_there(data)
-        return mode.mark(new(cls, data, requires_grad), there)
-
-    torch.nn.Parameter.__new__ = parameter
+    torch.nn.Parameter.__new__ = marking_parameters(mode)
     new_lazy = UninitializedParameter.__new__
 
     def lazy(

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from torch import nn
 
 from tools import execute, notebook
-from tools.pretend_gpu import THERE, PretendGPU
+from tools.pretend_gpu import THERE, PretendGPU, marking_parameters
 
 pytestmark = pytest.mark.rare
 TWO = "Expected all tensors to be on the same device"
@@ -60,7 +60,10 @@ def test_what_may_meet_and_what_may_not() -> None:
     assert x.cpu().numpy().tolist() == [0, 0, 0]
 
 
-def test_it_can_be_the_default(mode: PretendGPU) -> None:
+def test_it_can_be_the_default(
+    mode: PretendGPU, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nn.Parameter, "__new__", marking_parameters(mode))
     mode.set_default_device(THERE)
     made = (torch.ones(2), torch.tensor([1.0]), torch.as_tensor([1]), nn.Linear(1, 1))
     assert all(getattr(x, "weight", x).device == THERE for x in made)
