@@ -40,7 +40,7 @@ def fixture_tree(target: Path) -> Path:
     book = ROOT / "book"
     shutil.copytree(book / "ext", target / "book" / "ext")
     shutil.copytree(book / "assets", target / "book" / "assets")
-    for name in ("references.bib", "pages.yml"):
+    for name in ("references.md", "pages.yml"):
         shutil.copy(book / name, target / "book")
     shutil.copytree(FIXTURE, target, dirs_exist_ok=True)
     fixture_notebook.write(target / "chapters" / "pairs.ipynb")

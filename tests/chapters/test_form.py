@@ -14,9 +14,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from tools import execute, notebook, stamp
 
 NOTEBOOKS = execute.executed_notebooks()
-BIBLIOGRAPHY = (execute.ROOT / "book" / "references.bib").read_text("utf-8")
+REFERENCES = (execute.ROOT / "book" / "references.md").read_text("utf-8")
 HURRY = stamp.in_a_hurry()
-KEYS = frozenset(re.findall(r"^@\w+\{\s*([^,\s]+)\s*,", BIBLIOGRAPHY, re.MULTILINE))
+KEYS = frozenset(re.findall(r'<a id="([^"]+)">', REFERENCES))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=execute.place)
