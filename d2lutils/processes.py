@@ -18,6 +18,7 @@ import inspect
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -38,6 +40,7 @@ from d2lutils._errors import reason
 __all__ = ["run_group", "run_parameter_server"]
 
 HERE = "127.0.0.1"
+PATIENCE_SECONDS = 10.0
 
 # MXNet's server never sets the flag that makes it keep float64 as float32, so what lay
 # in its memory decides. With this, glibc gives it memory of zeros.
@@ -209,6 +212,7 @@ class _Member:
                 stdin=subprocess.PIPE,  # by its end a member sees that of this process
                 stdout=out,
                 stderr=errors,
+                start_new_session=True,  # so that what it starts can be killed with it
             )
 
     @property
@@ -218,8 +222,11 @@ class _Member:
         return self.process.poll()
 
     def stop(self) -> None:
-        """Kill it, if it still runs, and wait for its end."""
+        """Kill it and what it started, and wait for its end."""
         if self.process is not None:
+            if hasattr(os, "killpg"):
+                with suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
             assert self.process.stdin is not None
@@ -256,11 +263,12 @@ def _run(
                 member.start(folder)
             _wait(owner, members, timeout)
         finally:
-            for member in members:
+            started = [member for member in members if member.process]
+            for member in started:
                 member.stop()
+            for member in started:
+                print((member.folder / "out").read_text(errors="replace"), end="")
         workers = [member for member in members if member.runs]
-        for member in workers:
-            print((member.folder / "out").read_text(errors="replace"), end="")
         results = [member.folder / "result.json" for member in workers]
         return [json.loads(path.read_text(encoding="utf-8")) for path in results]
 
@@ -268,6 +276,7 @@ def _run(
 def _wait(owner: str, members: list[_Member], timeout: float) -> None:
     """Return when all have ended well; raise when one fails or the time is over."""
     end = time.monotonic() + timeout
+    alone = 0.0
     while True:
         running = [member.name for member in members if member.status is None]
         failures = [(member.failure(), member.name) for member in members]
@@ -278,6 +287,14 @@ def _wait(owner: str, members: list[_Member], timeout: float) -> None:
             raise RuntimeError(f"{owner}: {name}: {why}")
         if not running:
             return
+        if all(member.status == 0 for member in members if member.runs):
+            # A server ends with the workers, unless none of them has met it.
+            alone = alone or time.monotonic() + PATIENCE_SECONDS
+            if time.monotonic() > alone:
+                raise RuntimeError(
+                    f"{owner}: the workers have ended, but not {', '.join(running)}: "
+                    "the program must create a store, as mx.kv.create('dist_sync') does"
+                )
         if time.monotonic() > end:
             raise TimeoutError(
                 f"{owner}: not ended after {timeout:g} s: {', '.join(running)}"
@@ -301,7 +318,9 @@ def _files(
     found: dict[str, str] = {}
     for part in (*uses, program):
         try:
-            _collect(part, found)
+            _collect(part.__name__, part, found)
+        except ValueError as error:
+            raise TypeError(f"{owner}: {error}, which do not go along") from None
         except (OSError, TypeError, SyntaxError):
             shown = getattr(part, "__name__", part)
             raise TypeError(f"{owner}: the source of {shown} cannot be read") from None
@@ -311,43 +330,49 @@ def _files(
     return {"program.py": "\n\n".join(lines), "call.json": call}
 
 
-def _collect(part: Any, found: dict[str, str]) -> None:
-    """Add code that makes a function or class, after that of the names in it."""
+def _collect(name: str, part: Any, found: dict[str, str]) -> None:
+    """Add code that gives a function or class this name, after what it names itself."""
+    if set(getattr(getattr(part, "__code__", None), "co_freevars", ())):
+        raise ValueError(f"{name} uses variables of the function around it")
     code = textwrap.dedent(_code(part))
-    found[part.__name__] = ""  # it may name itself
+    found[name] = ""  # it may name itself
     home = getattr(part, "__globals__", None) or vars(sys.modules[part.__module__])
     for node in ast.walk(ast.parse(code)):
-        name = node.id if isinstance(node, ast.Name) else ""
-        if name in found or name not in home:
+        used = node.id if isinstance(node, ast.Name) else ""
+        if used in found or used not in home:
             continue
-        value = home[name]
+        value = home[used]
         place = getattr(value, "__module__", None)
         if isinstance(value, ModuleType):
-            found[name] = f"import {value.__name__} as {name}"
-        elif isinstance(value, bool | int | float | str):
-            found[name] = f"{name} = {value!r}"
+            found[used] = f"import {value.__name__} as {used}"
+        elif type(value) in (bool, int, str):
+            found[used] = f"{used} = {value!r}"
+        elif isinstance(value, float):  # infinity has no literal
+            found[used] = f"{used} = float({str(float(value))!r})"
         elif isinstance(value, type | FunctionType | BuiltinFunctionType) and place:
             if place == home["__name__"]:
-                _collect(value, found)
-                found.setdefault(name, f"{name} = {value.__name__}")
+                _collect(used, value, found)
             else:
-                found[name] = f"from {place} import {value.__name__} as {name}"
-    del found[part.__name__]
-    found[part.__name__] = code
+                found[used] = f"from {place} import {value.__name__} as {used}"
+    del found[name]
+    if part.__name__ not in (name, "<lambda>"):
+        code += f"\n\n{name} = {part.__name__}"
+    found[name] = code
 
 
 def _code(part: Any) -> str:
-    """The source of a function or class."""
+    """The source of a function or class; of a lambda, of its assignment."""
     if not isinstance(part, type):
         return inspect.getsource(part)
     # Python looks for a class in its module's file, which a notebook does not have, but
     # for a function where it was compiled.
     functions = (inspect.unwrap(getattr(v, "__func__", v)) for v in vars(part).values())
     method = next((f for f in functions if inspect.isfunction(f)), part)
-    text = "".join(inspect.findsource(method)[0])
-    for node in ast.walk(ast.parse(text)):
+    lines = inspect.findsource(method)[0]
+    for node in ast.walk(ast.parse("".join(lines))):
         if isinstance(node, ast.ClassDef) and node.name == part.__name__:
-            return ast.get_source_segment(text, node) or ""
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            return "".join(lines[first - 1 : node.end_lineno])
     raise TypeError(part.__name__)
 
 

@@ -82,13 +82,15 @@ def fit(
             depth).
         device: where to train; `try_gpu()` by default. `net` stays
             there. A list of devices shares each batch out among them;
-            a batch norm then sees its device's part alone.
+            a batch norm then sees its device's part alone, and tests
+            are made on the first device.
         progress: show a bar; by default wherever outputs are not
             stored.
 
-    In a worker of a parameter server (DMLC_ROLE is "worker") it sums
-    the gradients of all workers, which start from one worker's weights
-    and each need as many batches; the history is the worker's own.
+    In a worker of a parameter server (DMLC_ROLE is "worker") it takes
+    the mean of all workers' gradients; they start from one worker's
+    weights, each need as many batches, and should differ in `seed`. The
+    history is the worker's own.
 
     Returns:
         A `History`. An interrupt (Ctrl-C) ends the run and keeps the
@@ -130,11 +132,11 @@ def fit(
     # A branch that stochastic depth skips has no new gradient. In
     # other nets that is a mistake, which the Trainer reports.
     skips = _skips_blocks(net)
-    if skips and len(devices) > 1:
+    if skips and (len(devices) > 1 or workers.grads):
+        where = "in several workers" if workers.grads else f"on {named}"
         raise ValueError(
-            "fit: on several devices a block may be dropped on one "
-            "and kept on another: use StochasticDepth's mode='row', "
-            f"or one device instead of {named}"
+            f"fit: {where} a block may be dropped at one place and "
+            "kept at another: use StochasticDepth's mode='row'"
         )
     if skips:
         # A batch may skip all trained blocks. MXNet refuses backward
@@ -269,7 +271,13 @@ class _Workers:
         fit = next(self._fits)
         for i, parameter in enumerate(parameters):
             weight, grad = f"weight {fit} {i}", f"gradient {fit} {i}"
-            data = parameter.list_data()
+            try:
+                data = parameter.list_data()
+            except mx.gluon.parameter.DeferredInitializationError:
+                raise ValueError(
+                    f"fit: {parameter.name} has no shape yet, so "
+                    "workers cannot share it: call net on a batch first"
+                ) from None
             store.init(weight, data[0])
             store.pull(weight, out=data)
             if parameter.grad_req != "null":

@@ -79,8 +79,8 @@ def fit(
             stored.
 
     A net inside `DistributedDataParallel` trains with those of the
-    other processes, which each need as many batches and start from the
-    same seed; the history is the process's own.
+    other processes, which each need as many batches and should differ
+    in `seed`. The history is the process's own.
 
     Returns:
         A `History`. An interrupt (Ctrl-C) ends the run and keeps the
@@ -101,9 +101,12 @@ def fit(
     (5, 1.0)
     """
     why = why_no_gpu() if device is None else "as asked"
+    alone = net
     if isinstance(net, nn.parallel.DistributedDataParallel):
-        # It was wrapped where it is, and must not be moved.
+        # It was wrapped where it is, and must not be moved. Tests are
+        # this process's own, so they must not wait for others.
         device, why = next(net.parameters()).device, "as wrapped"
+        alone = net.module
     device = try_gpu() if device is None else device
     tell_device("PyTorch", device, why, progress)
 
@@ -164,7 +167,7 @@ def fit(
             # leaves no incomplete epoch.
             if test_data is not None:
                 history.test_accuracy.append(
-                    accuracy(net, test_data, device)
+                    accuracy(alone, test_data, device)
                 )
             history.train_loss.append(total / count)
             history.train_accuracy.append(right / count)

@@ -520,11 +520,11 @@ def test_several_devices_drop_rows() -> None:
     options: Settings = {"learning_rate": 2**-4, "epochs": 4, "device": CONTEXTS[:2]}
     history = fit(GLUON, small(GLUON, "row"), images(), **options)
     assert history.train_loss[-1] < history.train_loss[0]
-    with pytest.raises(ValueError, match="on one and kept on another") as caught:
+    with pytest.raises(ValueError, match="at one place and kept at another") as caught:
         fit(GLUON, small(GLUON), images(), **options)
     assert str(caught.value) == (
-        "fit: on several devices a block may be dropped on one and kept on another: "
-        "use StochasticDepth's mode='row', or one device instead of cpu(0), cpu(1)"
+        "fit: on cpu(0), cpu(1) a block may be dropped at one place and kept at "
+        "another: use StochasticDepth's mode='row'"
     )
 
 
@@ -587,7 +587,8 @@ def working() -> Any:
     import numpy as np
 
     from d2lutils.compat import mx
-    from d2lutils.gluon.training import _store
+    from d2lutils.gluon.stochastic_depth import StochasticDepth
+    from d2lutils.gluon.training import _store, fit
 
     store = _store()
     third = mx.nd.array(np.full(2, 1 / 3), dtype="float64")
@@ -595,7 +596,18 @@ def working() -> Any:
     store.push("thirds", third)
     store.pull("thirds", out=third)
     start = (1 + store.rank) / 4
-    return third, gluon_part(store.rank, store.num_workers, start, 2)
+    parts = gluon_part(store.rank, store.num_workers, start, 2)
+    depth = StochasticDepth(mx.gluon.nn.Dense(2, in_units=2), 0.5)
+    depth.initialize()
+    later = mx.gluon.nn.Dense(2, prefix="later_")
+    later.initialize()
+    said = []
+    for net in (depth, later):
+        try:
+            fit(net, [(np.ones((2, 2)), np.zeros(2))], progress=False)
+        except ValueError as error:
+            said.append(str(error))
+    return third, parts, said
 
 
 @pytest.mark.needs_mxnet
@@ -607,9 +619,16 @@ def test_two_workers_are_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=1")
     found = run_parameter_server(working, uses=[gluon_part])
     monkeypatch.undo()
-    assert [pulled for pulled, _ in found] == [[2 / 3, 2 / 3]] * 2
+    assert [pulled for pulled, *_ in found] == [[2 / 3, 2 / 3]] * 2
+    for *_, said in found:
+        assert said == [
+            "fit: in several workers a block may be dropped at one place and kept at "
+            "another: use StochasticDepth's mode='row'",
+            "fit: later_weight has no shape yet, so workers cannot share it: call net "
+            "on a batch first",
+        ]
     for i, (*weights, losses) in enumerate(gluon_part(0, 1, 0.25, 2)):
-        workers = [fits[i] for _, fits in found]
+        workers = [fits[i] for _, fits, _ in found]
         for *own, _ in workers:
             for one, two in zip(own, weights, strict=True):
                 np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-12)
@@ -667,6 +686,11 @@ def distributed() -> Any:
             said.append(str(error))
         else:
             said.append([p.detach().tolist() for p in net.parameters()])
+    # One process tests, and the other does not wait for it.
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(2), nn.Linear(2, 2)).double()
+    tested = data[:1] if rank == 0 else None
+    wrapped = nn.parallel.DistributedDataParallel(net)
+    fit(wrapped, data, tested, epochs=2, device="cpu", progress=False)
     distributed.destroy_process_group()
     return found, said
 

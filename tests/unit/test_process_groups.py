@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from d2lutils import processes
 from d2lutils.processes import run_group, run_parameter_server
@@ -122,6 +124,37 @@ def test_as_torchrun(tmp_path: Path) -> None:
     assert run_group(rank, 1, port=port) == ["0"]
 
 
+BEST = float("inf")
+square = lambda value: value * value  # noqa: E731
+
+
+@dataclass
+class Pair:
+    one: int
+
+    def both(self) -> int:
+        return self.one + square(self.one)
+
+
+Two = Pair
+
+
+def naming() -> Any:
+    return [str(BEST), Two(3).both(), half(5), Path("a").name]
+
+
+def test_what_a_function_names_goes_along() -> None:
+    assert run_group(naming, 1) == [["inf", 12, 2.5, "a"]]
+
+
+def test_a_class_of_a_notebook() -> None:
+    """Its module has no file, but its methods know where they were compiled."""
+    shell = InteractiveShell.instance()
+    cell = "class Three:\n    def f(self):\n        return 3\n\n"
+    shell.run_cell(cell + "def three():\n    return Three().f()").raise_error()
+    assert run_group(shell.user_ns["three"], 1) == [3]
+
+
 # -- bad arguments ---------------------------------------------------------------------
 
 
@@ -135,6 +168,15 @@ def of_text() -> Any:
     names: dict[str, Any] = {}
     exec("def written(): ...", names)
     return names["written"]
+
+
+def enclosed() -> Callable[[], int]:
+    value = 3
+
+    def inside() -> int:
+        return value
+
+    return inside
 
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -151,6 +193,11 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ),
     ({"program": Path}, TypeError, "program must be a function made by def, got Path"),
     ({"program": of_text()}, TypeError, "the source of written cannot be read"),
+    (
+        {"program": enclosed()},
+        TypeError,
+        "inside uses variables of the function around it, which do not go along",
+    ),
     ({"uses": [half, print]}, TypeError, "the source of print cannot be read"),
     (
         {"arguments": {"x": {1}}},
@@ -291,6 +338,19 @@ def staying(folder: str = "", ranks: tuple[int, ...] = (0, 2)) -> None:
         time.sleep(60)
 
 
+def with_a_child(file: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path(file).write_text(str(child.pid))
+    raise ValueError("too much")
+
+
+def test_what_a_member_started_ends_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "child"
+    with pytest.raises(RuntimeError, match="process 0: ValueError: too much"):
+        run_group(with_a_child, 1, arguments={"file": str(file)})
+    assert soon(lambda: gone(int(file.read_text())))
+
+
 def test_who_does_not_end() -> None:
     with pytest.raises(TimeoutError) as caught:
         run_group(staying, 3, timeout=1.5)
@@ -350,6 +410,14 @@ def lonely(folder: str) -> None:
 
     Path(folder, "waits").touch()
     mx.kv.create("dist_sync")
+
+
+@pytest.mark.needs_mxnet
+def test_workers_that_meet_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PATIENCE_SECONDS", 0.5)
+    words = "the workers have ended, but not scheduler, server 0: the program must"
+    with pytest.raises(RuntimeError, match=words):
+        run_parameter_server(half, arguments={"value": 1})
 
 
 @pytest.mark.needs_mxnet
