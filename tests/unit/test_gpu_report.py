@@ -394,7 +394,7 @@ def test_cells_of_one_chapter(tmp_path: Path) -> None:
         ("print(shown)", ""),
         ("print(unknown)", ""),
         ("raise ValueError('as planned')", "pytorch"),
-        ("class Seen:\n    def __repr__(self):\n        print('seen')\nSeen()", ""),
+        ("class Seen:\n    def __repr__(self):\n        return 1 / 0\nSeen()", ""),
     )
     found = child.ask("cells", str(path), 60.0)
     ids = [cell["id"] for cell in nbformat.read(path, 4).cells]
@@ -404,7 +404,7 @@ def test_cells_of_one_chapter(tmp_path: Path) -> None:
     assert found["failed"] == [
         f"{ids[6]}: NameError: name 'unknown' is not defined",
         f"{ids[7]}: ValueError: as planned",
-        f"{ids[8]}: TypeError: __repr__ returned non-string (type NoneType)",
+        f"{ids[8]}: ZeroDivisionError: division by zero",
     ]
 
 
