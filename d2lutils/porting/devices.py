@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import distributed as dist
+import torch.distributed
 from torch import nn
 
 from d2lutils.compat import mx
@@ -20,6 +20,8 @@ from d2lutils.porting.rows import Rows
 
 __all__ = ["ROWS"]
 
+# PyTorch 2.15 would have us say each time that a gradient is there.
+dist: Any = torch.distributed
 nd: Any = mx.nd
 tdata: Any = torch.utils.data
 gluon: Any = mx.gluon
